@@ -1,0 +1,12 @@
+//! The rules of the business, without any input or output.
+//!
+//! Nothing here reads a clock, a database or a socket. A state is an enum whose variants hold what is true in it; a
+//! text from outside is parsed once, at the edge, into a type that can't hold anything else.
+
+pub mod address;
+pub mod campaign;
+pub mod channel;
+pub mod chunk;
+pub mod event;
+pub mod outcome;
+pub mod retry;

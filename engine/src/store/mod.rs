@@ -1,0 +1,97 @@
+//! Postgres, the system of record: one file per table or group of tables, row types with the queries beside them.
+//!
+//! Only this module writes SQL. Every query that touches a tenant's rows takes the tenant, or an id that came out of a
+//! query that did.
+
+use std::time::Duration;
+
+use sqlx::{PgPool, postgres::PgPoolOptions};
+
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
+
+/// What went wrong with the database, as far as a caller decides by it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("the database cannot be reached: {0}")]
+    Unavailable(sqlx::Error),
+    #[error("{what} does not exist")]
+    NotFound { what: String },
+    #[error("{0}")]
+    Conflict(String),
+    #[error("the database refused a statement: {0}")]
+    Query(sqlx::Error),
+    #[error("the database holds what this version cannot read: {0}")]
+    Corrupt(String),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Tls(_) => {
+                Self::Unavailable(error)
+            }
+            // Class 08: connection; 57P: the server is stopping, starting or has crashed.
+            sqlx::Error::Database(db) if db.code().is_some_and(|c| c.starts_with("08") || c.starts_with("57P")) => {
+                Self::Unavailable(error)
+            }
+            _ => Self::Query(error),
+        }
+    }
+}
+
+impl StoreError {
+    pub fn not_found(what: impl std::fmt::Display) -> Self {
+        Self::NotFound { what: what.to_string() }
+    }
+
+    /// Whether waiting may help.
+    pub const fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+}
+
+pub type StoreResult<T> = Result<T, StoreError>;
+
+/// A handle on the database; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pool: PgPool,
+}
+
+impl Store {
+    /// Opens connections as they are needed, so that a process can start before its database does.
+    pub fn connect(url: &str, connections: u32) -> StoreResult<Self> {
+        let options = url.parse::<sqlx::postgres::PgConnectOptions>()?.application_name("fanfare");
+        let pool = PgPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(Duration::from_secs(5))
+            .connect_lazy_with(options);
+        Ok(Self { pool })
+    }
+
+    pub const fn from_pool(pool: PgPool) -> Self {
+        Self { pool }
+    }
+
+    pub const fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    pub async fn begin(&self) -> StoreResult<sqlx::PgTransaction<'static>> {
+        Ok(self.pool.begin().await?)
+    }
+
+    pub async fn ping(&self) -> StoreResult<()> {
+        sqlx::query("select 1").execute(&self.pool).await?;
+        Ok(())
+    }
+
+    pub async fn migrate(&self) -> Result<(), sqlx::migrate::MigrateError> {
+        MIGRATOR.run(&self.pool).await
+    }
+}
+
+/// A change that must have hit exactly one row.
+pub(crate) fn ensure_affected(result: &sqlx::postgres::PgQueryResult, what: impl std::fmt::Display) -> StoreResult<()> {
+    if result.rows_affected() == 1 { Ok(()) } else { Err(StoreError::not_found(what)) }
+}
