@@ -12,6 +12,8 @@ create table recipients (
     address text not null,
     -- The pinned values of the variables that the template uses.
     variables json not null,
+    -- The hash of the business key that this message bears, if it bears one.
+    business_key uuid,
     primary key (campaign_id, n)
 ) partition by range (campaign_id);
 create index recipients_excluded on recipients (campaign_id, n) where excluded is not null;
@@ -25,10 +27,16 @@ create table chunks (
     attempt smallint not null,
     -- How many of the attempts count against the retry schedule.
     burned smallint not null,
+    -- Who: the recipients from first to last that are not excluded, or a list.
     first_n integer,
+    last_n integer,
     members integer[],
     size integer not null check (size > 0),
     not_before timestamptz,
+    -- Set where the campaign keeps to local hours.
+    time_zone text,
+    -- When its messages were first due; a retry keeps the time of the first attempt.
+    born_at timestamptz not null default now(),
     created_at timestamptz not null default now(),
     -- Who works on it, and how far the intents have come. Everything below changes; none of it is indexed.
     epoch integer not null default 0,
@@ -36,7 +44,7 @@ create table chunks (
     owned_until timestamptz,
     -- Members before this position (in sending order) have had an intent.
     watermark integer not null default 0,
-    -- Intents that may be on the wire: [{"from","to","at","key","skip"}].
+    -- Intents that may be on the wire: [{"from", "to", "at", "key", "skip"}], positions as the watermark.
     intents jsonb,
     accepted integer not null default 0,
     failed integer not null default 0,
@@ -46,7 +54,7 @@ create table chunks (
     moved integer not null default 0,
     done_at timestamptz,
     primary key (campaign_id, no),
-    check ((first_n is null) <> (members is null))
+    check ((first_n is null) = (last_n is null) and (first_n is null) <> (members is null))
 ) partition by range (campaign_id);
 -- Numbers of chunks that are not launched ranges, beyond any recipient number.
 create sequence chunk_no as bigint start 4294967296;
