@@ -61,7 +61,8 @@ create sequence chunk_no as bigint start 4294967296;
 -- Numbers of direct messages: unique within a day's gatherer, whichever process accepts.
 create sequence direct_n as integer cycle;
 
--- Facts about attempts. Several may be known of one attempt; the most certain holds (accepted, then failed, …).
+-- Facts about attempts. Several may be known of one attempt: a retry means that a later attempt speaks for the message,
+-- else the most certain holds (accepted, failed, suppressed, abandoned, unknown).
 create table results (
     campaign_id uuid not null,
     n integer not null,
@@ -157,3 +158,19 @@ create table inbox_rejected (
     reason text not null,
     body bytea not null
 );
+
+-- Retention: drops the partitions of months that ended more than `months` months ago. Returns their names.
+create function drop_partitions(months integer) returns setof text language plpgsql as $$
+declare
+    part text;
+    oldest date := date_trunc('month', now() at time zone 'UTC') - make_interval(months => months);
+begin
+    for part in
+        select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid join pg_class p on p.oid = i.inhparent
+        where p.relname in ('recipients', 'chunks', 'results', 'events') and c.relname ~ '_\d{4}_\d{2}$'
+          and to_date(right(c.relname, 7), 'YYYY_MM') < oldest
+    loop
+        execute format('drop table %I', part);
+        return next part;
+    end loop;
+end $$;

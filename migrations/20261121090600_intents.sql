@@ -83,11 +83,11 @@ begin
                    count(*) filter (where kind = 3) as suppressed,
                    count(*) filter (where kind in (4, 5)) as unknown
             from (
-                -- Of several facts about one attempt the most certain holds.
+                -- Who moved on is counted there; else of several facts the most certain holds.
                 select distinct on (r.n) r.kind from results r
                 where r.campaign_id = chunk.campaign_id and r.attempt = chunk.attempt
                   and (r.n between chunk.first_n and chunk.last_n or r.n = any (chunk.members))
-                order by r.n, array_position(array[0, 2, 3, 1, 5, 4]::smallint[], r.kind)
+                order by r.n, array_position(array[1, 0, 2, 3, 5, 4]::smallint[], r.kind)
             ) best
         ) facts
         where campaign_id = chunk.campaign_id and no = chunk.no;
