@@ -158,6 +158,6 @@ require_servers() {
     find_postgres || missing+=(postgresql)
     command -v redis-server >/dev/null && command -v redis-cli >/dev/null || missing+=(redis-server)
     [[ ${#missing[@]} -gt 0 ]] || return 0
-    "$here/services/packages.sh" "${missing[@]}" || exit $?
+    "$here/packages.sh" "${missing[@]}" || exit $?
     find_postgres || die 2 "Postgres is installed, but no initdb was found in /usr/lib/postgresql/*/bin or PATH"
 }
