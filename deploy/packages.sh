@@ -37,3 +37,10 @@ options=(-y -q --no-install-recommends -o DPkg::Lock::Timeout=300 -o Dpkg::Use-P
 say "installing $* with apt-get"
 apt-get update -q >&2 </dev/null || say "apt-get update failed: trying with the lists that are here"
 apt-get install "${options[@]}" "$@" >&2 </dev/null
+
+# Debian's Redis would start with the next boot; Postgres without a cluster has nothing to start.
+for package in "$@"; do
+    if [[ $package == redis-server ]] && command -v systemctl >/dev/null; then
+        systemctl disable redis-server >&2 || true
+    fi
+done
