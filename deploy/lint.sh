@@ -17,7 +17,7 @@ lint_clippy() {
 # Advisories need a database that a closed network does not reach: `cargo deny check advisories` where there is one.
 lint_deny() {
     if command -v cargo-deny >/dev/null; then
-        cargo deny --log-level error check --hide-inclusion-graph bans licenses sources
+        cargo deny --locked --log-level error check --hide-inclusion-graph bans licenses sources
     else
         echo "cargo-deny is not installed: bans, licences and sources are NOT checked (cargo install cargo-deny --locked)"
     fi
