@@ -20,5 +20,5 @@ pub const LOOP_ITEMS: usize = 500;
 pub const STEPS: usize = 200_000;
 /// Helper calls inside one another, as in `{{upper (default name "x")}}`.
 pub const CALL_DEPTH: usize = 4;
-/// Elements inside one another in an MJML document.
-pub const MJML_DEPTH: usize = 64;
+/// Elements inside one another in MJML, and in HTML that a text part is derived from.
+pub const ELEMENT_DEPTH: usize = 64;

@@ -79,7 +79,7 @@ pub(super) fn group(digits: &str, style: Style, out: &mut String) {
         let left = digits.len() - i;
         let boundary = match style.conventions {
             Conventions::IndianEnglish => left == 3 || (left > 3 && left % 2 == 1),
-            _ => left % 3 == 0,
+            _ => left.is_multiple_of(3),
         };
         if i > 0 && boundary {
             out.push(separator);

@@ -98,3 +98,30 @@ fn mjml_faults_are_explained() {
         publish(&source(json!({"channel": "email", "subject": "s", "body": {"mjml": "<p>no</p>"}}))).is_err()
     );
 }
+
+#[test]
+fn hostile_html_neither_crashes_nor_stalls() {
+    let nested =
+        |tag: &str, n: usize| format!("{}x{}", format!("<{tag}>").repeat(n), format!("</{tag}>").repeat(n));
+    for html in [
+        nested("div", 20_000),
+        nested("b", 20_000),
+        nested("table><tr><td", 2_000),
+        nested("table><tr><td", 60),
+        nested("ul><li", 60),
+        nested("blockquote", 5_000),
+        nested("table role=\"presentation\"><tr><td", 60),
+        "<table role=\"presentation\">".to_owned() + &"<tr><td>".repeat(20_000),
+        "<p>".repeat(60_000),
+        "x ".repeat(60_000),
+        "<tr><td>".repeat(20_000),
+        "<td>x".repeat(20_000),
+        format!("<table>{}", "<tr><td>x".repeat(10_000)),
+        format!("<table><tr>{}", "<td>x".repeat(10_000)),
+        "<a href='x'>".repeat(10_000),
+        "<li>".repeat(30_000),
+        "<".repeat(200_000),
+    ] {
+        drop(publish(&source(json!({"channel": "email", "subject": "s", "body": {"html": html}}))));
+    }
+}

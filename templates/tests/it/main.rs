@@ -1,5 +1,7 @@
 //! What authors and recipients meet: publishing, rendering, formatting, limits.
 
+#![expect(clippy::unwrap_used, reason = "an unwrap that fails is a test that fails")]
+
 mod helpers;
 mod mail;
 mod properties;
