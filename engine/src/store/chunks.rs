@@ -177,7 +177,7 @@ impl Store {
     pub async fn release_chunk(&self, claim: &Claim, pause: Duration) -> StoreResult<()> {
         sqlx::query!(
             "update chunks set owner = null, owned_until = null, intents = null,
-                 not_before = case when $4 > 0 then now() + make_interval(secs => $4) else not_before end
+                 not_before = case when $4::double precision > 0 then now() + make_interval(secs => $4::double precision) else not_before end
              where campaign_id = $1 and no = $2 and epoch = $3 and done_at is null",
             claim.chunk.campaign.uuid(),
             claim.chunk.no,

@@ -3,6 +3,19 @@
 //! Only this module writes SQL. Every query that touches a tenant's rows takes the tenant, or an id that came out of a
 //! query that did.
 
+pub mod accounts;
+pub mod campaigns;
+pub mod check;
+pub mod chunks;
+pub mod direct;
+pub mod duties;
+mod grace;
+pub mod messages;
+pub mod recipients;
+pub mod results;
+pub mod templates;
+pub mod tenants;
+
 use std::time::Duration;
 
 use sqlx::{PgPool, postgres::PgPoolOptions};
