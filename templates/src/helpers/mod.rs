@@ -9,10 +9,10 @@ mod logic;
 mod money;
 mod number;
 mod text;
-mod value;
 
 pub(crate) mod date;
 pub(crate) mod spec;
+pub(crate) mod value;
 
 use std::sync::LazyLock;
 
@@ -96,7 +96,7 @@ fn build(style: Style) -> Handlebars<'static> {
         engine.register_helper(name, Box::new(Inline { name, run, style }));
     }
     engine.register_helper("each", Box::new(each::Each));
-    engine.register_helper(VALUE, Box::new(value::Bare));
+    engine.register_helper(VALUE, Box::new(value::Bare { flavour: style.flavour }));
     engine
 }
 
