@@ -10,6 +10,7 @@
 pub mod clock;
 pub mod deliver;
 pub mod domain;
+pub mod engine;
 pub mod feedback;
 pub mod id;
 pub mod launch;

@@ -104,7 +104,3 @@ impl Store {
     }
 }
 
-/// A change that must have hit exactly one row.
-pub(crate) fn ensure_affected(result: &sqlx::postgres::PgQueryResult, what: impl std::fmt::Display) -> StoreResult<()> {
-    if result.rows_affected() == 1 { Ok(()) } else { Err(StoreError::not_found(what)) }
-}
