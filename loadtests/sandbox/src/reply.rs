@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use bytes::Bytes;
-use futures::stream;
+use futures::{StreamExt, stream};
 use serde_json::Value;
 
 use crate::clock::timestamp;
@@ -139,9 +139,14 @@ fn spoil(how: Malformed, status: StatusCode, good: &str) -> Response<Body> {
 }
 
 fn truncated(status: StatusCode, half: String, promised: usize) -> Response<Body> {
-    let cut = io::Error::new(io::ErrorKind::ConnectionAborted, "cut on purpose");
+    let head = stream::once(async { Ok(Bytes::from(half)) });
+    // The pause lets the first half leave; an error at once would take it back.
+    let cut = stream::once(async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        Err(io::Error::new(io::ErrorKind::ConnectionAborted, "cut on purpose"))
+    });
     let mut response = json(status, "");
-    *response.body_mut() = Body::from_stream(stream::iter([Ok(Bytes::from(half)), Err(cut)]));
+    *response.body_mut() = Body::from_stream(head.chain(cut));
     response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(promised));
     response
 }
