@@ -1,0 +1,4 @@
+//! The engine against a real Postgres and a real Redis: `DATABASE_URL` and `REDIS_URL` name them.
+
+mod queue;
+mod support;
