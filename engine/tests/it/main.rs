@@ -1,9 +1,11 @@
 #![cfg(test)]
-//! The engine from outside: real Postgres and Redis, only the providers simulated, over HTTP.
+//! The engine from outside: real Postgres and Redis (`DATABASE_URL` and `REDIS_URL` name them), only the providers
+//! simulated, over HTTP.
 
 mod direct;
 mod freeze;
 mod messages;
 mod migrations;
 mod pipeline;
+mod queue;
 mod support;
