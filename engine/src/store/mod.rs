@@ -13,6 +13,7 @@ mod grace;
 pub mod messages;
 pub mod recipients;
 pub mod results;
+pub mod suppressions;
 pub mod templates;
 pub mod tenants;
 

@@ -11,7 +11,7 @@ use fanfare_engine::{
 };
 use sqlx::PgPool;
 
-use crate::support::{ALL, House, stop};
+use crate::house::{ALL, House, stop};
 
 const MIGRATOR: &sqlx::migrate::Migrator = &fanfare_engine::store::MIGRATOR;
 

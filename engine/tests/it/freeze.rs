@@ -7,7 +7,7 @@ use fanfare_engine::{
 };
 use sqlx::PgPool;
 
-use crate::support::House;
+use crate::house::House;
 
 const MIGRATOR: &sqlx::migrate::Migrator = &fanfare_engine::store::MIGRATOR;
 

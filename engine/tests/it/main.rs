@@ -4,6 +4,7 @@
 
 mod direct;
 mod freeze;
+mod house;
 mod messages;
 mod migrations;
 mod pipeline;

@@ -11,7 +11,7 @@ use fanfare_engine::{
 };
 use sqlx::PgPool;
 
-use crate::support::House;
+use crate::house::House;
 
 const MIGRATOR: &sqlx::migrate::Migrator = &fanfare_engine::store::MIGRATOR;
 
@@ -74,7 +74,7 @@ async fn who_was_not_sent_is_listed_with_the_reason_page_by_page(pool: PgPool) {
     assert_eq!(listed.iter().map(|(n, ..)| *n).collect::<Vec<_>>(), [2, 3, 5, 6, 8, 9]);
     assert_eq!(listed[0].1, "suppressed");
     assert_eq!(listed[1].2, "the provider refused the recipient");
-    let stranger = crate::support::tenant(&house.ids, claim.now, "other");
+    let stranger = crate::house::tenant(&house.ids, claim.now, "other");
     house.store.create_tenant(&stranger).await.unwrap();
     assert_eq!(house.store.unsent(stranger.id, campaign, 0, 10).await.unwrap(), [], "another tenant sees nothing");
     assert!(house.store.campaign(stranger.id, campaign).await.is_err());

@@ -10,9 +10,13 @@ use fanfare_engine::{
 use fanfare_sandbox::SandboxConfig;
 use sqlx::PgPool;
 
-use crate::support::{ALL, House, stop};
+use crate::house::{ALL, House, stop};
 
 const MIGRATOR: &sqlx::migrate::Migrator = &fanfare_engine::store::MIGRATOR;
+
+fn faults(house: &House, change: &str) {
+    house.sandbox.set_faults(serde_json::from_str(change).unwrap()).unwrap();
+}
 
 /// Everybody got exactly one message, with their own values.
 async fn assert_everybody_got_theirs(house: &House, channel: Channel, expected: usize) {
@@ -73,7 +77,7 @@ async fn whatsapp_reaches_everybody(pool: PgPool) {
 async fn batches_reach_everybody_and_one_bad_address_costs_one_message(pool: PgPool) {
     let house = House::new(pool).await.batching();
     house.contacts(1_000).await;
-    sqlx::query("update contacts set email = 'reject400-' || email where name in ('Person 17', 'Person 700')")
+    sqlx::query("update contacts set email = 'rejected-' || email where name in ('Person 17', 'Person 700')")
         .execute(house.store.pool())
         .await
         .unwrap();
@@ -92,13 +96,13 @@ async fn what_fails_for_a_while_is_tried_again_and_what_failed_can_be_replayed(p
     house.contacts(60).await;
     let campaign = house.draft(Channel::Sms, MessageClass::Transactional).await;
     // Every second request is refused for good.
-    house.sandbox.set_faults(serde_json::json!({"brevo_sms": {"error_mix": {"400": 0.5}}})).unwrap();
+    faults(&house, r#"{"sms": {"error_mix": {"400": 0.5}}}"#);
     let running = house.engine(Settings::default()).await.start(ALL);
     house.launch(campaign).await;
     let progress = house.finished(campaign).await;
     assert_eq!(progress.sent + progress.failed, 60, "{progress:?}");
     assert!(progress.failed > 0, "{progress:?}");
-    house.sandbox.clear_faults();
+    faults(&house, r#"{"sms": {}}"#);
     let replayed = control::retry_failed(&house.store, house.tenant_id(), campaign, 500).await.unwrap();
     assert_eq!(replayed, progress.failed);
     assert_eq!(control::retry_failed(&house.store, house.tenant_id(), campaign, 500).await.unwrap(), 0, "once");
@@ -111,7 +115,7 @@ async fn what_fails_for_a_while_is_tried_again_and_what_failed_can_be_replayed(p
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn a_cancel_gives_everybody_a_last_word(pool: PgPool) {
     let mut config = SandboxConfig::default();
-    config.faults = serde_json::from_value(serde_json::json!({"brevo_email": {"latency_ms": 100}})).unwrap();
+    config.faults = serde_json::from_value(serde_json::json!({"email": {"latency_ms": 100}})).unwrap();
     let house = House::with(pool, config).await;
     house.contacts(3_000).await;
     let campaign = house.draft(Channel::Email, MessageClass::Obligation).await;
@@ -131,7 +135,7 @@ async fn a_cancel_gives_everybody_a_last_word(pool: PgPool) {
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn an_unsubscribe_on_the_way_is_honoured(pool: PgPool) {
     let mut config = SandboxConfig::default();
-    config.faults = serde_json::from_value(serde_json::json!({"brevo_email": {"latency_ms": 50}})).unwrap();
+    config.faults = serde_json::from_value(serde_json::json!({"email": {"latency_ms": 50}})).unwrap();
     let house = House::with(pool, config).await;
     house.contacts(2_000).await;
     let campaign = house.draft(Channel::Email, MessageClass::Marketing).await;

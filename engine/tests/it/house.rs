@@ -10,6 +10,7 @@ use fanfare_engine::{
     id::{CampaignId, Ids, TenantId},
     launch,
     limit::Window,
+    link::RedisLink,
     providers::{AccountSettings, HttpSettings, build},
     queue::Queue,
     store::{
@@ -89,7 +90,7 @@ impl House {
     /// An engine as another process would be one: with accounts, queue and process id of its own.
     pub(crate) async fn engine(&self, settings: Settings) -> Engine {
         let redis = std::env::var("REDIS_URL").expect("REDIS_URL names the Redis of the tests");
-        let queue = Queue::new(fanfare_engine::link::RedisLink::new(&redis).unwrap(), &self.prefix);
+        let queue = Queue::new(RedisLink::open(&redis).unwrap(), &self.prefix);
         let http = HttpSettings { request_timeout: settings.worker.request_timeout, ..HttpSettings::default() };
         let mut handles = Vec::new();
         for settings in self.account_settings() {
