@@ -11,7 +11,7 @@ use fanfare_engine::{
     launch,
     limit::Window,
     link::RedisLink,
-    providers::{AccountSettings, HttpSettings, build},
+    providers::settings::{AccountSettings, HttpSettings, build},
     queue::Queue,
     store::{
         Store,
