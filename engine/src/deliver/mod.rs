@@ -19,11 +19,11 @@
 
 pub mod accounts;
 mod batch;
-mod chunk;
+pub mod chunk;
 pub mod direct;
 pub mod fate;
 pub mod plans;
 pub mod recorder;
 pub mod recover;
-mod slice;
+pub mod slice;
 pub mod worker;

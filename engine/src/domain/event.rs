@@ -36,6 +36,8 @@ pub struct Event {
     pub provider_id: Option<String>,
     /// Tells two events of one kind apart (a second click), and a repeated webhook from a new one.
     pub dedup: uuid::Uuid,
+    /// Why, where `kind` is a failure that the provider gives a code for.
+    pub reason: Option<Reason>,
     /// The provider's words or code, without addresses.
     pub detail: Option<String>,
 }

@@ -4,6 +4,15 @@
 //! into a request, every possible answer into an [`Answer`], and webhooks into [`HookItem`]s. A new provider is a new
 //! file here, an entry in the registry, and a row in the shared conformance test.
 
+mod brevo;
+mod classify;
+mod hook_auth;
+mod http;
+mod loose;
+pub mod settings;
+mod stop_words;
+mod whatsapp;
+
 use std::{net::IpAddr, time::Duration};
 
 use fanfare_templates::Rendered;
@@ -57,6 +66,8 @@ pub struct Answer {
     pub outcome: Outcome,
     pub effect: Effect,
     pub quota: Option<Quota>,
+    /// The provider's own words and code about a refusal, without addresses: for a person who looks into it.
+    pub words: Option<String>,
 }
 
 /// What became of a batch request. The caller decides what to do about the refusals (pipeline: bisect, new keys).
@@ -97,11 +108,22 @@ pub enum HookError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HookItem {
     Event(Event),
-    /// A recipient's word about an address, not about one message: STOP, or a preference of the WhatsApp app.
-    Wish { channel: Channel, address: String, stop: bool, scope: Scope },
+    /// A recipient's word about an address, not about one message: STOP, or a preference of the WhatsApp app. `address`
+    /// is in its normal form.
+    Wish { channel: Channel, address: String, stop: bool, scope: Scope, at: Timestamp },
     /// Well-formed, but not about a message of ours.
     Foreign,
 }
+
+/// A message whose fate is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sought {
+    pub message: MessageId,
+    pub to: String,
+}
+
+/// Events of the messages that a provider was asked for, or a sentence about why it could not be asked.
+pub type LookUp = Result<Vec<Event>, String>;
 
 pub trait Adapter: std::fmt::Debug + Send + Sync {
     fn provider(&self) -> Provider;
@@ -117,8 +139,17 @@ pub trait Adapter: std::fmt::Debug + Send + Sync {
     /// One request for several messages, one key for all. Only called with 2..=`batch_limit` envelopes.
     fn send_batch<'a>(&'a self, key: Uuid, envelopes: &'a [Envelope<'a>]) -> BoxFuture<'a, BatchAnswer>;
 
-    /// Asks the provider what became of messages; `None` where it has no such call.
-    fn look_up<'a>(&'a self, messages: &'a [MessageId], since: Timestamp) -> Option<BoxFuture<'a, anyhow::Result<Vec<Event>>>>;
+    /// How many messages one call of [`Adapter::look_up`] may ask for; 0 where the provider has no such call.
+    fn look_up_limit(&self) -> usize {
+        0
+    }
+
+    /// Asks the provider what became of messages that were sent between `since` and `now`, in one request. What it does
+    /// not know is missing from the answer.
+    fn look_up<'a>(&'a self, sought: &'a [Sought], since: Timestamp, now: Timestamp) -> BoxFuture<'a, LookUp> {
+        let _ = (sought, since, now);
+        Box::pin(async { Ok(Vec::new()) })
+    }
 
     /// Cheap request that proves that the provider is reachable and the key is good. `Err` is a sentence for a person.
     fn probe(&self) -> BoxFuture<'_, Result<(), String>>;
@@ -128,6 +159,7 @@ pub trait Adapter: std::fmt::Debug + Send + Sync {
     /// Answers the provider's GET that asks whether this URL is ours; `None` when it is not a handshake or wrong.
     fn handshake(&self, query: &[(String, String)]) -> Option<String>;
 
-    /// Pure: what a verified body says. Tolerates unknown fields.
-    fn parse(&self, body: &[u8]) -> Result<Vec<HookItem>, HookError>;
+    /// Pure: what a verified body says. Tolerates unknown fields. `received` stands in for a time that the provider does
+    /// not give, and is the latest that is believed.
+    fn parse(&self, body: &[u8], received: Timestamp) -> Result<Vec<HookItem>, HookError>;
 }

@@ -285,6 +285,21 @@ impl Store {
         Ok(rows.into_iter().map(Into::into).collect())
     }
 
+    /// How many recipients of a campaign are frozen.
+    pub async fn frozen(&self, id: CampaignId) -> StoreResult<i32> {
+        Ok(sqlx::query_scalar!("select frozen from campaigns where id = $1", id.uuid()).fetch_one(self.pool()).await?)
+    }
+
+    pub async fn upload_has_rows(&self, tenant: TenantId, upload: UploadId) -> StoreResult<bool> {
+        Ok(sqlx::query_scalar!(
+            r#"select exists (select 1 from uploads where id = $1 and tenant_id = $2 and rows_taken > 0) as "has!""#,
+            upload.uuid(),
+            tenant.uuid(),
+        )
+        .fetch_one(self.pool())
+        .await?)
+    }
+
     pub async fn progress(&self, tenant: TenantId, id: CampaignId) -> StoreResult<Progress> {
         let row = sqlx::query!(
             r#"select k.frozen,
@@ -316,7 +331,7 @@ impl Store {
     }
 }
 
-async fn load(connection: &mut PgConnection, tenant: TenantId, id: CampaignId, lock: bool) -> StoreResult<Campaign> {
+pub(super) async fn load(connection: &mut PgConnection, tenant: TenantId, id: CampaignId, lock: bool) -> StoreResult<Campaign> {
     if lock {
         sqlx::query!("select 1 as one from campaigns where id = $1 for update", id.uuid())
             .fetch_optional(&mut *connection)
@@ -338,7 +353,7 @@ async fn load(connection: &mut PgConnection, tenant: TenantId, id: CampaignId, l
     row.into_campaign()
 }
 
-async fn pin(connection: &mut PgConnection, id: CampaignId, pins: &Pins) -> StoreResult<()> {
+pub(super) async fn pin(connection: &mut PgConnection, id: CampaignId, pins: &Pins) -> StoreResult<()> {
     let variants: Vec<uuid::Uuid> = pins.variants.iter().map(|id| id.uuid()).collect();
     let route: Vec<uuid::Uuid> = pins.route.iter().map(|id| id.uuid()).collect();
     sqlx::query!(
@@ -355,7 +370,7 @@ async fn pin(connection: &mut PgConnection, id: CampaignId, pins: &Pins) -> Stor
 }
 
 /// Writes what a state holds; what it does not hold stays as it was.
-async fn save_state(connection: &mut PgConnection, id: CampaignId, state: CampaignState) -> StoreResult<()> {
+pub(super) async fn save_state(connection: &mut PgConnection, id: CampaignId, state: CampaignState) -> StoreResult<()> {
     let (mut scheduled, mut launched, mut finished, mut from) = (None, None, None, None);
     match state {
         CampaignState::Draft | CampaignState::InReview => {}

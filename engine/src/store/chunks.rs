@@ -177,7 +177,7 @@ impl Store {
     pub async fn release_chunk(&self, claim: &Claim, pause: Duration) -> StoreResult<()> {
         sqlx::query!(
             "update chunks set owner = null, owned_until = null, intents = null,
-                 not_before = case when $4 > 0 then now() + make_interval(secs => $4) else not_before end
+                 not_before = case when $4::double precision > 0 then now() + make_interval(secs => $4::double precision) else not_before end
              where campaign_id = $1 and no = $2 and epoch = $3 and done_at is null",
             claim.chunk.campaign.uuid(),
             claim.chunk.no,
@@ -315,11 +315,25 @@ impl Store {
         Ok(closed)
     }
 
+    /// Campaigns whose counters may still change: open ones, and those that ended within the last day.
+    pub async fn counted_campaigns(&self) -> StoreResult<Vec<CampaignId>> {
+        let rows = sqlx::query_scalar!(
+            "select id from campaigns
+             where kind = 'campaign' and launched_at is not null
+               and (state in ('launching', 'sending', 'paused') or finished_at > now() - interval '1 day')"
+        )
+        .fetch_all(self.pool())
+        .await?;
+        Ok(rows.into_iter().map(Into::into).collect())
+    }
+
     /// Puts counters right that differ from the rows they sum up, for chunks that nobody works on. Returns how many differed.
     pub async fn repair_counters(&self, campaign: CampaignId) -> StoreResult<u64> {
         let off = sqlx::query!(
             "select c.campaign_id, c.no from chunks c
-             where c.campaign_id = $1 and (c.owned_until is null or c.owned_until < now())
+             where c.campaign_id = $1 and c.watermark > 0 and (c.owned_until is null or c.owned_until < now())
+               -- Each chunk is looked at while it is open, and once or twice after.
+               and (c.done_at is null or c.done_at > now() - interval '90 seconds')
                and c.accepted + c.failed + c.suppressed + c.unknown + c.moved <> (
                    select count(distinct r.n) from results r
                    where r.campaign_id = c.campaign_id and r.attempt = c.attempt

@@ -3,6 +3,20 @@
 //! Only this module writes SQL. Every query that touches a tenant's rows takes the tenant, or an id that came out of a
 //! query that did.
 
+pub mod accounts;
+pub mod campaigns;
+pub mod check;
+pub mod chunks;
+pub mod direct;
+pub mod duties;
+mod grace;
+pub mod messages;
+pub mod recipients;
+pub mod results;
+pub mod suppressions;
+pub mod templates;
+pub mod tenants;
+
 use std::time::Duration;
 
 use sqlx::{PgPool, postgres::PgPoolOptions};
@@ -91,7 +105,3 @@ impl Store {
     }
 }
 
-/// A change that must have hit exactly one row.
-pub(crate) fn ensure_affected(result: &sqlx::postgres::PgQueryResult, what: impl std::fmt::Display) -> StoreResult<()> {
-    if result.rows_affected() == 1 { Ok(()) } else { Err(StoreError::not_found(what)) }
-}

@@ -59,7 +59,7 @@ impl Store {
             Members::Range { first, last } => {
                 sqlx::query_as!(
                     Recipient,
-                    r#"select n, variant, contact_id as contact, address, variables as "variables: _",
+                    r#"select n, variant, contact_id as "contact: ContactId", address, variables as "variables: _",
                               business_key is not null as "keyed!"
                        from recipients
                        where campaign_id = $1 and n between $2 and $3 and excluded is null
@@ -74,7 +74,7 @@ impl Store {
             Members::List(numbers) => {
                 sqlx::query_as!(
                     Recipient,
-                    r#"select n as "n!", variant as "variant!", contact_id as contact, address as "address!",
+                    r#"select n as "n!", variant as "variant!", contact_id as "contact: ContactId", address as "address!",
                               variables as "variables!: _", business_key is not null as "keyed!"
                        from unnest($2::integer[]) with ordinality as wanted (n, at)
                        join recipients using (n)

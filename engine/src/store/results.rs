@@ -128,7 +128,8 @@ impl Store {
         Ok(())
     }
 
-    /// Puts every message of a campaign that failed for good into new chunks: "retry only the failed". Returns how many.
+    /// Puts every message of a campaign that failed for good into new chunks, and opens the campaign again if it was
+    /// finished: "retry only the failed". Returns how many messages.
     pub async fn replay_failed(&self, tenant: TenantId, campaign: CampaignId, chunk: i32) -> StoreResult<i64> {
         let mut tx = self.begin().await?;
         let rows = sqlx::query!(
@@ -163,6 +164,15 @@ impl Store {
         let chunks: Vec<ChunkRef> = rows.iter().map(|row| ChunkRef { campaign, no: row.no }).collect();
         let (campaigns, numbers) = columns(&chunks);
         sqlx::query!("select recount_chunks($1, $2)", &campaigns, &numbers).execute(&mut *tx).await?;
+        if !rows.is_empty() {
+            // In the same commit: a finished campaign with open chunks would wait for ever.
+            sqlx::query!(
+                "update campaigns set state = 'sending', finished_at = null where id = $1 and state = 'finished'",
+                campaign.uuid()
+            )
+            .execute(&mut *tx)
+            .await?;
+        }
         tx.commit().await?;
         Ok(rows.first().map_or(0, |row| row.replayed))
     }

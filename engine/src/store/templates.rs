@@ -39,7 +39,7 @@ pub struct Variant {
 
 /// The variables that any of these variants uses.
 pub fn variables(variants: &[Variant]) -> BTreeSet<String> {
-    variants.iter().flat_map(|variant| variant.published.variables().iter().cloned()).collect()
+    variants.iter().flat_map(|variant| variant.published.variables().all().map(str::to_owned)).collect()
 }
 
 impl Store {
