@@ -101,6 +101,8 @@ section! {
     LaunchConfig in "launch" {
         /// Recipients that are frozen in one transaction.
         slice: i32 = 10_000,
+        /// Recipients of the first transaction: few, so that the first message leaves at once.
+        first_slice: i32 = 1_000,
         /// Recipients that are queued, claimed and recorded together.
         chunk: i32 = 500,
     }
@@ -110,9 +112,7 @@ section! {
     /// The queue in Redis.
     QueueConfig in "queue" {
         /// Hints that a lane holds at most.
-        high_water: usize = 256,
-        /// Streams per lane; more than one only for a Redis Cluster.
-        shards: u16 = 1,
+        high_water: usize = 128,
     }
 }
 
@@ -130,15 +130,13 @@ section! {
     /// Files with contacts. A larger file is refused before it is read.
     ImportConfig in "import" {
         /// Bytes of a file.
-        max_bytes: u64 = 64 << 20,
+        max_bytes: u64 = 1 << 30,
         /// Bytes of a workbook once it is inflated.
-        max_inflated_bytes: u64 = 1 << 30,
-        /// Rows of a file.
-        max_rows: u64 = 5_000_000,
-        /// Columns of a file.
-        max_columns: usize = 200,
-        /// Characters of one value.
-        max_cell_chars: usize = 8_192,
+        max_inflated_bytes: u64 = 2 << 30,
+        /// Bytes of one row.
+        max_row_bytes: usize = 1 << 20,
+        /// Columns of a row.
+        max_columns: usize = 512,
     }
 }
 
