@@ -6,7 +6,7 @@
 
 pub mod assemble;
 pub mod cli;
-mod demo;
+
 mod health;
 mod hooks;
 mod problem;
