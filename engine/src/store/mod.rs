@@ -11,6 +11,7 @@ pub mod direct;
 pub mod duties;
 mod grace;
 pub mod messages;
+pub mod pace;
 pub mod recipients;
 pub mod results;
 pub mod suppressions;
