@@ -3,6 +3,9 @@
 //! Only this module writes SQL. Every query that touches a tenant's rows takes the tenant, or an id that came out of a
 //! query that did.
 
+pub mod contacts;
+pub mod uploads;
+
 use std::time::Duration;
 
 use sqlx::{PgPool, postgres::PgPoolOptions};

@@ -1,0 +1,3 @@
+//! The engine from outside, on a real Postgres.
+
+mod imports;
