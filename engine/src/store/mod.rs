@@ -7,6 +7,7 @@ pub mod accounts;
 pub mod campaigns;
 pub mod check;
 pub mod chunks;
+pub mod contacts;
 pub mod direct;
 pub mod duties;
 mod grace;
@@ -17,6 +18,7 @@ pub mod results;
 pub mod suppressions;
 pub mod templates;
 pub mod tenants;
+pub mod uploads;
 
 use std::time::Duration;
 
