@@ -9,6 +9,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod contacts;
 pub mod deliver;
 pub mod domain;
 pub mod engine;

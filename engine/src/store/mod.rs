@@ -7,6 +7,7 @@ pub mod accounts;
 pub mod campaigns;
 pub mod check;
 pub mod chunks;
+pub mod contacts;
 pub mod direct;
 pub mod duties;
 mod grace;
@@ -14,11 +15,13 @@ pub mod health;
 mod inbox;
 pub mod messages;
 pub mod people;
+pub mod pace;
 pub mod recipients;
 pub mod results;
 pub mod suppressions;
 pub mod templates;
 pub mod tenants;
+pub mod uploads;
 
 use std::time::Duration;
 

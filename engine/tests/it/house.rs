@@ -9,7 +9,7 @@ use fanfare_engine::{
     engine::{Engine, Role, Running, Settings},
     id::{CampaignId, Ids, TenantId},
     launch,
-    limit::Window,
+    limit::{Limiter, Window, breaker::Breaker},
     link::RedisLink,
     providers::settings::{AccountSettings, HttpSettings, build},
     queue::Queue,
@@ -110,12 +110,13 @@ impl House {
             handles.push((id, build(&settings, &http).unwrap()));
         }
         let accounts = self.store.accounts().await.unwrap();
-        let limiter = self.limiter(&redis);
+        let limiter = Arc::new(Limiter::new(RedisLink::open(&redis).unwrap(), self.store.clone(), &self.prefix));
         let handle = |account: &fanfare_engine::store::accounts::Account| AccountHandle {
             account: account.clone(),
             adapter: Arc::clone(&handles.iter().find(|(id, _)| *id == account.id).unwrap().1),
-            pacer: limiter.account(account.id, account.limits.clone()),
-            breaker: fanfare_engine::limit::breaker::Breaker::default(),
+            pacer: limiter.account(account.id, &account.limits),
+            breaker: Breaker::default(),
+            limiter: Arc::clone(&limiter),
         };
         let accounts = Accounts::new(accounts.iter().map(handle));
         Engine {
@@ -251,10 +252,6 @@ impl House {
                 None => return received,
             }
         }
-    }
-
-    fn limiter(&self, redis: &str) -> fanfare_engine::limit::Limiter {
-        fanfare_engine::limit::Limiter::for_tests(redis, &self.prefix, self.store.clone())
     }
 }
 

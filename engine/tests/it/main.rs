@@ -5,6 +5,7 @@
 mod direct;
 mod freeze;
 mod house;
+mod imports;
 mod messages;
 mod migrations;
 mod pipeline;

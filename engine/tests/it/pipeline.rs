@@ -41,7 +41,7 @@ async fn assert_everybody_got_theirs(house: &House, channel: Channel, expected: 
         let content = match channel {
             Channel::Email => vec![format!("Policy {policy}"), format!("<p>{text}</p>")],
             Channel::Sms => vec![text],
-            Channel::Whatsapp => vec![format!(r#"{{"text":{{"body":"{text}"}},"type":"text"}}"#)],
+            Channel::Whatsapp => vec![format!(r#"{{"body":"{text}","preview_url":false}}"#)],
         };
         let parts: Vec<&str> = content.iter().map(String::as_str).collect();
         assert_eq!(record.digest, hex::encode(fanfare_sandbox::digest(address, &id, &parts)), "{id}: {content:?}");
