@@ -12,7 +12,7 @@ use fanfare_engine::{
     engine::{Engine, Settings, WorkerSettings},
     id::{AccountId, Ids},
     launch::freeze::LaunchSettings,
-    limit::{AccountPacer, Limiter, breaker::Breaker},
+    limit::{Limiter, breaker::Breaker},
     link::{LinkError, RedisLink},
     providers::{
         Adapter,
@@ -36,9 +36,13 @@ pub enum AssembleError {
     Redis(#[from] LinkError),
     #[error("{place}: account `{slug}`: {error}")]
     Account { place: String, slug: String, error: ConfigError },
-    #[error("{place}: account `{slug}` belongs to tenant `{tenant}`, which does not exist: add it under [[tenants]], or run `fanfare tenant create`")]
+    #[error(
+        "{place}: account `{slug}` belongs to tenant `{tenant}`, which does not exist: add it under [[tenants]], or run `fanfare tenant create`"
+    )]
     NoSuchTenant { place: String, slug: String, tenant: String },
-    #[error("{place}: account `{slug}` does not say whose it is, and there are {tenants} tenants: add `tenant = \"…\"` to it")]
+    #[error(
+        "{place}: account `{slug}` does not say whose it is, and there are {tenants} tenants: add `tenant = \"…\"` to it"
+    )]
     WhichTenant { place: String, slug: String, tenants: usize },
 }
 
@@ -68,7 +72,11 @@ pub fn store(config: &Config) -> Result<Store, StoreError> {
 }
 
 /// Makes the rows of the configured tenants and accounts.
-pub async fn declare(store: &Store, config: &Config, sources: &Sources) -> Result<Vec<Declared>, AssembleError> {
+pub async fn declare(
+    store: &Store,
+    config: &Config,
+    sources: &Sources,
+) -> Result<Vec<Declared>, AssembleError> {
     let known = store.tenants().await?;
     for tenant in config.tenants.iter().filter(|tenant| known.iter().all(|known| known.slug != tenant.slug)) {
         let made = store
@@ -127,7 +135,7 @@ pub async fn engine(config: &Config, store: Store, sources: &Sources) -> Result<
     let declared = declare(&store, config, sources).await?;
     let urgent_store = Store::connect(config.database.url.expose(), config.database.urgent_connections)?;
     let link = RedisLink::open(config.redis.url.expose())?;
-    let limiter = limiter(config, &store);
+    let limiter = Arc::new(Limiter::new(link.clone(), store.clone(), &config.redis.prefix));
     let rows = store.accounts().await?;
     let accounts = handles(config, &declared, &rows, &limiter)?;
     // The urgent have HTTP connections of their own; quota is one.
@@ -166,7 +174,7 @@ fn handles(
     config: &Config,
     declared: &[Declared],
     rows: &[Account],
-    limiter: &Limiter,
+    limiter: &Arc<Limiter>,
 ) -> Result<Vec<AccountHandle>, AssembleError> {
     let mut handles = Vec::with_capacity(declared.len());
     for declared in declared {
@@ -174,19 +182,12 @@ fn handles(
         handles.push(AccountHandle {
             account: row.clone(),
             adapter: adapter(config, &declared.config)?,
-            pacer: pacer(limiter, row),
+            pacer: limiter.account(row.id, &row.limits),
             breaker: Breaker::default(),
+            limiter: Arc::clone(limiter),
         });
     }
     Ok(handles)
-}
-
-fn limiter(config: &Config, store: &Store) -> Limiter {
-    Limiter::for_tests(config.redis.url.expose(), &config.redis.prefix, store.clone())
-}
-
-fn pacer(limiter: &Limiter, account: &Account) -> Arc<AccountPacer> {
-    limiter.account(account.id, account.limits.clone())
 }
 
 fn settings(config: &Config) -> Settings {

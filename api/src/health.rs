@@ -38,12 +38,16 @@ pub(crate) async fn ready(State(service): State<Service>) -> Result<Json<Value>,
             return Err(not_ready(&format!("The schema lacks {missing} migrations: run `fanfare migrate`.")));
         }
         Ok(Ok(Schema::Ahead { unknown })) => {
-            return Err(not_ready(&format!("The schema has {unknown} migrations of a newer version: run that version.")));
+            return Err(not_ready(&format!(
+                "The schema has {unknown} migrations of a newer version: run that version."
+            )));
         }
         Ok(Ok(Schema::Current)) => {}
     }
     let redis = if redis_answers(&service).await { "answers" } else { "away" };
-    Ok(Json(json!({"success": true, "data": {"status": "ready", "postgres": "answers", "schema": "current", "redis": redis}})))
+    Ok(Json(
+        json!({"success": true, "data": {"status": "ready", "postgres": "answers", "schema": "current", "redis": redis}}),
+    ))
 }
 
 async fn redis_answers(service: &Service) -> bool {
@@ -59,5 +63,6 @@ pub(crate) async fn metrics(State(service): State<Service>) -> Response {
         #[expect(clippy::cast_precision_loss, reason = "a number of connections")]
         metrics::gauge!(fanfare_engine::metrics::POOL, "state" => state).set(count as f64);
     }
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], service.metrics.render()).into_response()
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], service.metrics.render())
+        .into_response()
 }

@@ -47,7 +47,8 @@ pub(crate) async fn receive(
     let account = account(&service, &id)?;
     let provider = account.account.provider.as_str();
     let count = |verdict: &'static str| {
-        metrics::counter!(fanfare_engine::metrics::WEBHOOKS, "provider" => provider, "verdict" => verdict).increment(1);
+        metrics::counter!(fanfare_engine::metrics::WEBHOOKS, "provider" => provider, "verdict" => verdict)
+            .increment(1);
     };
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
     let (parts, body) = request.into_parts();
@@ -66,7 +67,12 @@ pub(crate) async fn receive(
     Ok(StatusCode::OK)
 }
 
-fn verify(account: &AccountHandle, peer: Option<IpAddr>, headers: &HeaderMap, body: &Bytes) -> Result<(), HookError> {
+fn verify(
+    account: &AccountHandle,
+    peer: Option<IpAddr>,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Result<(), HookError> {
     account.adapter.verify(&HookRequest { peer, headers: &Headers(headers), body })
 }
 

@@ -21,7 +21,9 @@ pub(crate) enum Problem {
     Malformed,
     HandshakeRefused,
     TooLarge,
-    NotReady { why: String },
+    NotReady {
+        why: String,
+    },
     /// The database is away. 429, because Brevo retries that and gives up on a 5xx; Meta retries anything.
     Away,
     Internal,
@@ -62,7 +64,9 @@ impl Problem {
         match self {
             Self::NoSuchRoute => "There is nothing at this path.".to_owned(),
             Self::NoSuchMethod => "This path does not take this method.".to_owned(),
-            Self::NoSuchAccount => "No account of this process has this id; `fanfare doctor` lists them.".to_owned(),
+            Self::NoSuchAccount => {
+                "No account of this process has this id; `fanfare doctor` lists them.".to_owned()
+            }
             Self::Forged => "The request does not prove that it comes from the provider.".to_owned(),
             Self::ForeignPeer => "The request does not come from a network of the provider.".to_owned(),
             Self::Malformed => "The body is not what the provider documents.".to_owned(),

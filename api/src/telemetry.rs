@@ -11,11 +11,14 @@ use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::Subscr
 
 /// From a twentieth of a millisecond, an urgent message's own time, to half a minute.
 const SECONDS: &[f64] = &[
-    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0, 30.0,
 ];
 
 #[derive(Debug, thiserror::Error)]
-#[error("`log.filter` is `{filter}`, which cannot be read ({problem}): write something like \"info\" or \"info,fanfare_engine=debug\"")]
+#[error(
+    "`log.filter` is `{filter}`, which cannot be read ({problem}): write something like \"info\" or \"info,fanfare_engine=debug\""
+)]
 pub struct FilterError {
     filter: String,
     problem: String,
@@ -29,8 +32,12 @@ pub fn start_log(config: &LogConfig) -> Result<(), FilterError> {
     let layer = fmt::layer().with_writer(std::io::stderr).with_target(true);
     // An error means that the process has a log already.
     let _ = match config.format {
-        LogFormat::Pretty => registry.with(layer.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))).try_init(),
-        LogFormat::Json => registry.with(layer.json().flatten_event(true).with_current_span(false)).try_init(),
+        LogFormat::Pretty => {
+            registry.with(layer.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))).try_init()
+        }
+        LogFormat::Json => {
+            registry.with(layer.json().flatten_event(true).with_current_span(false)).try_init()
+        }
     };
     Ok(())
 }

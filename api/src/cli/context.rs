@@ -26,7 +26,9 @@ impl Context {
     pub(super) fn load(global: &Global) -> Result<Self, Failure> {
         let folder = std::env::current_dir()?;
         // A name or value that is no text cannot be a setting of ours.
-        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
         let variables = std::env::vars_os().filter_map(text).collect();
         let mut loaded = config::load(&config::Sources { file: global.config.clone(), variables, folder })?;
         match global.verbose {
@@ -72,10 +74,14 @@ impl Context {
         let mut tenants = store.tenants().await?;
         match tenants.len() {
             1 => Ok(tenants.remove(0)),
-            0 => Err(Failure::say(Exit::Refused, "there is no tenant yet: make one with `fanfare tenant create`")),
+            0 => Err(Failure::say(
+                Exit::Refused,
+                "there is no tenant yet: make one with `fanfare tenant create`",
+            )),
             _ => {
                 let slugs: Vec<&str> = tenants.iter().map(|tenant| tenant.slug.as_str()).collect();
-                let sentence = format!("there are several tenants: say which by --tenant ({})", slugs.join(", "));
+                let sentence =
+                    format!("there are several tenants: say which by --tenant ({})", slugs.join(", "));
                 Err(Failure::say(Exit::Usage, sentence))
             }
         }

@@ -95,12 +95,19 @@ impl From<StoreError> for Failure {
                 Self::new(Exit::Unreachable, anyhow::Error::new(error).context(advice))
             }
             // Most of what the connection string can have wrong: user, password, name of the database.
-            StoreError::Query(sqlx::Error::Database(db)) if db.code().is_some_and(|c| c.starts_with("28") || c == "3D000") => {
-                let advice = format!("the database turns us away ({}): correct DATABASE_URL (or `database.url`)", db.message());
+            StoreError::Query(sqlx::Error::Database(db))
+                if db.code().is_some_and(|c| c.starts_with("28") || c == "3D000") =>
+            {
+                let advice = format!(
+                    "the database turns us away ({}): correct DATABASE_URL (or `database.url`)",
+                    db.message()
+                );
                 Self::new(Exit::Unreachable, anyhow::Error::new(error).context(advice))
             }
             StoreError::Query(sqlx::Error::Configuration(problem)) => {
-                let advice = format!("`database.url` is no address of a Postgres ({problem}): correct it, or DATABASE_URL");
+                let advice = format!(
+                    "`database.url` is no address of a Postgres ({problem}): correct it, or DATABASE_URL"
+                );
                 Self::say(Exit::Usage, advice)
             }
             _ => Self::new(Exit::Refused, error),
@@ -130,7 +137,9 @@ impl From<ImportError> for Failure {
     fn from(error: ImportError) -> Self {
         match error {
             ImportError::Store(error) => error.into(),
-            refused @ (ImportError::AlreadyImported { .. } | ImportError::UnknownTenant(_)) => Self::new(Exit::Refused, refused),
+            refused @ (ImportError::AlreadyImported { .. } | ImportError::UnknownTenant(_)) => {
+                Self::new(Exit::Refused, refused)
+            }
             other => Self::new(Exit::BadInput, other),
         }
     }

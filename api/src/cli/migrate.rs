@@ -15,7 +15,9 @@ pub(super) async fn run(context: &Context) -> Result<(), Failure> {
         Schema::Current => 0,
         Schema::Behind { missing } => missing,
         Schema::Ahead { unknown } => {
-            let sentence = format!("the database has {unknown} migrations that this version does not know: run the newer version");
+            let sentence = format!(
+                "the database has {unknown} migrations that this version does not know: run the newer version"
+            );
             return Err(Failure::say(Exit::Refused, sentence));
         }
     };
@@ -28,8 +30,9 @@ pub(super) async fn run(context: &Context) -> Result<(), Failure> {
 
 /// Several processes may do this at once: the database makes them take turns.
 pub(crate) async fn migrate(store: &Store) -> Result<(), Failure> {
-    store
-        .migrate()
-        .await
-        .map_err(|error| Failure::refused(anyhow::Error::new(error).context("the schema could not be brought up to date (-v shows why)")))
+    store.migrate().await.map_err(|error| {
+        Failure::refused(
+            anyhow::Error::new(error).context("the schema could not be brought up to date (-v shows why)"),
+        )
+    })
 }

@@ -13,7 +13,11 @@ pub struct Out {
 
 impl Out {
     /// Prints `value` as JSON, or what `text` makes of it.
-    pub(super) fn show<T: Serialize>(self, value: &T, text: impl FnOnce(&T) -> String) -> Result<(), Failure> {
+    pub(super) fn show<T: Serialize>(
+        self,
+        value: &T,
+        text: impl FnOnce(&T) -> String,
+    ) -> Result<(), Failure> {
         if self.json {
             let json = serde_json::to_string_pretty(value).map_err(Failure::refused)?;
             print(&json)

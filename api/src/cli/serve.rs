@@ -59,7 +59,10 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
     tracing::info!(process = %engine.process, roles = ?roles, accounts = engine.accounts.all().len(), "fanfare serves");
     match life.ended().await? {
         Ended::Drained => Ok(()),
-        Ended::Cut => Err(Failure::say(Exit::Interrupted, "cut off: what was at work is taken up again by the next process")),
+        Ended::Cut => Err(Failure::say(
+            Exit::Interrupted,
+            "cut off: what was at work is taken up again by the next process",
+        )),
     }
 }
 
@@ -70,11 +73,15 @@ async fn prepare(context: &Context, store: &Store) -> Result<(), Failure> {
         Schema::Behind { .. } if context.config().database.migrate => super::migrate::migrate(store).await,
         Schema::Behind { missing } => Err(Failure::say(
             Exit::Refused,
-            format!("the database lacks {missing} migrations: run `fanfare migrate`, or set database.migrate = true"),
+            format!(
+                "the database lacks {missing} migrations: run `fanfare migrate`, or set database.migrate = true"
+            ),
         )),
         Schema::Ahead { unknown } => Err(Failure::say(
             Exit::Refused,
-            format!("the database has {unknown} migrations that this version does not know: run the newer version"),
+            format!(
+                "the database has {unknown} migrations that this version does not know: run the newer version"
+            ),
         )),
     }
 }
@@ -83,7 +90,10 @@ async fn prepare(context: &Context, store: &Store) -> Result<(), Failure> {
 pub(crate) async fn listen(context: &Context, engine: &Engine, life: &Lifecycle) -> Result<u16, Failure> {
     let api = &context.config().api;
     let listener = TcpListener::bind((api.bind, api.port)).await.map_err(|error| {
-        let sentence = format!("port {} of {} cannot be had ({error}): choose another by PORT or `api.port`", api.port, api.bind);
+        let sentence = format!(
+            "port {} of {} cannot be had ({error}): choose another by PORT or `api.port`",
+            api.port, api.bind
+        );
         Failure::say(Exit::Refused, sentence)
     })?;
     let address = listener.local_addr()?;

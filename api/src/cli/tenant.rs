@@ -69,7 +69,17 @@ pub(super) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         Args::List => {
             let all: Vec<Shown> = store.tenants().await?.into_iter().map(Shown::from).collect();
             context.out.show(&all, |all| {
-                let row = |t: &Shown| vec![t.slug.clone(), t.name.clone(), t.region.clone(), t.locale.clone(), t.time_zone.clone(), t.currency.clone(), t.id.clone()];
+                let row = |t: &Shown| {
+                    vec![
+                        t.slug.clone(),
+                        t.name.clone(),
+                        t.region.clone(),
+                        t.locale.clone(),
+                        t.time_zone.clone(),
+                        t.currency.clone(),
+                        t.id.clone(),
+                    ]
+                };
                 let rows: Vec<Vec<String>> = all.iter().map(row).collect();
                 out::table(&["SLUG", "NAME", "REGION", "LOCALE", "TIME ZONE", "CURRENCY", "ID"], &rows)
             })
@@ -82,13 +92,15 @@ fn parsed(context: &Context, create: Create) -> Result<Tenant, Failure> {
     let Create { slug, name, region, locale, time_zone, currency } = create;
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     if !slug.starts_with(plain) || !slug.chars().all(|c| plain(c) || c == '-') || slug.len() > 63 {
-        let sentence = format!("`{slug}` cannot be a slug: use lower-case letters, digits and hyphens, at most 63");
+        let sentence =
+            format!("`{slug}` cannot be a slug: use lower-case letters, digits and hyphens, at most 63");
         return Err(Failure::say(Exit::Usage, sentence));
     }
     Region::parse(&region).map_err(|problem| wrong("region", problem))?;
     fanfare_templates::Locale::parse(&locale).map_err(|error| wrong("locale", error.to_string()))?;
-    jiff::tz::TimeZone::get(&time_zone)
-        .map_err(|_| wrong("time-zone", format!("`{time_zone}` is no IANA time zone such as Indian/Mauritius")))?;
+    jiff::tz::TimeZone::get(&time_zone).map_err(|_| {
+        wrong("time-zone", format!("`{time_zone}` is no IANA time zone such as Indian/Mauritius"))
+    })?;
     if iso_currency::Currency::from_code(&currency.to_ascii_uppercase()).is_none() {
         return Err(wrong("currency", format!("`{currency}` is no ISO 4217 currency such as MUR")));
     }

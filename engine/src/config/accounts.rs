@@ -36,6 +36,7 @@ pub struct AccountConfig {
     pub slug: String,
     /// Accounts of one channel are tried in this order.
     pub priority: i16,
+    /// Empty: as fast as it goes.
     pub limits: Vec<Window>,
     pub settings: AccountSettings,
     pub origin: Origin,

@@ -48,14 +48,5 @@ pub(super) fn check(config: &Config, tree: &Tree) -> Result<(), ConfigErrors> {
         "is {} s, which must be less than unknown.deadline_s ({} s): afterwards nobody asks",
         unknown.look_up_s, unknown.deadline_s
     ));
-    for account in &config.accounts {
-        if let Some(tenant) = account.tenant.as_deref().filter(|_| account.limits.is_empty()) {
-            errors.push(ConfigError::Value {
-                key: format!("accounts.{}.limits", account.slug),
-                origin: account.origin.clone(),
-                problem: format!("of tenant {tenant} is empty: leave it out for the provider's own limits"),
-            });
-        }
-    }
     all_or_nothing(errors)
 }

@@ -13,6 +13,7 @@ pub mod duties;
 mod grace;
 pub mod health;
 mod inbox;
+pub mod listing;
 pub mod messages;
 pub mod people;
 pub mod pace;
