@@ -19,6 +19,7 @@ use super::{
     accounts::Accounts,
     plans::Plans,
     slice::{Deliverer, Intent, Work, may_repeat},
+    tame::UrgentLatency,
 };
 use crate::{
     domain::{
@@ -89,6 +90,7 @@ pub struct DirectPath {
     pub plans: Arc<Plans>,
     pub queue: Queue,
     pub tasks: TaskTracker,
+    pub latency: UrgentLatency,
     gatherers: Arc<Mutex<HashMap<String, Gatherer>>>,
 }
 
@@ -124,7 +126,8 @@ impl DirectPath {
         queue: Queue,
         tasks: TaskTracker,
     ) -> Self {
-        Self { process, deliverer, accounts, plans, queue, tasks, gatherers: Arc::default() }
+        let latency = UrgentLatency::default();
+        Self { process, deliverer, accounts, plans, queue, tasks, latency, gatherers: Arc::default() }
     }
 
     /// Takes a message in; when it returns `Accepted` the message survives whatever happens to this process.
@@ -212,7 +215,9 @@ impl DirectPath {
 
     async fn send(self, sending: Sending, accepted_at: Instant) {
         let Sending { work, content, intent, lane, tell } = sending;
-        metrics::histogram!(crate::metrics::URGENT_SECONDS).record(accepted_at.elapsed().as_secs_f64());
+        let latency = accepted_at.elapsed();
+        self.latency.observe(latency);
+        metrics::histogram!(crate::metrics::URGENT_SECONDS).record(latency.as_secs_f64());
         match self.deliverer.send_alone(&work, &content, &intent).await {
             // A request under the same key may settle it: the chunk's next owner repeats it.
             Some(outcome) if may_repeat(&outcome) && work.account.adapter.key_lifetime().is_some() => {
