@@ -1,0 +1,122 @@
+//! Rendering: a compiled template and one recipient's variables make one message.
+
+use handlebars::Context;
+use serde_json::{Map, Value};
+
+use crate::error::{PublishError, RenderError};
+use crate::helpers::Flavour;
+use crate::limits;
+use crate::locale::{Conventions, Locale};
+use crate::part::Part;
+use crate::publish::{Content, Published};
+use crate::segments::{Segments, segments};
+use crate::variables::Usage;
+use crate::whatsapp::message::WhatsappMessage;
+use crate::whatsapp::{Whatsapp, check};
+
+/// A published template, parsed: to be made once per version and shared between threads.
+#[derive(Debug)]
+pub struct Compiled {
+    /// The variables that the template reads; others of a recipient are not even copied.
+    names: Vec<String>,
+    parts: Parts,
+}
+
+#[derive(Debug)]
+enum Parts {
+    Email { subject: Part, html: Part, text: Part },
+    Sms { text: Part },
+    Whatsapp(Whatsapp<Part>),
+}
+
+/// One recipient's message, without addresses.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Rendered {
+    Email { subject: String, html: String, text: String },
+    Sms { text: String, segments: Segments },
+    Whatsapp(WhatsappMessage),
+}
+
+impl Compiled {
+    /// Parses every part of a published template.
+    ///
+    /// # Errors
+    /// [`PublishError`] when the stored template breaks a rule that is newer than its publication.
+    pub fn new(published: &Published) -> Result<Self, PublishError> {
+        let mut usage = Usage::default();
+        let mut part = |name, text: &str, flavour| Part::parse(name, text, flavour, &mut usage);
+        let parts = match published.content() {
+            Content::Email { subject, html, text } => Parts::Email {
+                subject: part("subject", subject, Flavour::Plain)?,
+                html: part("html", html, Flavour::Html)?,
+                text: part("text", text, Flavour::Plain)?,
+            },
+            Content::Sms { text } => Parts::Sms { text: part("sms", text, Flavour::Sms)? },
+            Content::Whatsapp(whatsapp) => Parts::Whatsapp(
+                whatsapp.try_map(|path, _, text| Part::parse(path, text, Flavour::Plain, &mut usage))?,
+            ),
+        };
+        let names = usage.into_variables().all().map(str::to_owned).collect();
+        Ok(Self { names, parts })
+    }
+
+    /// Renders for one recipient. `variables` is a JSON object; members that the template does not name are ignored.
+    ///
+    /// # Errors
+    /// [`RenderError`] when the variables do not fit the template or the result does not fit the channel.
+    pub fn render(&self, variables: &Value, locale: &Locale) -> Result<Rendered, RenderError> {
+        let variables = self.pick(variables.as_object().ok_or(RenderError::NotAnObject)?);
+        let conventions = locale.conventions();
+        match &self.parts {
+            Parts::Email { subject, html, text } => Ok(Rendered::Email {
+                subject: one_line(subject, &variables, conventions)?,
+                html: html.render(&variables, conventions)?,
+                text: text.render(&variables, conventions)?,
+            }),
+            Parts::Sms { text } => sms(text, &variables, conventions),
+            Parts::Whatsapp(whatsapp) => {
+                let filled = whatsapp.try_map(|path, rule, part| {
+                    let text = part.render(&variables, conventions)?;
+                    check::rendered(path, rule, text)
+                })?;
+                Ok(Rendered::Whatsapp(WhatsappMessage::from(filled)))
+            }
+        }
+    }
+
+    fn pick(&self, variables: &Map<String, Value>) -> Context {
+        let named = self.names.iter().filter_map(|name| Some((name.clone(), variables.get(name)?.clone())));
+        Context::from(Value::Object(named.collect()))
+    }
+}
+
+/// A header line: whatever the values hold, no line break and no other control character gets into it.
+fn one_line(part: &Part, variables: &Context, conventions: Conventions) -> Result<String, RenderError> {
+    let mut line = part.render(variables, conventions)?;
+    if line.contains(char::is_control) || line.contains(['\u{2028}', '\u{2029}']) {
+        line = line.replace(|c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'), " ");
+    }
+    if line.trim().is_empty() {
+        return Err(RenderError::Empty { part: part.name().to_owned() });
+    }
+    within(part, &line, limits::SUBJECT_CHARS)?;
+    Ok(line)
+}
+
+fn sms(part: &Part, variables: &Context, conventions: Conventions) -> Result<Rendered, RenderError> {
+    let text = part.render(variables, conventions)?;
+    if text.trim().is_empty() {
+        return Err(RenderError::Empty { part: part.name().to_owned() });
+    }
+    within(part, &text, limits::SMS_CHARS)?;
+    let segments = segments(&text);
+    Ok(Rendered::Sms { text, segments })
+}
+
+fn within(part: &Part, text: &str, limit: usize) -> Result<(), RenderError> {
+    if text.len() > limit && text.chars().count() > limit {
+        let message = format!("longer than {limit} characters: shorten the text or its values");
+        return Err(RenderError::Limit { part: part.name().to_owned(), message });
+    }
+    Ok(())
+}

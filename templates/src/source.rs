@@ -1,0 +1,89 @@
+//! What an author writes, per channel. A plain data type: [`crate::publish`] judges it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::scan::accept_single_braces;
+use crate::whatsapp::Whatsapp;
+
+/// The source of one template in one locale. Every string is a Handlebars template unless its documentation says otherwise.
+///
+/// ```
+/// let source: fanfare_templates::Source = serde_json::from_str(
+///     r#"{"channel": "email", "subject": "Hello {{first_name}}", "body": {"html": "<p>Hello {{first_name}}</p>"}}"#,
+/// ).unwrap();
+/// assert!(fanfare_templates::publish(&source).is_ok());
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "channel", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Source {
+    Email {
+        subject: String,
+        /// The line a mail client shows after the subject in its list.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        preheader: Option<String>,
+        body: EmailBody,
+        /// The text part; derived from the HTML when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
+    },
+    Sms {
+        text: String,
+    },
+    Whatsapp(Whatsapp<String>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EmailBody {
+    Html(String),
+    Mjml(String),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Channel {
+    Email,
+    Sms,
+    Whatsapp,
+}
+
+impl Channel {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Email => "email",
+            Self::Sms => "sms",
+            Self::Whatsapp => "whatsapp",
+        }
+    }
+}
+
+impl Source {
+    #[must_use]
+    pub fn channel(&self) -> Channel {
+        match self {
+            Self::Email { .. } => Channel::Email,
+            Self::Sms { .. } => Channel::Sms,
+            Self::Whatsapp(_) => Channel::Whatsapp,
+        }
+    }
+
+    /// The same source with `{name}` written as `{{name}}` for every declared name.
+    #[must_use]
+    pub fn with_single_braces(&self, declared: &[String]) -> Self {
+        let text = |text: &String| accept_single_braces(text, declared);
+        match self {
+            Self::Email { subject, preheader, body, text: own } => Self::Email {
+                subject: text(subject),
+                preheader: preheader.as_ref().map(text),
+                body: match body {
+                    EmailBody::Html(html) => EmailBody::Html(text(html)),
+                    EmailBody::Mjml(mjml) => EmailBody::Mjml(text(mjml)),
+                },
+                text: own.as_ref().map(text),
+            },
+            Self::Sms { text: own } => Self::Sms { text: text(own) },
+            Self::Whatsapp(whatsapp) => Self::Whatsapp(whatsapp.map(text)),
+        }
+    }
+}
