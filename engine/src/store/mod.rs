@@ -3,6 +3,8 @@
 //! Only this module writes SQL. Every query that touches a tenant's rows takes the tenant, or an id that came out of a
 //! query that did.
 
+pub mod pace;
+
 use std::time::Duration;
 
 use sqlx::{PgPool, postgres::PgPoolOptions};
