@@ -115,6 +115,12 @@ impl Account {
             .filter(|left| !left.is_zero())
     }
 
+    /// Nothing may leave for `wait`, as whoever grants says.
+    pub(super) fn hear_of_block(&self, wait: Duration, now: Instant) {
+        let mut known = self.known();
+        known.blocked_until = known.blocked_until.max(Some(now + wait.min(LONGEST_BLOCK)));
+    }
+
     /// Notes that the provider wants `wait` of silence, and, with a `generation`, a slower pace.
     pub(super) fn refuse(&self, generation: Option<i64>, wait: Option<Duration>, now: Instant) {
         let until = wait.map(|wait| now + wait.min(LONGEST_BLOCK));

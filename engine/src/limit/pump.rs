@@ -191,6 +191,9 @@ impl Pump {
             Why::Blocked => NoCapacity::Blocked { retry_after: grant.wait },
             Why::Exhausted => NoCapacity::Exhausted { retry_after: grant.wait },
         };
+        if grant.why == Why::Blocked {
+            self.shared.account.hear_of_block(grant.wait, now);
+        }
         if grant.why != Why::Busy && grant.wait > LONGEST_WAIT && given == 0 {
             self.shared.desk.send_all_away(self.refusal);
         }
