@@ -1,5 +1,6 @@
 pub mod clock;
 pub mod domain;
+pub mod feedback;
 pub mod id;
 pub mod providers;
 pub mod store;

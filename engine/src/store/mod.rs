@@ -3,8 +3,15 @@
 //! Only this module writes SQL. Every query that touches a tenant's rows takes the tenant, or an id that came out of a
 //! query that did.
 
+pub mod events;
+pub mod inbox;
+pub mod suppressions;
+
+mod grace;
+
 use std::time::Duration;
 
+pub use grace::Grace;
 use sqlx::{PgPool, postgres::PgPoolOptions};
 
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
