@@ -24,8 +24,11 @@ create table campaigns (
     created_at timestamptz not null default now(),
     -- Pinned at launch: the published version per locale (the tenant's locale first), the variables they use, and the route.
     variants uuid[],
+    locales text[],
     variables text[],
     route uuid[],
+    -- The duplicate addresses of the audience are known.
+    prepared boolean not null default false,
     -- How far the audience is frozen: the last row's (time zone, contact, row number), and the last number given.
     cursor_zone text,
     cursor_contact uuid,

@@ -12,6 +12,8 @@ create table recipients (
     address text not null,
     -- The pinned values of the variables that the template uses.
     variables json not null,
+    -- The hash of the business key that this message bears, if it bears one.
+    business_key uuid,
     primary key (campaign_id, n)
 ) partition by range (campaign_id);
 create index recipients_excluded on recipients (campaign_id, n) where excluded is not null;
@@ -25,10 +27,16 @@ create table chunks (
     attempt smallint not null,
     -- How many of the attempts count against the retry schedule.
     burned smallint not null,
+    -- Who: the recipients from first to last that are not excluded, or a list.
     first_n integer,
+    last_n integer,
     members integer[],
     size integer not null check (size > 0),
     not_before timestamptz,
+    -- Set where the campaign keeps to local hours.
+    time_zone text,
+    -- When its messages were first due; a retry keeps the time of the first attempt.
+    born_at timestamptz not null default now(),
     created_at timestamptz not null default now(),
     -- Who works on it, and how far the intents have come. Everything below changes; none of it is indexed.
     epoch integer not null default 0,
@@ -36,7 +44,7 @@ create table chunks (
     owned_until timestamptz,
     -- Members before this position (in sending order) have had an intent.
     watermark integer not null default 0,
-    -- Intents that may be on the wire: [{"from","to","at","key","skip"}].
+    -- Intents that may be on the wire: [{"from", "to", "at", "key", "skip"}], positions as the watermark.
     intents jsonb,
     accepted integer not null default 0,
     failed integer not null default 0,
@@ -46,14 +54,15 @@ create table chunks (
     moved integer not null default 0,
     done_at timestamptz,
     primary key (campaign_id, no),
-    check ((first_n is null) <> (members is null))
+    check ((first_n is null) = (last_n is null) and (first_n is null) <> (members is null))
 ) partition by range (campaign_id);
 -- Numbers of chunks that are not launched ranges, beyond any recipient number.
 create sequence chunk_no as bigint start 4294967296;
 -- Numbers of direct messages: unique within a day's gatherer, whichever process accepts.
 create sequence direct_n as integer cycle;
 
--- Facts about attempts. Several may be known of one attempt; the most certain holds (accepted, then failed, …).
+-- Facts about attempts. Several may be known of one attempt: a retry means that a later attempt speaks for the message,
+-- else the most certain holds (accepted, failed, suppressed, abandoned, unknown).
 create table results (
     campaign_id uuid not null,
     n integer not null,
@@ -149,3 +158,19 @@ create table inbox_rejected (
     reason text not null,
     body bytea not null
 );
+
+-- Retention: drops the partitions of months that ended more than `months` months ago. Returns their names.
+create function drop_partitions(months integer) returns setof text language plpgsql as $$
+declare
+    part text;
+    oldest date := date_trunc('month', now() at time zone 'UTC') - make_interval(months => months);
+begin
+    for part in
+        select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid join pg_class p on p.oid = i.inhparent
+        where p.relname in ('recipients', 'chunks', 'results', 'events') and c.relname ~ '_\d{4}_\d{2}$'
+          and to_date(right(c.relname, 7), 'YYYY_MM') < oldest
+    loop
+        execute format('drop table %I', part);
+        return next part;
+    end loop;
+end $$;

@@ -21,16 +21,19 @@ returns table (at integer, reason text) stable language sql as $$
               (select consent_rule = 'opt_out' from tenants t where t.id = p_tenant)))
 $$;
 
--- Commits the intent to send members [from, to) of a chunk, or says why not. Verdicts:
--- go: `excluded` (positions from 1 within the slice) must not be sent, everybody else may;
+-- Commits the intent to send the members at these positions (ascending) of a chunk, or says why not. Verdicts:
+-- go: `excluded` must not be sent, every other member of the slice may;
 -- stopped: the campaign does not send now; lost: the chunk has another owner.
 create function commit_intent(
     p_tenant uuid, p_campaign uuid, p_no bigint, p_epoch integer, p_lease interval,
-    p_from integer, p_to integer, p_key uuid, p_contacts uuid[], p_addresses text[],
+    p_positions integer[], p_key uuid, p_contacts uuid[], p_addresses text[],
     out verdict text, out excluded integer[], out reasons text[]
 ) language plpgsql as $$
 declare
     campaign record;
+    first integer := p_positions[1];
+    past integer := p_positions[cardinality(p_positions)] + 1;
+    skip jsonb;
 begin
     perform pg_advisory_xact_lock_shared(lock_key) from tenants where id = p_tenant;
     select state, channel, class into campaign from campaigns where id = p_campaign;
@@ -38,13 +41,20 @@ begin
         verdict := 'stopped';
         return;
     end if;
-    select coalesce(array_agg(r.at), '{}'), coalesce(array_agg(r.reason), '{}') into excluded, reasons
+    select coalesce(array_agg(p_positions[r.at]), '{}'), coalesce(array_agg(r.reason), '{}') into excluded, reasons
     from refusals(p_tenant, campaign.channel, campaign.class, p_contacts, p_addresses) r;
+    -- Members between the first and the last position that are not of this slice are skipped like the excluded.
+    if past - first = cardinality(p_positions) then
+        skip := to_jsonb(excluded);
+    else
+        select coalesce(jsonb_agg(hole), '[]') into skip from generate_series(first, past - 1) hole
+        where hole <> all (p_positions) or hole = any (excluded);
+    end if;
     update chunks set
-        watermark = greatest(watermark, p_to),
+        watermark = greatest(watermark, past),
         owned_until = now() + p_lease,
         intents = coalesce(intents, '[]') || jsonb_build_array(jsonb_build_object(
-            'from', p_from, 'to', p_to, 'at', clock_timestamp(), 'key', p_key, 'skip', to_jsonb(excluded)))
+            'from', first, 'to', past, 'at', clock_timestamp(), 'key', p_key, 'skip', skip))
     where campaign_id = p_campaign and no = p_no and epoch = p_epoch and done_at is null;
     verdict := case when found then 'go' else 'lost' end;
 end $$;
@@ -73,11 +83,11 @@ begin
                    count(*) filter (where kind = 3) as suppressed,
                    count(*) filter (where kind in (4, 5)) as unknown
             from (
-                -- Of several facts about one attempt the most certain holds.
+                -- Who moved on is counted there; else of several facts the most certain holds.
                 select distinct on (r.n) r.kind from results r
                 where r.campaign_id = chunk.campaign_id and r.attempt = chunk.attempt
-                  and (r.n between chunk.first_n and chunk.first_n + chunk.size - 1 or r.n = any (chunk.members))
-                order by r.n, array_position(array[0, 2, 3, 1, 5, 4]::smallint[], r.kind)
+                  and (r.n between chunk.first_n and chunk.last_n or r.n = any (chunk.members))
+                order by r.n, array_position(array[1, 0, 2, 3, 5, 4]::smallint[], r.kind)
             ) best
         ) facts
         where campaign_id = chunk.campaign_id and no = chunk.no;
@@ -88,7 +98,7 @@ end $$;
 create function chunk_of(p_campaign uuid, p_n integer, p_attempt smallint) returns bigint stable language sql as $$
     select no from chunks
     where campaign_id = p_campaign and attempt = p_attempt
-      and (first_n between p_n - size + 1 and p_n or p_n = any (members))
+      and (p_n between first_n and last_n or p_n = any (members))
     order by no desc limit 1
 $$;
 
@@ -115,15 +125,15 @@ begin
     end if;
     select r.reason into accept_direct.reason
     from refusals(p_tenant, p_channel, p_class, array[p_contact], array[p_address]) r;
-    insert into recipients (campaign_id, n, variant, excluded, contact_id, address, variables)
-    values (p_campaign, accept_direct.n, p_variant, accept_direct.reason, p_contact, p_address, p_variables);
+    insert into recipients (campaign_id, n, variant, excluded, contact_id, address, variables, business_key)
+    values (p_campaign, accept_direct.n, p_variant, accept_direct.reason, p_contact, p_address, p_variables, p_key_hash);
     if reason is not null then
         verdict := 'refused';
         return;
     end if;
-    insert into chunks (campaign_id, no, tenant_id, account_id, attempt, burned, first_n, size,
+    insert into chunks (campaign_id, no, tenant_id, account_id, attempt, burned, first_n, last_n, size,
                         epoch, owner, owned_until, watermark, intents)
-    values (p_campaign, accept_direct.n, p_tenant, p_account, 1, 0, accept_direct.n, 1,
+    values (p_campaign, accept_direct.n, p_tenant, p_account, 1, 0, accept_direct.n, accept_direct.n, 1,
             case when p_owner is null then 0 else 1 end, p_owner, now() + p_lease,
             case when p_owner is null then 0 else 1 end,
             case when p_owner is not null then jsonb_build_array(jsonb_build_object(

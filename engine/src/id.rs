@@ -93,6 +93,16 @@ impl<K> From<Id<K>> for Uuid {
         id.uuid
     }
 }
+impl<K> sqlx::Type<sqlx::Postgres> for Id<K> {
+    fn type_info() -> sqlx::postgres::PgTypeInfo {
+        <Uuid as sqlx::Type<sqlx::Postgres>>::type_info()
+    }
+}
+impl<'r, K> sqlx::Decode<'r, sqlx::Postgres> for Id<K> {
+    fn decode(value: sqlx::postgres::PgValueRef<'r>) -> Result<Self, sqlx::error::BoxDynError> {
+        Uuid::decode(value).map(Self::from_uuid)
+    }
+}
 impl<K: Kind> fmt::Display for Id<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}_{}", K::PREFIX, base32::encode(self.uuid.as_bytes()))
@@ -192,6 +202,7 @@ pub struct Ids {
 }
 
 impl Ids {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the system's randomness")]
     pub fn from_entropy() -> Self {
         Self { rng: Mutex::new(StdRng::from_rng(&mut rand::rng())) }
     }

@@ -112,7 +112,7 @@ pub enum Outcome {
     Abandoned { reason: Reason },
 }
 
-/// How a fact about an attempt is stored; see [`FactKind::precedence`] for what holds when several are known.
+/// How a fact about an attempt is stored; see [`FactKind::PRECEDENCE`] for what holds when several are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, sqlx::Type)]
 #[repr(i16)]
 pub enum FactKind {
@@ -125,18 +125,10 @@ pub enum FactKind {
 }
 
 impl FactKind {
-    /// Of several facts about one attempt the highest holds: an acceptance beats whatever was supposed in the meantime,
-    /// and what is certain beats `unknown`.
-    pub const fn precedence(self) -> u8 {
-        match self {
-            Self::Accepted => 5,
-            Self::Failed => 4,
-            Self::Suppressed => 3,
-            Self::Retry => 2,
-            Self::Abandoned => 1,
-            Self::Unknown => 0,
-        }
-    }
+    /// Of several facts about one attempt the first of these holds. A message that moved on is counted where it went; an
+    /// acceptance beats whatever was supposed in the meantime, and what is certain beats `unknown`.
+    pub const PRECEDENCE: [Self; 6] =
+        [Self::Retry, Self::Accepted, Self::Failed, Self::Suppressed, Self::Abandoned, Self::Unknown];
 
     pub const fn as_str(self) -> &'static str {
         match self {

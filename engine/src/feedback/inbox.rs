@@ -12,9 +12,9 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::{INBOX_COMMIT_ROWS, INBOX_REFUSED, INBOX_STORE_SECONDS, INBOX_STORED};
 use crate::{
     id::AccountId,
+    metrics::{INBOX_COMMIT_ROWS, STAGE_SECONDS},
     store::{Store, StoreError},
 };
 
@@ -75,16 +75,6 @@ impl Inbox {
     /// all the same; the provider's repetition does no harm.
     pub async fn store(&self, account: AccountId, body: Vec<u8>) -> Result<(), InboxError> {
         let started = Instant::now();
-        let result = self.hand_over(account, body).await;
-        match &result {
-            Ok(()) => metrics::histogram!(INBOX_STORE_SECONDS).record(started.elapsed().as_secs_f64()),
-            Err(InboxError::Busy) => metrics::counter!(INBOX_REFUSED, "reason" => "busy").increment(1),
-            Err(_) => metrics::counter!(INBOX_REFUSED, "reason" => "database").increment(1),
-        }
-        result
-    }
-
-    async fn hand_over(&self, account: AccountId, body: Vec<u8>) -> Result<(), InboxError> {
         let kib = u32::try_from(body.len().div_ceil(1024)).map_err(|_| InboxError::Busy)?;
         let room = Arc::clone(&self.room).try_acquire_many_owned(kib).map_err(|_| InboxError::Busy)?;
         let (done, stored) = oneshot::channel();
@@ -93,7 +83,9 @@ impl Inbox {
             mpsc::error::TrySendError::Full(_) => InboxError::Busy,
             mpsc::error::TrySendError::Closed(_) => InboxError::Stopped,
         })?;
-        stored.await.unwrap_or(Err(InboxError::Stopped))
+        stored.await.unwrap_or(Err(InboxError::Stopped))?;
+        metrics::histogram!(STAGE_SECONDS, "stage" => "inbox").record(started.elapsed().as_secs_f64());
+        Ok(())
     }
 }
 
@@ -129,10 +121,7 @@ impl InboxWriter {
 
     async fn commit(&self, batch: Vec<Incoming>) {
         match self.insert(&batch).await {
-            Ok(()) => {
-                metrics::counter!(INBOX_STORED).increment(batch.len() as u64);
-                batch.into_iter().for_each(|one| answer(one, Ok(())));
-            }
+            Ok(()) => batch.into_iter().for_each(|one| answer(one, Ok(()))),
             // Something in it is refused (an account that was just deleted): the others are not to suffer for it.
             Err(error) if !error.is_transient() && batch.len() > 1 => {
                 for one in batch {

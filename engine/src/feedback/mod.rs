@@ -6,7 +6,7 @@
 //!   then may the provider be told that it was taken;
 //! - [`InboxWriter`] commits bodies of many callers together;
 //! - [`Worker`] takes bodies out of the inbox, has the account's adapter read them, and applies what they say;
-//! - [`Reconciler`] asks providers that can be asked about messages whose answer was lost, and applies the answers the
+//! - [`reconcile`] asks providers that can be asked about messages whose answer was lost, and applies the answers the
 //!   same way.
 //!
 //! They meet in the table `inbox` only. A body leaves it in the transaction that applies it, so a crash anywhere applies
@@ -17,36 +17,35 @@
 //! A stop by webhook needs no grace period: the provider's 2xx says that it was stored, not that it was honoured.
 
 mod inbox;
-mod reconcile;
+pub mod reconcile;
 mod worker;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use tokio::time::sleep;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 pub use inbox::{Inbox, InboxError, InboxSettings, InboxWriter};
-pub use reconcile::{Reconciled, Reconciler};
 pub use worker::{Pass, Worker};
 
 use crate::{
+    deliver::accounts::Accounts,
     id::{AccountId, TenantId},
+    metrics,
     providers::Adapter,
+    store::{Store, events::Applied},
 };
 
-/// Webhooks stored, by no label.
-pub const INBOX_STORED: &str = "fanfare_inbox_stored_total";
-/// Webhooks per commit.
-pub const INBOX_COMMIT_ROWS: &str = "fanfare_inbox_commit_rows";
-/// From the hand-over of a webhook's body to its commit.
-pub const INBOX_STORE_SECONDS: &str = "fanfare_inbox_store_seconds";
-/// Webhooks not stored, by `reason`: `busy`, `database`.
-pub const INBOX_REFUSED: &str = "fanfare_inbox_refused_total";
-/// Webhooks taken out of the inbox, by `result`: `applied`, `rejected`.
-pub const WEBHOOKS: &str = "fanfare_webhooks_total";
-/// Items of webhooks and look-ups, by `kind`: `event`, `repeated`, `orphan`, `foreign`, `suppressed`, `resumed`, `settled`.
-pub const FEEDBACK_ITEMS: &str = "fanfare_feedback_items_total";
-/// Questions to providers about unknown messages, by `result`: `answered`, `failed`.
-pub const LOOK_UPS: &str = "fanfare_look_ups_total";
+/// Transactions that apply webhooks side by side. More would wait for each other's suppressions and counters.
+const WORKERS: usize = 2;
+/// How often an empty inbox is looked at.
+const IDLE: Duration = Duration::from_millis(100);
+/// How long a database that cannot be reached is left alone.
+const AWAY: Duration = Duration::from_secs(1);
+/// How often events are looked at that came before the result that they settle.
+const SETTLE_EVERY: Duration = Duration::from_secs(5);
+const SETTLE_BATCH: i64 = 1_000;
 
 /// An account whose feedback this process can read.
 #[derive(Debug, Clone)]
@@ -57,11 +56,18 @@ pub struct HookAccount {
 
 /// The accounts of this process. Webhooks of others stay in the inbox for a process that has them.
 #[derive(Debug, Clone, Default)]
-pub struct HookAccounts(Arc<HashMap<AccountId, HookAccount>>);
+pub struct HookAccounts(HashMap<AccountId, HookAccount>);
 
 impl FromIterator<(AccountId, HookAccount)> for HookAccounts {
     fn from_iter<I: IntoIterator<Item = (AccountId, HookAccount)>>(accounts: I) -> Self {
-        Self(Arc::new(accounts.into_iter().collect()))
+        Self(accounts.into_iter().collect())
+    }
+}
+
+impl From<&Accounts> for HookAccounts {
+    fn from(accounts: &Accounts) -> Self {
+        let hooked = |adapter: &Arc<dyn Adapter>, tenant| HookAccount { tenant, adapter: Arc::clone(adapter) };
+        accounts.all().iter().map(|a| (a.account.id, hooked(&a.adapter, a.account.tenant))).collect()
     }
 }
 
@@ -70,27 +76,55 @@ impl HookAccounts {
         self.0.get(&account)
     }
 
-    fn iter(&self) -> impl Iterator<Item = (AccountId, &HookAccount)> {
-        self.0.iter().map(|(id, account)| (*id, account))
-    }
-
     fn uuids(&self) -> Vec<Uuid> {
         self.0.keys().map(|id| id.uuid()).collect()
     }
 }
 
-fn count(applied: crate::store::events::Applied, foreign: u64) {
-    for (kind, number) in [
-        ("event", applied.events),
+/// Starts what applies the feedback of these accounts, until `stop`. A stop never leaves a webhook half applied.
+pub fn start(store: &Store, accounts: &Accounts, tasks: &TaskTracker, stop: &CancellationToken) {
+    for _ in 0..WORKERS {
+        let (worker, accounts, stop) = (Worker::new(store.clone()), accounts.clone(), stop.clone());
+        tasks.spawn(async move { stop.run_until_cancelled(apply_for_ever(worker, accounts)).await });
+    }
+    let (store, stop) = (store.clone(), stop.clone());
+    tasks.spawn(async move { stop.run_until_cancelled(settle_for_ever(store)).await });
+}
+
+async fn apply_for_ever(worker: Worker, accounts: Accounts) {
+    loop {
+        match worker.pass(&HookAccounts::from(&accounts)).await {
+            Ok(pass) if pass.taken > 0 => {}
+            Ok(_) => sleep(IDLE).await,
+            Err(error) => {
+                tracing::warn!(%error, "webhooks cannot be applied now; they stay in the inbox");
+                sleep(AWAY).await;
+            }
+        }
+    }
+}
+
+async fn settle_for_ever(store: Store) {
+    loop {
+        match store.settle_from_events(SETTLE_BATCH).await {
+            Ok(settled) => count(&Applied { settled, ..Applied::default() }),
+            Err(error) => tracing::warn!(%error, "unknown messages cannot be settled now"),
+        }
+        sleep(SETTLE_EVERY).await;
+    }
+}
+
+fn count(applied: &Applied) {
+    for (kind, number) in &applied.events {
+        ::metrics::counter!(metrics::EVENTS, "kind" => kind.as_str()).increment(*number);
+    }
+    for (effect, number) in [
         ("repeated", applied.repeated),
         ("orphan", applied.orphans),
-        ("foreign", foreign),
         ("suppressed", applied.suppressed),
         ("resumed", applied.resumed),
         ("settled", applied.settled),
     ] {
-        if number > 0 {
-            metrics::counter!(FEEDBACK_ITEMS, "kind" => kind).increment(number);
-        }
+        ::metrics::counter!(metrics::FEEDBACK, "effect" => effect).increment(number);
     }
 }

@@ -1,111 +1,81 @@
 //! Asks providers about messages whose answer was lost.
 //!
 //! Only where a provider can be asked (Brevo's e-mail), and seldom: its event log takes 300 questions an hour from an
-//! account, so each question is about as many messages as it can name, and one pass asks at most once per account. A
-//! pass is idempotent: what it learns is applied as webhooks are, and what it does not learn stays unknown until its
-//! deadline.
+//! account. So a call asks once, about as many messages as one question can name; which of them changes with time, so
+//! that messages that the provider does not know keep nobody waiting. What is learnt is applied as webhooks are; what is
+//! not stays unknown until its deadline. Idempotent.
 
-use std::{
-    collections::HashMap,
-    ops::Range,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use jiff::{SignedDuration, Timestamp};
 
-use jiff::Timestamp;
-
-use super::{HookAccount, HookAccounts, LOOK_UPS, count};
+use super::count;
 use crate::{
-    id::AccountId,
-    providers::Sought,
+    id::{AccountId, MessageId},
+    providers::{Adapter, Sought},
     store::{
-        Store, StoreResult,
-        events::{self, Applied, TenantEvent, UnknownMessage},
+        Store, StoreError,
+        events::{self, TenantEvent},
     },
 };
 
-/// Younger ones are left to their webhooks; older ones are past what a look-up is worth.
-const AGE: Range<Duration> = Duration::from_secs(120)..Duration::from_secs(24 * 3_600);
 /// The log may be behind, and its clock differ.
-const MARGIN: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
+const MARGIN: SignedDuration = SignedDuration::from_mins(10);
 
-#[derive(Debug)]
-pub struct Reconciler {
-    store: Store,
-    accounts: HookAccounts,
-    age: Range<Duration>,
-    /// The last message that each account was asked about: the next pass goes on behind it, so that messages that a
-    /// provider does not know do not keep others waiting. Soft: a new process begins with the oldest again.
-    asked: Mutex<HashMap<AccountId, UnknownMessage>>,
+#[derive(Debug, thiserror::Error)]
+pub enum LookUpError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{0}")]
+    Provider(String),
 }
 
-/// What a pass came to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Reconciled {
-    /// Messages that were asked for.
-    pub asked: u64,
-    /// Accounts that could not be asked.
-    pub failed: u64,
-    pub applied: Applied,
+/// Asks an account's provider about messages that it was given after `since`; returns how many attempts are no longer
+/// unknown.
+pub async fn look_up(
+    store: &Store,
+    adapter: &dyn Adapter,
+    account: AccountId,
+    messages: &[MessageId],
+    since: Timestamp,
+) -> Result<usize, LookUpError> {
+    let now = store.now().await?;
+    let asked = portion(messages, adapter.look_up_limit(), now);
+    let destinations = store.destinations(account, &asked).await?;
+    let Some(tenant) = destinations.tenant else { return Ok(0) };
+    let sought: Vec<Sought> =
+        destinations.messages.into_iter().map(|(message, to)| Sought { message, to }).collect();
+    let events = adapter.look_up(&sought, since - MARGIN, now).await.map_err(LookUpError::Provider)?;
+    let events: Vec<TenantEvent> = events.into_iter().map(|event| TenantEvent { tenant, event }).collect();
+    let mut tx = store.begin().await?;
+    let applied = events::apply(&mut tx, &events, &[], "look_up").await?;
+    tx.commit().await.map_err(StoreError::from)?;
+    count(&applied);
+    Ok(usize::try_from(applied.settled).unwrap_or(usize::MAX))
 }
 
-impl Reconciler {
-    pub fn new(store: Store, accounts: HookAccounts) -> Self {
-        Self { store, accounts, age: AGE, asked: Mutex::default() }
+/// At most `limit` of the messages: those whose turn it is in this minute.
+fn portion(messages: &[MessageId], limit: usize, now: Timestamp) -> Vec<MessageId> {
+    if limit == 0 || messages.is_empty() {
+        return Vec::new();
     }
+    let turns = messages.len().div_ceil(limit);
+    let minute = usize::try_from(now.as_second() / 60).unwrap_or(0);
+    messages.chunks(limit).nth(minute % turns).unwrap_or_default().to_vec()
+}
 
-    /// With another age of the messages that are asked for.
-    #[must_use]
-    pub fn with_age(mut self, age: Range<Duration>) -> Self {
-        self.age = age;
-        self
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::CampaignId;
 
-    /// One question per account that has unknown messages. To be repeated no more often than every 15 seconds.
-    pub async fn pass(&self, now: Timestamp) -> StoreResult<Reconciled> {
-        let mut sum = Reconciled::default();
-        for (id, account) in self.accounts.iter() {
-            if account.adapter.look_up_limit() > 0 {
-                self.ask(id, account, now, &mut sum).await?;
-            }
-        }
-        Ok(sum)
-    }
-
-    async fn ask(&self, id: AccountId, account: &HookAccount, now: Timestamp, sum: &mut Reconciled) -> StoreResult<()> {
-        let unknown = self.next(id, account.adapter.look_up_limit()).await?;
-        let Some(oldest) = unknown.iter().map(|message| message.since).min() else { return Ok(()) };
-        let sought: Vec<Sought> =
-            unknown.into_iter().map(|unknown| Sought { message: unknown.message, to: unknown.to }).collect();
-        sum.asked += sought.len() as u64;
-        match account.adapter.look_up(&sought, oldest - MARGIN, now).await {
-            Ok(events) => {
-                metrics::counter!(LOOK_UPS, "result" => "answered").increment(1);
-                let tenant = account.tenant;
-                let events: Vec<TenantEvent> = events.into_iter().map(|event| TenantEvent { tenant, event }).collect();
-                let mut tx = self.store.begin().await?;
-                let applied = events::apply(&mut tx, &events, &[], "look_up").await?;
-                tx.commit().await?;
-                count(applied, 0);
-                sum.applied.add(applied);
-            }
-            Err(problem) => {
-                metrics::counter!(LOOK_UPS, "result" => "failed").increment(1);
-                tracing::warn!(account = %id, problem, "unknown messages could not be looked up");
-                sum.failed += 1;
-            }
-        }
-        Ok(())
-    }
-
-    /// The messages to ask about next; from the start again when the end was reached.
-    async fn next(&self, id: AccountId, limit: usize) -> StoreResult<Vec<UnknownMessage>> {
-        let rows = i64::try_from(limit).unwrap_or(i64::MAX);
-        let after = self.asked.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-        let unknown = self.store.unknown_messages(id, self.age.clone(), after.as_ref(), rows).await?;
-        if let Some(last) = unknown.last().filter(|_| unknown.len() == limit) {
-            self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(id, last.clone());
-        }
-        Ok(unknown)
+    #[test]
+    fn everybody_has_a_turn() {
+        let campaign = CampaignId::from_uuid(uuid::Uuid::nil());
+        let messages: Vec<_> = (0..205).map(|n| MessageId { campaign, n }).collect();
+        let at = |minute: i64| Timestamp::from_second(minute * 60 + 30).unwrap();
+        let mut seen: Vec<_> = (0..3).flat_map(|minute| portion(&messages, 80, at(minute))).collect();
+        seen.sort_unstable();
+        assert_eq!(seen, messages);
+        assert_eq!(portion(&messages, 0, at(0)), []);
+        assert_eq!(portion(&[], 80, at(0)), []);
     }
 }

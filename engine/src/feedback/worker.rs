@@ -1,9 +1,13 @@
 //! Takes webhooks out of the inbox and applies them.
 
-use sqlx::PgConnection;
+use std::time::Duration;
 
-use super::{HookAccounts, WEBHOOKS, count};
+use sqlx::PgConnection;
+use tokio::time::Instant;
+
+use super::{HookAccounts, count};
 use crate::{
+    metrics::{FEEDBACK, STAGE_SECONDS, WEBHOOK_LAG_SECONDS, WEBHOOKS},
     providers::HookItem,
     store::{
         Store, StoreError, StoreResult,
@@ -21,17 +25,18 @@ const SOURCE: &str = "webhook";
 #[derive(Debug, Clone)]
 pub struct Worker {
     store: Store,
-    accounts: HookAccounts,
 }
 
 /// What one pass came to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pass {
     /// Webhooks that left the inbox; 0: there was nothing to do.
     pub taken: u64,
     pub rejected: u64,
     /// Items that are not about messages of ours.
     pub foreign: u64,
+    /// How long each had been stored.
+    pub waited: Vec<Duration>,
     pub applied: Applied,
 }
 
@@ -42,22 +47,26 @@ struct Said {
     wishes: Vec<TenantWish>,
     rejected: Vec<Rejected>,
     foreign: u64,
+    /// How long each had been stored.
+    waited: Vec<Duration>,
 }
 
 impl Worker {
-    pub const fn new(store: Store, accounts: HookAccounts) -> Self {
-        Self { store, accounts }
+    pub const fn new(store: Store) -> Self {
+        Self { store }
     }
 
-    /// Applies one portion. To be repeated while it takes anything, and then after a short wait.
-    pub async fn pass(&self) -> StoreResult<Pass> {
+    /// Applies one portion of the webhooks of these accounts. To be repeated while it takes anything, and then after a
+    /// short wait.
+    pub async fn pass(&self, accounts: &HookAccounts) -> StoreResult<Pass> {
+        let started = Instant::now();
         let mut tx = self.store.begin().await?;
-        let rows = inbox::claim(&mut tx, &self.accounts.uuids(), PORTION).await?;
+        let rows = inbox::claim(&mut tx, &accounts.uuids(), PORTION).await?;
         if rows.is_empty() {
             return Ok(Pass::default());
         }
         let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
-        let pass = match self.apply(&mut tx, rows).await {
+        let pass = match self.apply(&mut tx, accounts, rows).await {
             Ok(pass) => tx.commit().await.map(|()| pass).map_err(StoreError::from),
             Err(error) => {
                 tx.rollback().await?;
@@ -65,28 +74,31 @@ impl Worker {
             }
         };
         match pass {
-            Ok(pass) => Ok(pass.counted()),
+            Ok(pass) => {
+                metrics::histogram!(STAGE_SECONDS, "stage" => "apply").record(started.elapsed().as_secs_f64());
+                Ok(pass.counted())
+            }
             Err(error) if error.is_transient() => Err(error),
             Err(error) => {
                 tracing::warn!(%error, webhooks = ids.len(), "a portion of webhooks was refused: applying them one by one");
-                self.one_by_one(&ids).await
+                self.one_by_one(accounts, &ids).await
             }
         }
     }
 
     /// Finds the webhook that the database refuses, and puts it aside; the others go on.
-    async fn one_by_one(&self, ids: &[i64]) -> StoreResult<Pass> {
+    async fn one_by_one(&self, accounts: &HookAccounts, ids: &[i64]) -> StoreResult<Pass> {
         let mut sum = Pass::default();
         for &id in ids {
-            sum.add(self.alone(id).await?);
+            sum.add(self.alone(accounts, id).await?);
         }
         Ok(sum.counted())
     }
 
-    async fn alone(&self, id: i64) -> StoreResult<Pass> {
+    async fn alone(&self, accounts: &HookAccounts, id: i64) -> StoreResult<Pass> {
         let mut tx = self.store.begin().await?;
         let Some(row) = inbox::claim_one(&mut tx, id).await? else { return Ok(Pass::default()) };
-        match self.apply(&mut tx, vec![row]).await {
+        match self.apply(&mut tx, accounts, vec![row]).await {
             Ok(pass) => {
                 tx.commit().await?;
                 Ok(pass)
@@ -107,20 +119,23 @@ impl Worker {
         Ok(Pass { taken: 1, rejected: 1, ..Pass::default() })
     }
 
-    async fn apply(&self, tx: &mut PgConnection, rows: Vec<InboxRow>) -> StoreResult<Pass> {
+    async fn apply(&self, tx: &mut PgConnection, accounts: &HookAccounts, rows: Vec<InboxRow>) -> StoreResult<Pass> {
         let taken = rows.len() as u64;
-        let said = self.read(rows);
+        let said = Said::by(accounts, rows);
         let applied = events::apply(&mut *tx, &said.events, &said.wishes, SOURCE).await?;
         if !said.rejected.is_empty() {
             inbox::reject(tx, &said.rejected).await?;
         }
-        Ok(Pass { taken, rejected: said.rejected.len() as u64, foreign: said.foreign, applied })
+        Ok(Pass { taken, rejected: said.rejected.len() as u64, foreign: said.foreign, waited: said.waited, applied })
     }
+}
 
-    fn read(&self, rows: Vec<InboxRow>) -> Said {
-        let mut said = Said::default();
+impl Said {
+    fn by(accounts: &HookAccounts, rows: Vec<InboxRow>) -> Self {
+        let mut said = Self::default();
         for row in rows {
-            let Some(account) = self.accounts.get(row.account) else { continue };
+            said.waited.push(row.waited);
+            let Some(account) = accounts.get(row.account) else { continue };
             let tenant = account.tenant;
             let items = match account.adapter.parse(&row.body, row.received_at) {
                 Ok(items) => items,
@@ -144,17 +159,22 @@ impl Worker {
 }
 
 impl Pass {
-    const fn add(&mut self, other: Self) {
+    fn add(&mut self, other: Self) {
         self.taken += other.taken;
         self.rejected += other.rejected;
         self.foreign += other.foreign;
+        self.waited.extend(other.waited);
         self.applied.add(other.applied);
     }
 
     fn counted(self) -> Self {
-        metrics::counter!(WEBHOOKS, "result" => "applied").increment(self.taken - self.rejected);
-        metrics::counter!(WEBHOOKS, "result" => "rejected").increment(self.rejected);
-        count(self.applied, self.foreign);
+        metrics::counter!(WEBHOOKS, "verdict" => "applied").increment(self.taken - self.rejected);
+        metrics::counter!(WEBHOOKS, "verdict" => "rejected").increment(self.rejected);
+        metrics::counter!(FEEDBACK, "effect" => "foreign").increment(self.foreign);
+        for waited in &self.waited {
+            metrics::histogram!(WEBHOOK_LAG_SECONDS).record(waited.as_secs_f64());
+        }
+        count(&self.applied);
         self
     }
 }

@@ -1,11 +1,7 @@
 //! What came back about messages: events are appended, suppressions follow, and attempts whose fate was not known are
 //! settled. All in the caller's transaction, in a constant number of statements, each of them a no-op when repeated.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    ops::Range,
-    time::Duration,
-};
+use std::collections::{BTreeMap, HashSet};
 
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
@@ -44,10 +40,10 @@ pub struct TenantWish {
 }
 
 /// What applying came to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Applied {
-    /// Events that were not known before.
-    pub events: u64,
+    /// Events that were not known before, by kind.
+    pub events: BTreeMap<EventKind, u64>,
     /// Events that were.
     pub repeated: u64,
     /// Events of messages that the tenant does not have.
@@ -60,8 +56,10 @@ pub struct Applied {
 }
 
 impl Applied {
-    pub const fn add(&mut self, other: Self) {
-        self.events += other.events;
+    pub fn add(&mut self, other: Self) {
+        for (kind, number) in other.events {
+            *self.events.entry(kind).or_default() += number;
+        }
         self.repeated += other.repeated;
         self.orphans += other.orphans;
         self.suppressed += other.suppressed;
@@ -81,16 +79,16 @@ pub async fn apply(
     let ours: Vec<(&TenantEvent, &Recipient)> =
         events.iter().filter_map(|event| Some((event, known.get(&(event.tenant, event.event.message))?))).collect();
     let new = insert(tx, &ours).await?;
-    let mut stops: Vec<(TenantId, Suppression)> = ours
+    let mut stops: Vec<(TenantId, Suppression<'_>)> = ours
         .iter()
         .filter(|(event, _)| new.contains(&key(&event.event)))
         .filter_map(|(event, recipient)| Some((event.tenant, suppression(&event.event, recipient, source)?)))
         .collect();
     stops.extend(wishes.iter().filter(|wish| wish.stop).map(|wish| (wish.tenant, wished(wish, source))));
-    let resumptions: Vec<(TenantId, Suppression)> =
+    let resumptions: Vec<(TenantId, Suppression<'_>)> =
         wishes.iter().filter(|wish| !wish.stop).map(|wish| (wish.tenant, wished(wish, source))).collect();
     Ok(Applied {
-        events: new.len() as u64,
+        events: by_kind(&new),
         repeated: (ours.len() - new.len()) as u64,
         orphans: (events.len() - ours.len()) as u64,
         // A stop and a resumption in one portion: their times decide.
@@ -98,6 +96,14 @@ pub async fn apply(
         resumed: suppressions::resume(tx, &Columns::of(resumptions.iter().map(|(t, s)| (*t, s)))).await?,
         settled: settle(tx, proofs(ours.iter().map(|(event, _)| &event.event))).await?,
     })
+}
+
+fn by_kind(new: &HashSet<Key>) -> BTreeMap<EventKind, u64> {
+    let mut sums = BTreeMap::new();
+    for (_, kind, _) in new {
+        *sums.entry(*kind).or_default() += 1;
+    }
+    sums
 }
 
 #[derive(Debug)]
@@ -180,14 +186,14 @@ async fn insert(tx: &mut PgConnection, events: &[(&TenantEvent, &Recipient)]) ->
     Ok(inserted.collect())
 }
 
-fn suppression(event: &Event, recipient: &Recipient, source: &'static str) -> Option<Suppression> {
+fn suppression<'a>(event: &Event, recipient: &'a Recipient, source: &'a str) -> Option<Suppression<'a>> {
     let (reason, scope) = event.kind.suppresses()?;
-    let (channel, address) = (recipient.channel, recipient.address.clone());
+    let (channel, address) = (recipient.channel, recipient.address.as_str());
     Some(Suppression { channel, address, scope, reason: event.reason.unwrap_or(reason), source, at: event.at })
 }
 
-fn wished(wish: &TenantWish, source: &'static str) -> Suppression {
-    let (channel, address) = (wish.channel, wish.address.clone());
+fn wished<'a>(wish: &'a TenantWish, source: &'a str) -> Suppression<'a> {
+    let (channel, address) = (wish.channel, wish.address.as_str());
     Suppression { channel, address, scope: wish.scope, reason: Reason::Unsubscribed, source, at: wish.at }
 }
 
@@ -211,7 +217,7 @@ fn proofs<'a>(events: impl Iterator<Item = &'a Event>) -> BTreeMap<MessageId, Pr
             detail: event.detail.clone().filter(|_| !accepted),
             provider_id: event.provider_id.clone(),
         };
-        let better = |known: &Proof| known.fact.precedence() < proof.fact.precedence();
+        let better = |known: &Proof| accepted && known.fact == FactKind::Failed;
         if proofs.get(&event.message).is_none_or(better) {
             proofs.insert(event.message, proof);
         }
@@ -240,7 +246,7 @@ async fn settle(tx: &mut PgConnection, proofs: BTreeMap<MessageId, Proof>) -> St
              join results r on r.campaign_id = p.campaign_id and r.n = p.n
              -- The latest attempt, and of its facts the one that holds.
              order by r.campaign_id, r.n, r.attempt desc,
-                      array_position(array[0, 2, 3, 1, 5, 4]::smallint[], r.kind)
+                      array_position(array[1, 0, 2, 3, 5, 4]::smallint[], r.kind)
          )
          insert into results (campaign_id, n, attempt, kind, account_no, reason, detail, provider_id)
          select campaign_id, n, attempt, kind, account_no, reason, detail, provider_id
@@ -279,15 +285,6 @@ async fn recount(tx: &mut PgConnection, campaigns: &[Uuid], numbers: &[i32], att
     Ok(())
 }
 
-/// A message whose latest attempt may or may not have been sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnknownMessage {
-    pub message: MessageId,
-    pub to: String,
-    /// When it became unknown.
-    pub since: Timestamp,
-}
-
 impl Store {
     /// Settles unknown attempts whose events arrived before their result was recorded, when there was nothing to settle.
     /// Looks at results of the last two days.
@@ -323,44 +320,33 @@ impl Store {
         Ok(settled)
     }
 
-    /// Messages of an account whose latest attempt became unknown so long ago: webhooks have the first word, and after a
-    /// while nobody knows any more. The longest unknown come first, those behind `after` only.
-    pub async fn unknown_messages(
-        &self,
-        account: AccountId,
-        age: Range<Duration>,
-        after: Option<&UnknownMessage>,
-        limit: i64,
-    ) -> StoreResult<Vec<UnknownMessage>> {
+    /// The tenant of an account, and where those of these messages went that are the tenant's.
+    pub async fn destinations(&self, account: AccountId, messages: &[MessageId]) -> StoreResult<Destinations> {
+        let campaigns: Vec<Uuid> = messages.iter().map(|message| message.campaign.uuid()).collect();
+        let numbers: Vec<i32> = messages.iter().map(|message| message.n).collect();
         let rows = sqlx::query!(
-            r#"select r.campaign_id, r.n, r.at as "at: jiff_sqlx::Timestamp", t.address
-               from results r
-               join accounts a on a.no = r.account_no
-               join recipients t on t.campaign_id = r.campaign_id and t.n = r.n
-               where r.kind = 4 and a.id = $1
-                 and r.at between now() - make_interval(secs => $3) and now() - make_interval(secs => $2)
-                 and not exists (select from results b where b.campaign_id = r.campaign_id and b.n = r.n
-                                 and (b.attempt > r.attempt or b.attempt = r.attempt and b.kind < 4))
-                 and ($5::timestamptz is null or (r.at, r.campaign_id, r.n) > ($5, $6, $7))
-               order by r.at, r.campaign_id, r.n
-               limit $4"#,
+            "select a.tenant_id, r.campaign_id, r.n, r.address
+             from unnest($2::uuid[], $3::integer[]) as m (campaign_id, n)
+             join accounts a on a.id = $1
+             join campaigns c on c.id = m.campaign_id and c.tenant_id = a.tenant_id
+             join recipients r on r.campaign_id = m.campaign_id and r.n = m.n",
             account.uuid(),
-            age.start.as_secs_f64(),
-            age.end.as_secs_f64(),
-            limit,
-            after.map(|last| last.since.to_sqlx()) as _,
-            after.map(|last| last.message.campaign.uuid()),
-            after.map(|last| last.message.n),
+            &campaigns,
+            &numbers,
         )
         .fetch_all(self.pool())
         .await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| UnknownMessage {
-                message: MessageId { campaign: row.campaign_id.into(), n: row.n },
-                to: row.address,
-                since: row.at.to_jiff(),
-            })
-            .collect())
+        let tenant = rows.first().map(|row| row.tenant_id.into());
+        let of = |campaign: Uuid, n| MessageId { campaign: campaign.into(), n };
+        let messages = rows.into_iter().map(|row| (of(row.campaign_id, row.n), row.address)).collect();
+        Ok(Destinations { tenant, messages })
     }
+}
+
+/// Where messages went.
+#[derive(Debug, Clone, Default)]
+pub struct Destinations {
+    /// Absent when there are no messages.
+    pub tenant: Option<TenantId>,
+    pub messages: Vec<(MessageId, String)>,
 }

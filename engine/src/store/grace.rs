@@ -15,12 +15,9 @@ use std::{
 use super::{Store, StoreError, StoreResult};
 use crate::id::TenantId;
 
-/// Takes grace periods; shared by everything in a process that stops something.
-#[derive(Debug)]
-pub struct Grace {
-    store: Store,
-    tenants: Mutex<HashMap<TenantId, Arc<Turn>>>,
-}
+/// The grace periods of a process, by tenant.
+#[derive(Debug, Default)]
+pub(super) struct Turns(Mutex<HashMap<TenantId, Arc<Turn>>>);
 
 #[derive(Debug, Default)]
 struct Turn {
@@ -30,33 +27,33 @@ struct Turn {
     ended: tokio::sync::Mutex<u64>,
 }
 
-impl Grace {
-    pub fn new(store: Store) -> Self {
-        Self { store, tenants: Mutex::default() }
+impl Turns {
+    fn of(&self, tenant: TenantId) -> Arc<Turn> {
+        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(turns.entry(tenant).or_default())
     }
+}
 
-    /// Returns when no intent of the tenant can be committed any more that did not see what was committed before the
-    /// call. Without an `Ok` the stop must not be acknowledged.
-    pub async fn after_commit(&self, tenant: TenantId) -> StoreResult<()> {
-        let turn = {
-            let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(tenants.entry(tenant).or_default())
-        };
+impl Store {
+    /// To be called after a stop has committed. Returns when no intent of the tenant can be committed any more that did
+    /// not see what was committed before the call; without an `Ok` the stop must not be acknowledged.
+    pub async fn grace(&self, tenant: TenantId) -> StoreResult<()> {
+        let turn = self.turns.of(tenant);
         let begun = turn.begun.load(Ordering::SeqCst);
         let mut ended = turn.ended.lock().await;
         if *ended > begun {
             return Ok(());
         }
         let number = turn.begun.fetch_add(1, Ordering::SeqCst) + 1;
-        self.take(tenant).await?;
+        self.take_grace(tenant).await?;
         *ended = number;
         Ok(())
     }
 
     /// The statement is its own transaction: the lock is given back as soon as it was granted.
-    async fn take(&self, tenant: TenantId) -> StoreResult<()> {
+    async fn take_grace(&self, tenant: TenantId) -> StoreResult<()> {
         let taken = sqlx::query!("select pg_advisory_xact_lock(lock_key) from tenants where id = $1", tenant.uuid())
-            .fetch_optional(self.store.pool())
+            .fetch_optional(self.pool())
             .await?;
         taken.map(drop).ok_or_else(|| StoreError::not_found(tenant))
     }

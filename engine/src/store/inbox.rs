@@ -1,5 +1,7 @@
 //! Webhooks as they came: stored before they are acknowledged, deleted in the transaction that applies them.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use sqlx::PgConnection;
@@ -14,6 +16,8 @@ pub struct InboxRow {
     pub id: i64,
     pub account: AccountId,
     pub received_at: Timestamp,
+    /// How long it has been stored.
+    pub waited: Duration,
     pub body: Vec<u8>,
 }
 
@@ -79,7 +83,8 @@ pub async fn claim(tx: &mut PgConnection, accounts: &[Uuid], portion: Portion) -
            )
            delete from inbox using fitting
            where inbox.id = fitting.id and fitting.before < $3
-           returning inbox.id, inbox.account_id, inbox.received_at as "received_at: jiff_sqlx::Timestamp", inbox.body"#,
+           returning inbox.id, inbox.account_id, inbox.received_at as "received_at: jiff_sqlx::Timestamp", inbox.body,
+                     extract(epoch from now() - inbox.received_at)::float8 as "waited!""#,
         accounts,
         portion.rows,
         portion.bytes as _,
@@ -92,6 +97,7 @@ pub async fn claim(tx: &mut PgConnection, accounts: &[Uuid], portion: Portion) -
             id: row.id,
             account: row.account_id.into(),
             received_at: row.received_at.to_jiff(),
+            waited: Duration::from_secs_f64(row.waited.max(0.0)),
             body: row.body,
         })
         .collect();
@@ -103,7 +109,8 @@ pub async fn claim(tx: &mut PgConnection, accounts: &[Uuid], portion: Portion) -
 pub async fn claim_one(tx: &mut PgConnection, id: i64) -> StoreResult<Option<InboxRow>> {
     let row = sqlx::query!(
         r#"delete from inbox where id = (select id from inbox where id = $1 for update skip locked)
-           returning id, account_id, received_at as "received_at: jiff_sqlx::Timestamp", body"#,
+           returning id, account_id, received_at as "received_at: jiff_sqlx::Timestamp", body,
+                     extract(epoch from now() - received_at)::float8 as "waited!""#,
         id,
     )
     .fetch_optional(tx)
@@ -112,6 +119,7 @@ pub async fn claim_one(tx: &mut PgConnection, id: i64) -> StoreResult<Option<Inb
         id: row.id,
         account: row.account_id.into(),
         received_at: row.received_at.to_jiff(),
+        waited: Duration::from_secs_f64(row.waited.max(0.0)),
         body: row.body,
     }))
 }

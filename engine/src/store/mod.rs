@@ -3,15 +3,27 @@
 //! Only this module writes SQL. Every query that touches a tenant's rows takes the tenant, or an id that came out of a
 //! query that did.
 
+pub mod accounts;
+pub mod campaigns;
+pub mod check;
+pub mod chunks;
+pub mod contacts;
+pub mod direct;
+pub mod duties;
 pub mod events;
-pub mod inbox;
-pub mod suppressions;
-
 mod grace;
+pub mod inbox;
+pub mod messages;
+pub mod pace;
+pub mod recipients;
+pub mod results;
+pub mod suppressions;
+pub mod templates;
+pub mod tenants;
+pub mod uploads;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-pub use grace::Grace;
 use sqlx::{PgPool, postgres::PgPoolOptions};
 
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
@@ -63,6 +75,7 @@ pub type StoreResult<T> = Result<T, StoreError>;
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: PgPool,
+    turns: Arc<grace::Turns>,
 }
 
 impl Store {
@@ -73,11 +86,11 @@ impl Store {
             .max_connections(connections)
             .acquire_timeout(Duration::from_secs(5))
             .connect_lazy_with(options);
-        Ok(Self { pool })
+        Ok(Self::from_pool(pool))
     }
 
-    pub const fn from_pool(pool: PgPool) -> Self {
-        Self { pool }
+    pub fn from_pool(pool: PgPool) -> Self {
+        Self { pool, turns: Arc::default() }
     }
 
     pub const fn pool(&self) -> &PgPool {
@@ -98,7 +111,3 @@ impl Store {
     }
 }
 
-/// A change that must have hit exactly one row.
-pub(crate) fn ensure_affected(result: &sqlx::postgres::PgQueryResult, what: impl std::fmt::Display) -> StoreResult<()> {
-    if result.rows_affected() == 1 { Ok(()) } else { Err(StoreError::not_found(what)) }
-}

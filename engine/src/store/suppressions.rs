@@ -5,22 +5,22 @@ use jiff_sqlx::ToSqlx;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Grace, Store, StoreResult};
+use super::{Store, StoreResult};
 use crate::{
     domain::{channel::Channel, event::Scope, outcome::Reason},
     id::TenantId,
 };
 
-/// An address that must not be written to, or a person's word that it may again.
+/// An address that must not be written to, or a person's word that it may be again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Suppression {
+pub struct Suppression<'a> {
     pub channel: Channel,
     /// In its normal form.
-    pub address: String,
+    pub address: &'a str,
     pub scope: Scope,
     pub reason: Reason,
     /// Where it comes from: `webhook`, `api`, `import`.
-    pub source: &'static str,
+    pub source: &'a str,
     /// When the person or the provider said so.
     pub at: Timestamp,
 }
@@ -36,52 +36,68 @@ pub struct Listed {
     pub since: Timestamp,
 }
 
-/// Suppresses addresses of a tenant. When this returns `Ok` the stop may be acknowledged: nothing whose intent was not
-/// committed before will be sent there.
-pub async fn add(store: &Store, grace: &Grace, tenant: TenantId, suppressions: &[Suppression]) -> StoreResult<u64> {
-    let mut tx = store.begin().await?;
-    let columns = Columns::of(suppressions.iter().map(|suppression| (tenant, suppression)));
-    let added = insert(&mut tx, &columns).await?;
-    tx.commit().await?;
-    grace.after_commit(tenant).await?;
-    Ok(added)
-}
+impl Store {
+    /// Suppresses addresses of a tenant and returns how many are new or newer. With the `Ok` the stop may be
+    /// acknowledged: nothing whose intent was not committed before will be sent there.
+    pub async fn add_suppressions(&self, tenant: TenantId, suppressions: &[Suppression<'_>]) -> StoreResult<u64> {
+        let mut tx = self.begin().await?;
+        let added = insert(&mut tx, &Columns::of(suppressions.iter().map(|suppression| (tenant, suppression)))).await?;
+        tx.commit().await?;
+        self.grace(tenant).await?;
+        Ok(added)
+    }
 
-/// Takes an address off the list; returns whether it was on it. Needs no grace: it stops nothing.
-pub async fn remove(store: &Store, tenant: TenantId, channel: Channel, address: &str, scope: Scope) -> StoreResult<bool> {
-    let removed = sqlx::query!(
-        "delete from suppressions where tenant_id = $1 and channel = $2 and address = $3 and scope = $4",
-        tenant.uuid(),
-        channel.as_str(),
-        address,
-        scope.as_str(),
-    )
-    .execute(store.pool())
-    .await?;
-    Ok(removed.rows_affected() == 1)
-}
+    /// One address, as of now.
+    #[expect(clippy::too_many_arguments, reason = "the columns of the row; whoever has many uses add_suppressions")]
+    pub async fn suppress(
+        &self,
+        tenant: TenantId,
+        channel: Channel,
+        address: &str,
+        scope: Scope,
+        reason: Reason,
+        source: &str,
+    ) -> StoreResult<()> {
+        let at = self.now().await?;
+        self.add_suppressions(tenant, &[Suppression { channel, address, scope, reason, source, at }]).await.map(drop)
+    }
 
-/// A page of a tenant's list, in the order of its key; `after` is the last entry of the page before.
-pub async fn page(store: &Store, tenant: TenantId, after: Option<&Listed>, limit: i64) -> StoreResult<Vec<Listed>> {
-    let (channel, address, scope) =
-        after.map_or(("", "", ""), |last| (last.channel.as_str(), last.address.as_str(), last.scope.as_str()));
-    let rows = sqlx::query_as!(
-        Row,
-        r#"select channel as "channel: Channel", address, scope as "scope: Scope", reason, source,
-                  created_at as "created_at: jiff_sqlx::Timestamp"
-           from suppressions
-           where tenant_id = $1 and (channel, address, scope) > ($2, $3, $4)
-           order by channel, address, scope
-           limit $5"#,
-        tenant.uuid(),
-        channel,
-        address,
-        scope,
-        limit,
-    )
-    .fetch_all(store.pool())
-    .await?;
-    Ok(rows.into_iter().map(Listed::from).collect())
+    /// Takes an address off the list; returns whether it was on it. Needs no grace: it stops nothing.
+    pub async fn remove_suppression(&self, tenant: TenantId, channel: Channel, address: &str, scope: Scope) -> StoreResult<bool> {
+        let removed = sqlx::query!(
+            "delete from suppressions where tenant_id = $1 and channel = $2 and address = $3 and scope = $4",
+            tenant.uuid(),
+            channel.as_str(),
+            address,
+            scope.as_str(),
+        )
+        .execute(self.pool())
+        .await?;
+        Ok(removed.rows_affected() == 1)
+    }
+
+    /// A page of a tenant's list, in the order of its key; `after` is the last entry of the page before.
+    pub async fn suppressions(&self, tenant: TenantId, after: Option<&Listed>, limit: i64) -> StoreResult<Vec<Listed>> {
+        let (channel, address, scope) =
+            after.map_or(("", "", ""), |last| (last.channel.as_str(), last.address.as_str(), last.scope.as_str()));
+        let rows = sqlx::query_as!(
+            Row,
+            r#"select channel as "channel: Channel", address, scope as "scope: Scope", reason, source,
+                      created_at as "created_at: jiff_sqlx::Timestamp"
+               from suppressions
+               where tenant_id = $1 and (channel, address, scope) > ($2, $3, $4)
+               order by channel, address, scope
+               limit $5"#,
+            tenant.uuid(),
+            channel,
+            address,
+            scope,
+            limit,
+        )
+        .fetch_all(self.pool())
+        .await?;
+        Ok(rows.into_iter().map(Listed::from).collect())
+    }
 }
 
 struct Row {
@@ -108,23 +124,26 @@ impl From<Row> for Listed {
 
 /// Suppressions as columns, sorted by key: whoever inserts several takes their locks in the same order.
 #[derive(Debug, Default)]
-pub(super) struct Columns {
+pub(super) struct Columns<'a> {
     tenants: Vec<Uuid>,
     channels: Vec<&'static str>,
-    addresses: Vec<String>,
+    addresses: Vec<&'a str>,
     scopes: Vec<&'static str>,
     reasons: Vec<&'static str>,
-    sources: Vec<&'static str>,
+    sources: Vec<&'a str>,
     at: Vec<jiff_sqlx::Timestamp>,
 }
 
-impl Columns {
-    pub(super) fn of<'a>(suppressions: impl Iterator<Item = (TenantId, &'a Suppression)>) -> Self {
+impl<'a> Columns<'a> {
+    pub(super) fn of<'s>(suppressions: impl Iterator<Item = (TenantId, &'s Suppression<'a>)>) -> Self
+    where
+        'a: 's,
+    {
         let mut columns = Self::default();
         for (tenant, suppression) in suppressions {
             columns.tenants.push(tenant.uuid());
             columns.channels.push(suppression.channel.as_str());
-            columns.addresses.push(suppression.address.clone());
+            columns.addresses.push(suppression.address);
             columns.scopes.push(suppression.scope.as_str());
             columns.reasons.push(suppression.reason.as_str());
             columns.sources.push(suppression.source);
@@ -139,7 +158,7 @@ impl Columns {
 }
 
 /// Adds what is not on the list. `created_at` is the latest moment at which the address was said to be unwanted.
-pub(super) async fn insert(tx: &mut PgConnection, columns: &Columns) -> StoreResult<u64> {
+pub(super) async fn insert(tx: &mut PgConnection, columns: &Columns<'_>) -> StoreResult<u64> {
     if columns.is_empty() {
         return Ok(0);
     }
@@ -153,7 +172,7 @@ pub(super) async fn insert(tx: &mut PgConnection, columns: &Columns) -> StoreRes
          where suppressions.created_at < excluded.created_at",
         &columns.tenants,
         &columns.channels as _,
-        &columns.addresses,
+        &columns.addresses as _,
         &columns.scopes as _,
         &columns.reasons as _,
         &columns.sources as _,
@@ -166,7 +185,7 @@ pub(super) async fn insert(tx: &mut PgConnection, columns: &Columns) -> StoreRes
 
 /// People who want marketing again. Only their own word is taken back, and only an older one: a resumption that arrives
 /// late, or twice, never undoes a newer stop.
-pub(super) async fn resume(tx: &mut PgConnection, columns: &Columns) -> StoreResult<u64> {
+pub(super) async fn resume(tx: &mut PgConnection, columns: &Columns<'_>) -> StoreResult<u64> {
     if columns.is_empty() {
         return Ok(0);
     }
@@ -180,7 +199,7 @@ pub(super) async fn resume(tx: &mut PgConnection, columns: &Columns) -> StoreRes
            and s.reason = 'unsubscribed' and s.created_at <= w.at",
         &columns.tenants,
         &columns.channels as _,
-        &columns.addresses,
+        &columns.addresses as _,
         &columns.scopes as _,
         &columns.at as _,
     )

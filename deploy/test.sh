@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# `make test`: everything that must hold before a change is merged, on private servers of its own.
+set -euo pipefail
+# shellcheck source=deploy/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+title="make test"
+
+finish() {
+    local code=$?
+    trap - EXIT
+    servers_down "$code"
+    summary "$code"
+    exit "$code"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+need_build_tools
+step 'formatting' "$root/deploy/lint.sh" fmt
+step 'lints' "$root/deploy/lint.sh" clippy
+step 'dependencies' "$root/deploy/lint.sh" deny
+step 'private Postgres and Redis' servers_up test
+step 'tests of all crates' cargo test --workspace 8>&-
+if [[ -x $root/deploy/sdk-test.sh ]]; then
+    step "the providers' official SDKs" "$root/deploy/sdk-test.sh" 8>&-
+fi

@@ -1,0 +1,77 @@
+//! The provider accounts of this process: adapter, pace and breaker of each.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use crate::{
+    domain::outcome::Outcome,
+    id::AccountId,
+    limit::{AccountPacer, Limiter, Permit, breaker::Breaker},
+    providers::{Adapter, Answer, Effect, Quota},
+    store::{Store, accounts::Account},
+};
+
+/// After this the provider is asked once more whether it takes the account again.
+const BLOCKED_FOR: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+pub struct AccountHandle {
+    pub account: Account,
+    pub adapter: Arc<dyn Adapter>,
+    pub pacer: Arc<AccountPacer>,
+    pub breaker: Breaker,
+    /// For the limits of single recipients.
+    pub limiter: Arc<Limiter>,
+}
+
+/// All accounts by id; the same set for every stage of a process.
+#[derive(Debug, Clone, Default)]
+pub struct Accounts {
+    by_id: Arc<RwLock<HashMap<AccountId, Arc<AccountHandle>>>>,
+}
+
+impl Accounts {
+    pub fn new(handles: impl IntoIterator<Item = AccountHandle>) -> Self {
+        let by_id = handles.into_iter().map(|handle| (handle.account.id, Arc::new(handle))).collect();
+        Self { by_id: Arc::new(RwLock::new(by_id)) }
+    }
+
+    pub fn get(&self, id: AccountId) -> Option<Arc<AccountHandle>> {
+        self.by_id.read().unwrap_or_else(PoisonError::into_inner).get(&id).map(Arc::clone)
+    }
+
+    pub fn all(&self) -> Vec<Arc<AccountHandle>> {
+        self.by_id.read().unwrap_or_else(PoisonError::into_inner).values().map(Arc::clone).collect()
+    }
+}
+
+impl AccountHandle {
+    /// Draws the account's conclusions from an answer, and gives the message's outcome.
+    pub async fn conclude(&self, answer: Answer, permit: Permit, store: &Store) -> Outcome {
+        self.heed(answer.effect, answer.quota, permit, store).await;
+        answer.outcome
+    }
+
+    pub async fn heed(&self, effect: Effect, quota: Option<Quota>, permit: Permit, store: &Store) {
+        if let Some(quota) = quota {
+            self.pacer.quota(&quota);
+        }
+        match effect {
+            Effect::None => self.breaker.succeeded(),
+            Effect::Throttled { retry_after } => self.pacer.throttled(retry_after, permit),
+            Effect::Failing => self.breaker.failed(None),
+            Effect::Blocked { reason } => {
+                tracing::error!(account = %self.account.id, slug = self.account.slug, reason = reason.as_str(),
+                    "the provider refuses the account: check its key, credit and permissions");
+                // Whether or not it could be noted, the breaker keeps this process from trying on.
+                self.breaker.failed(Some(BLOCKED_FOR));
+                if let Err(error) = store.block_account(self.account.id, reason, BLOCKED_FOR).await {
+                    tracing::warn!(%error, account = %self.account.id, "the block could not be noted");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! The direct path: one transactional message, accepted and sent by the process that took it in.
+//!
+//! Acceptance and intent are one transaction, so the answer "accepted" already means that the message is durable and that
+//! whatever could have stopped it was looked at. If the account has a time slot at once, this process sends it; otherwise
+//! the chunk stands there without an intent and the queue brings it to a worker. If the process dies in between, the
+//! chunk's lease ends and its next owner decides as for any other chunk.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use fanfare_templates::Locale;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use super::{
+    accounts::Accounts,
+    plans::Plans,
+    slice::{Deliverer, Intent, Work, may_repeat},
+};
+use crate::{
+    domain::{
+        address::{self, AddressError},
+        channel::{Channel, Lane},
+        chunk::{ChunkRef, Members},
+        outcome::{Outcome, Reason},
+    },
+    id::{CampaignId, ContactId, MessageId, ProcessId},
+    queue::Queue,
+    store::{
+        StoreError,
+        campaigns::Pins,
+        chunks::Claim,
+        direct::{Acceptance, DirectMessage},
+        recipients::Recipient,
+        templates::Template,
+        tenants::Tenant,
+    },
+};
+
+/// A message as a caller asks for it.
+#[derive(Debug, Clone)]
+pub struct DirectRequest<'a> {
+    pub tenant: &'a Tenant,
+    pub channel: Channel,
+    /// The template's slug.
+    pub template: &'a str,
+    pub to: &'a str,
+    pub contact: Option<ContactId>,
+    pub locale: Option<&'a str>,
+    pub variables: serde_json::Map<String, serde_json::Value>,
+    pub business_key: Option<&'a str>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum DirectError {
+    #[error("`to`: {0}")]
+    Address(#[from] AddressError),
+    #[error("no provider account serves {0}: configure one")]
+    NoAccount(Channel),
+    #[error("template `{0}` has no published version: publish one")]
+    NotPublished(String),
+    #[error("template `{template}` needs a value for `{variable}`")]
+    MissingVariable { template: String, variable: String },
+    #[error("the template cannot be rendered with these values: {0}")]
+    Render(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The answer to a caller; the message is durable in each case.
+#[derive(Debug)]
+pub enum Taken {
+    /// It is on its way. The receiver gets the outcome of the attempt that this process makes, if it makes one.
+    Accepted { message: MessageId, outcome: tokio::sync::oneshot::Receiver<Outcome> },
+    Refused { message: MessageId, reason: Reason },
+    /// A message with this business key was accepted before: this one.
+    Duplicate { message: MessageId },
+}
+
+/// Takes direct messages in; one a process, with database and HTTP connections of its own.
+#[derive(Debug, Clone)]
+pub struct DirectPath {
+    pub process: ProcessId,
+    pub deliverer: Deliverer,
+    pub accounts: Accounts,
+    pub plans: Arc<Plans>,
+    pub queue: Queue,
+    pub tasks: TaskTracker,
+    gatherers: Arc<Mutex<HashMap<String, Gatherer>>>,
+}
+
+/// A message whose intent this process has just committed.
+#[derive(Debug)]
+struct Sending {
+    work: Work,
+    content: fanfare_templates::Rendered,
+    intent: Intent,
+    lane: Lane,
+    tell: tokio::sync::oneshot::Sender<Outcome>,
+}
+
+/// The campaign row that a day's messages of one template are gathered under, kept for a while.
+#[derive(Debug, Clone)]
+struct Gatherer {
+    campaign: CampaignId,
+    template: Template,
+    locales: Vec<String>,
+    route: Vec<crate::id::AccountId>,
+    until: Instant,
+}
+
+/// A newly published version, a new day or a changed route is noticed within this.
+const GATHERER_LIFETIME: Duration = Duration::from_secs(5);
+
+impl DirectPath {
+    pub fn new(
+        process: ProcessId,
+        deliverer: Deliverer,
+        accounts: Accounts,
+        plans: Arc<Plans>,
+        queue: Queue,
+        tasks: TaskTracker,
+    ) -> Self {
+        Self { process, deliverer, accounts, plans, queue, tasks, gatherers: Arc::default() }
+    }
+
+    /// Takes a message in; when it returns `Accepted` the message survives whatever happens to this process.
+    pub async fn take(&self, request: DirectRequest<'_>) -> Result<Taken, DirectError> {
+        let accepted_at = Instant::now();
+        let address = address::normalised(request.channel, request.to)?;
+        let gatherer = self.gatherer(&request).await?;
+        let plan = self.plans.get(&self.deliverer.store, gatherer.campaign).await?;
+        let locale = request.locale.unwrap_or(&request.tenant.locale);
+        let variant = Locale::parse(locale)
+            .ok()
+            .and_then(|locale| locale.fallbacks().find_map(|l| gatherer.locales.iter().position(|known| known == l)))
+            .unwrap_or(0);
+        let account = gatherer.route.first().copied().ok_or(DirectError::NoAccount(request.channel))?;
+        let handle = self.accounts.get(account).ok_or(DirectError::NoAccount(request.channel))?;
+        let variables = serde_json::Value::Object(request.variables);
+        let content = plan.variants[variant]
+            .compiled
+            .render(&variables, &plan.variants[variant].locale)
+            .map_err(|error| DirectError::Render(error.to_string()))?;
+        // A slot at once, or the queue: an intent must not wait for a permit.
+        let admission = if handle.breaker.allows() { handle.pacer.admit_now(1) } else { None };
+        let message = DirectMessage {
+            tenant: request.tenant.id,
+            campaign: gatherer.campaign,
+            account,
+            channel: request.channel,
+            class: gatherer.template.class,
+            variant: i16::try_from(variant).unwrap_or(0),
+            contact: request.contact,
+            address: &address,
+            variables: &variables,
+            business_key: request.business_key,
+            sender: admission.is_some().then_some(self.process),
+        };
+        let acceptance = self.deliverer.store.accept_direct(&message, self.deliverer.lease).await?;
+        let verdict = match acceptance {
+            Acceptance::Accepted(_) => "accepted",
+            Acceptance::Refused(..) => "refused",
+            Acceptance::Duplicate(_) => "duplicate",
+        };
+        metrics::counter!(crate::metrics::DIRECT, "channel" => request.channel.as_str(),
+            "class" => gatherer.template.class.as_str(), "verdict" => verdict)
+        .increment(1);
+        let id = match acceptance {
+            Acceptance::Refused(message, reason) => return Ok(Taken::Refused { message, reason }),
+            Acceptance::Duplicate(message) => return Ok(Taken::Duplicate { message }),
+            Acceptance::Accepted(id) => id,
+        };
+        let (tell, outcome) = tokio::sync::oneshot::channel();
+        let chunk = ChunkRef { campaign: id.campaign, no: i64::from(id.n) };
+        let lane = Lane { channel: request.channel, class: gatherer.template.class };
+        if let Some(admission) = admission {
+            let intent = Intent::committed_now(admission);
+            let now = self.deliverer.clock.now();
+            let claim = Claim {
+                chunk,
+                tenant: request.tenant.id,
+                account,
+                epoch: 1,
+                attempt: 1,
+                burned: 0,
+                members: Members::Range { first: id.n, last: id.n },
+                born_at: now,
+                intents: Vec::new(),
+                now,
+            };
+            let recipient = Recipient {
+                n: id.n,
+                variant: message.variant,
+                contact: request.contact,
+                address,
+                variables: sqlx::types::Json(serde_json::value::RawValue::NULL.to_owned()),
+                keyed: request.business_key.is_some(),
+            };
+            let work = Work { claim, plan, account: handle, members: vec![recipient] };
+            let path = self.clone();
+            let sending = Sending { work, content, intent, lane, tell };
+            self.tasks.spawn(async move { path.send(sending, accepted_at).await });
+        } else {
+            self.leave_to_queue(lane, chunk).await;
+        }
+        Ok(Taken::Accepted { message: id, outcome })
+    }
+
+    async fn send(self, sending: Sending, accepted_at: Instant) {
+        let Sending { work, content, intent, lane, tell } = sending;
+        metrics::histogram!(crate::metrics::URGENT_SECONDS).record(accepted_at.elapsed().as_secs_f64());
+        match self.deliverer.send_alone(&work, &content, &intent).await {
+            // A request under the same key may settle it: the chunk's next owner repeats it.
+            Some(outcome) if may_repeat(&outcome) && work.account.adapter.key_lifetime().is_some() => {
+                let _ = tell.send(outcome);
+            }
+            Some(outcome) => {
+                self.deliverer.record(&work, 0, outcome.clone()).await;
+                self.deliverer.recorder.flushed().await;
+                let _ = tell.send(outcome);
+            }
+            None => {
+                // Nothing was on the wire: the intent goes back, and the queue brings the message to whoever has a slot.
+                if let Err(error) = self.deliverer.store.release_chunk(&work.claim, Duration::ZERO).await {
+                    tracing::warn!(%error, chunk = %work.claim.chunk, "left to its lease");
+                }
+                self.leave_to_queue(lane, work.claim.chunk).await;
+            }
+        }
+    }
+
+    /// The hint only makes it quicker: the feeder finds the chunk in any case.
+    async fn leave_to_queue(&self, lane: Lane, chunk: ChunkRef) {
+        if let Err(error) = self.queue.publish(lane, &[chunk]).await {
+            tracing::debug!(%error, %chunk, "no hint could be given");
+        }
+    }
+
+    async fn gatherer(&self, request: &DirectRequest<'_>) -> Result<Gatherer, DirectError> {
+        let name = format!("{}/{}/{}", request.tenant.id, request.channel, request.template);
+        if let Some(known) = self.lock().get(&name).filter(|known| known.until > Instant::now()) {
+            return Ok(known.clone());
+        }
+        let store = &self.deliverer.store;
+        let template = store.template(request.tenant.id, request.template, request.channel).await?;
+        let variants = store.variants(template.id, &request.tenant.locale).await?;
+        if variants.is_empty() {
+            return Err(DirectError::NotPublished(template.slug));
+        }
+        let route = store.route(request.tenant.id, request.channel).await?;
+        let pins = Pins {
+            variants: variants.iter().map(|variant| variant.id).collect(),
+            locales: variants.iter().map(|variant| variant.locale.clone()).collect(),
+            variables: crate::store::templates::variables(&variants).into_iter().collect(),
+            route: route.clone(),
+        };
+        let new = self.deliverer.ids.next(self.deliverer.clock.now());
+        let kind = (template.channel, template.class);
+        let campaign = store.direct_campaign(new, request.tenant.id, template.id, kind, &pins).await?;
+        let until = Instant::now() + GATHERER_LIFETIME;
+        let gatherer = Gatherer { campaign, template, locales: pins.locales, route, until };
+        self.lock().insert(name, gatherer.clone());
+        Ok(gatherer)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Gatherer>> {
+        self.gatherers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Variables from `name=value` texts: what is a JSON number, object or boolean is taken as one, all else as text.
+pub fn variables(pairs: &BTreeMap<String, String>) -> serde_json::Map<String, serde_json::Value> {
+    pairs
+        .iter()
+        .map(|(name, value)| {
+            let parsed = serde_json::from_str(value).unwrap_or_else(|_| serde_json::Value::String(value.clone()));
+            (name.clone(), parsed)
+        })
+        .collect()
+}

@@ -1,0 +1,242 @@
+//! One slice of a chunk: rendered, admitted, intended, sent; one request a message.
+
+use std::{sync::Arc, time::Duration};
+
+use fanfare_templates::{RenderError, Rendered};
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use tokio::{sync::Semaphore, time::Instant};
+use uuid::Uuid;
+
+use super::{
+    accounts::AccountHandle,
+    fate::{self, Attempt},
+    plans::Plan,
+    recorder::{Next, Record, Recorder},
+};
+use crate::{
+    clock::Clock,
+    domain::outcome::{Outcome, Reason},
+    id::{Ids, MessageId},
+    limit::{Admission, Permit, Priority},
+    providers::Envelope,
+    store::{
+        Store,
+        chunks::{Claim, IntentRequest, IntentVerdict},
+        recipients::Recipient,
+        results::Fact,
+    },
+};
+
+/// An intent that is not on the wire within this is void.
+const INTENT_LIFETIME: Duration = Duration::from_secs(1);
+
+/// A committed intent: its members may be sent until it is void.
+#[derive(Debug)]
+pub(super) struct Intent {
+    committed: Instant,
+    admission: Admission,
+}
+
+impl Intent {
+    pub(super) fn committed_now(admission: Admission) -> Self {
+        Self { committed: Instant::now(), admission }
+    }
+
+    fn void_at(&self) -> Instant {
+        self.committed + INTENT_LIFETIME
+    }
+}
+
+/// What every chunk task of a process shares.
+#[derive(Debug, Clone)]
+pub struct Deliverer {
+    pub store: Store,
+    pub recorder: Recorder,
+    pub clock: Arc<dyn Clock>,
+    pub ids: Arc<Ids>,
+    /// Requests on the wire, over all chunks.
+    pub in_flight: Arc<Semaphore>,
+    pub lease: Duration,
+    pub priority: Priority,
+}
+
+/// A claimed chunk with all that its members share.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub(super) claim: Claim,
+    pub(super) plan: Arc<Plan>,
+    pub(super) account: Arc<AccountHandle>,
+    /// All members in sending order; positions index this.
+    pub(super) members: Vec<Recipient>,
+}
+
+/// What became of an intent.
+#[derive(Debug)]
+pub(super) enum Intended {
+    /// Everybody but these may be sent now.
+    Go { excluded: Vec<(usize, Reason)> },
+    Stopped,
+    Lost,
+}
+
+/// What sending a slice left open; everything else is with the recorder.
+#[derive(Debug, Default)]
+pub(super) struct Open {
+    /// Nothing was on the wire before the intent became void.
+    pub(super) voided: Vec<usize>,
+    /// Nobody can tell what became of these, but their key makes a repetition harmless.
+    pub(super) ambiguous: Vec<(usize, Outcome)>,
+}
+
+impl Deliverer {
+    /// Renders the member at `position`; a template that can't be rendered for it is its last word.
+    pub(super) fn render(&self, work: &Work, position: usize) -> Result<Rendered, Outcome> {
+        let member = &work.members[position];
+        let variant = usize::try_from(member.variant).ok().and_then(|at| work.plan.variants.get(at));
+        let Some(variant) = variant else { return Err(Outcome::failed(Reason::RenderFailed)) };
+        let variables: serde_json::Value = serde_json::from_str(member.variables.0.get())
+            .map_err(|_| Outcome::failed(Reason::RenderFailed))?;
+        variant.compiled.render(&variables, &variant.locale).map_err(|error| {
+            let reason = match error {
+                RenderError::MissingVariable { .. } => Reason::MissingVariable,
+                _ => Reason::RenderFailed,
+            };
+            Outcome::Failed { reason, detail: Some(error.to_string()) }
+        })
+    }
+
+    /// Commits the intent for these positions. Waits while the database is away: without an intent nothing is sent, and
+    /// if the lease ends meanwhile the answer is `Lost`.
+    pub(super) async fn intend(&self, work: &Work, positions: &[usize], key: Option<Uuid>) -> Intended {
+        let columns: Vec<i32> = positions.iter().map(|&at| i32::try_from(at).unwrap_or(i32::MAX)).collect();
+        let contacts: Vec<Option<Uuid>> =
+            positions.iter().map(|&at| work.members[at].contact.map(crate::id::Id::uuid)).collect();
+        let addresses: Vec<&str> = positions.iter().map(|&at| work.members[at].address.as_str()).collect();
+        let request = IntentRequest {
+            claim: &work.claim,
+            lease: self.lease,
+            positions: &columns,
+            key,
+            contacts: &contacts,
+            addresses: &addresses,
+        };
+        let started = Instant::now();
+        let verdict = loop {
+            match self.store.commit_intent(&request).await {
+                Ok(verdict) => break verdict,
+                Err(error) if started.elapsed() < self.lease => {
+                    tracing::warn!(%error, chunk = %work.claim.chunk, "no intent could be committed; trying again");
+                    tokio::time::sleep(Duration::from_millis(250)).await;
+                }
+                Err(error) => {
+                    tracing::error!(%error, chunk = %work.claim.chunk, "no intent within the lease: the chunk is left to its next owner");
+                    return Intended::Lost;
+                }
+            }
+        };
+        metrics::histogram!(crate::metrics::STAGE_SECONDS, "stage" => "intent").record(started.elapsed().as_secs_f64());
+        match verdict {
+            IntentVerdict::Go { excluded } => Intended::Go { excluded },
+            IntentVerdict::Stopped => Intended::Stopped,
+            IntentVerdict::Lost => Intended::Lost,
+        }
+    }
+
+    /// Sends the members of a committed intent, each at its own time slot, and records what became of them.
+    pub(super) async fn send(&self, work: &Work, rendered: Vec<(usize, Rendered)>, intent: &Intent) -> Open {
+        let mut sending: FuturesUnordered<_> = rendered
+            .into_iter()
+            .map(|(position, content)| async move { (position, self.send_one(work, position, &content, intent).await) })
+            .collect();
+        let repeatable = work.account.adapter.key_lifetime().is_some();
+        let mut open = Open::default();
+        while let Some((position, outcome)) = sending.next().await {
+            match outcome {
+                None => open.voided.push(position),
+                Some(outcome) if repeatable && may_repeat(&outcome) => open.ambiguous.push((position, outcome)),
+                Some(outcome) => self.record(work, position, outcome).await,
+            }
+        }
+        open
+    }
+
+    /// Sends the one message of a direct chunk.
+    pub(super) async fn send_alone(&self, work: &Work, content: &Rendered, intent: &Intent) -> Option<Outcome> {
+        self.send_one(work, 0, content, intent).await
+    }
+
+    /// `None` when nothing was on the wire before the intent became void.
+    async fn send_one(&self, work: &Work, position: usize, content: &Rendered, intent: &Intent) -> Option<Outcome> {
+        let in_flight = tokio::time::timeout_at(intent.void_at(), self.in_flight.acquire()).await.ok()?;
+        let Ok(_in_flight) = in_flight else { return None };
+        let permit = self.permit(work, intent).await?;
+        let message = work.message(position);
+        let envelope = Envelope {
+            message,
+            to: &work.members[position].address,
+            class: work.plan.campaign.class,
+            content,
+            key: message.idempotency_key(work.claim.attempt),
+        };
+        let started = Instant::now();
+        let answer = work.account.adapter.send(envelope).await;
+        metrics::histogram!(crate::metrics::STAGE_SECONDS, "stage" => "send").record(started.elapsed().as_secs_f64());
+        Some(work.account.conclude(answer, permit, &self.store).await)
+    }
+
+    /// Waits for the account's next time slot; `None` when the intent is void before it comes.
+    pub(super) async fn permit(&self, work: &Work, intent: &Intent) -> Option<Permit> {
+        let waited = Instant::now();
+        loop {
+            let permit = tokio::time::timeout_at(intent.void_at(), work.account.pacer.permit(self.priority)).await.ok()?.ok()?;
+            let now = Instant::now();
+            if now > intent.void_at() {
+                return None;
+            }
+            if !permit.is_late(now) {
+                intent.admission.sent();
+                metrics::histogram!(crate::metrics::STAGE_SECONDS, "stage" => "permit").record(waited.elapsed().as_secs_f64());
+                return Some(permit);
+            }
+        }
+    }
+
+    /// Settles an outcome and hands it to the recorder.
+    pub(super) async fn record(&self, work: &Work, position: usize, outcome: Outcome) {
+        let now = self.clock.now();
+        let attempt = Attempt {
+            class: work.plan.campaign.class,
+            burned: work.claim.burned,
+            account: work.claim.account,
+            route: &work.plan.campaign.route,
+            age: Duration::try_from(now.duration_since(work.claim.born_at)).unwrap_or_default(),
+        };
+        let (outcome, next) = fate::settle(outcome, attempt, self.ids.fraction());
+        metrics::counter!(crate::metrics::MESSAGES, "outcome" => outcome.kind().as_str(),
+            "channel" => work.plan.campaign.channel.as_str(), "provider" => work.account.account.provider.as_str(),
+            "class" => work.plan.campaign.class.as_str())
+        .increment(1);
+        let fact = Fact {
+            chunk: work.claim.chunk,
+            epoch: work.claim.epoch,
+            n: work.members[position].n,
+            attempt: work.claim.attempt,
+            account_no: work.account.account.no,
+            at: now,
+            outcome,
+        };
+        let next = next.map(|next| Next { tenant: work.claim.tenant, born_at: work.claim.born_at, next });
+        self.recorder.record(Record { fact, next }).await;
+    }
+}
+
+/// Whether the same request under the same key may settle what became of it. A key that is used up has settled it.
+pub(super) const fn may_repeat(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Unknown { reason } if !matches!(reason, Reason::KeyAlreadyUsed))
+}
+
+impl Work {
+    pub(super) fn message(&self, position: usize) -> MessageId {
+        MessageId { campaign: self.claim.chunk.campaign, n: self.members[position].n }
+    }
+}

@@ -1,0 +1,208 @@
+//! The engine of one process: its parts, built once, and the roles that it plays.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::Semaphore, task::JoinSet};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    clock::Clock,
+    deliver::{
+        accounts::Accounts,
+        chunk::ChunkDesk,
+        direct::DirectPath,
+        plans::Plans,
+        recorder::{Recorder, RecorderSettings},
+        slice::Deliverer,
+        worker::Worker,
+    },
+    domain::channel::{Lane, MessageClass},
+    feedback,
+    id::{Ids, ProcessId},
+    launch::freeze::LaunchSettings,
+    limit::Priority,
+    queue::Queue,
+    store::Store,
+    upkeep::{self, FeedSettings, Upkeep, UpkeepSettings},
+};
+
+/// What a process does. Any number of processes may play any of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// HTTP: webhooks in, health, metrics.
+    Api,
+    /// Sends what is due, and applies what webhooks told.
+    Worker,
+    /// Launches what is scheduled, freezes audiences, fills the lanes.
+    Scheduler,
+    /// Puts right whatever was lost.
+    Upkeep,
+}
+
+impl Role {
+    pub const ALL: [Self; 4] = [Self::Api, Self::Worker, Self::Scheduler, Self::Upkeep];
+}
+
+#[derive(Debug, Clone)]
+pub struct WorkerSettings {
+    /// Chunks at work at once.
+    pub chunks: usize,
+    /// Requests of campaigns on the wire at once.
+    pub in_flight: usize,
+    /// Members that get one intent, at most.
+    pub slice: usize,
+    /// How long a chunk stays with a process that does not renew its claim.
+    pub lease: Duration,
+    /// Transactional messages on the wire at once.
+    pub urgent_in_flight: usize,
+    /// How long a provider's answer may take.
+    pub request_timeout: Duration,
+}
+
+impl Default for WorkerSettings {
+    fn default() -> Self {
+        Self {
+            chunks: 8,
+            in_flight: 256,
+            slice: 500,
+            lease: Duration::from_secs(30),
+            urgent_in_flight: 64,
+            request_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    pub worker: WorkerSettings,
+    pub recorder: RecorderSettings,
+    pub launch: LaunchSettings,
+    pub feed: FeedSettings,
+    pub upkeep: UpkeepSettings,
+}
+
+/// What a process is built of. The urgent have connections of their own, to the database and to the providers.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    pub process: ProcessId,
+    pub store: Store,
+    pub urgent_store: Store,
+    pub queue: Queue,
+    pub accounts: Accounts,
+    pub urgent_accounts: Accounts,
+    pub clock: Arc<dyn Clock>,
+    pub ids: Arc<Ids>,
+    pub settings: Settings,
+}
+
+/// An engine at work.
+#[derive(Debug)]
+pub struct Running {
+    /// Takes direct messages in.
+    pub direct: DirectPath,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    recorders: JoinSet<()>,
+}
+
+impl Engine {
+    /// Starts the tasks of these roles; what is HTTP is the caller's.
+    pub fn start(&self, roles: &[Role]) -> Running {
+        let (stop, tasks, mut recorders) = (CancellationToken::new(), TaskTracker::new(), JoinSet::new());
+        let plans = Arc::new(Plans::default());
+        let urgent = self.desk(&mut recorders, &plans, Priority::Urgent, &stop);
+        let direct = DirectPath::new(
+            self.process,
+            urgent.deliverer.clone(),
+            self.urgent_accounts.clone(),
+            Arc::clone(&plans),
+            self.queue.clone(),
+            tasks.clone(),
+        );
+        if roles.contains(&Role::Worker) {
+            let bulk = self.desk(&mut recorders, &plans, Priority::Bulk, &stop);
+            let is_urgent = |lane: &Lane| lane.class == MessageClass::Transactional;
+            self.worker(bulk, self.settings.worker.chunks, &tasks).start(Lane::all().filter(|l| !is_urgent(l)), &stop);
+            let room = self.settings.worker.urgent_in_flight;
+            self.worker(urgent, room, &tasks).start(Lane::all().filter(is_urgent), &stop);
+            feedback::start(&self.store, &self.accounts, &tasks, &stop);
+        }
+        let upkeep = Arc::new(self.upkeep());
+        if roles.contains(&Role::Scheduler) {
+            upkeep.start(upkeep::Role::Scheduler, &tasks, &stop);
+        }
+        if roles.contains(&Role::Upkeep) {
+            upkeep.start(upkeep::Role::Upkeep, &tasks, &stop);
+        }
+        Running { direct, stop, tasks, recorders }
+    }
+
+    pub fn upkeep(&self) -> Upkeep {
+        Upkeep {
+            process: self.process,
+            store: self.store.clone(),
+            queue: self.queue.clone(),
+            accounts: self.accounts.clone(),
+            launch: self.settings.launch.clone(),
+            feed: self.settings.feed.clone(),
+            settings: self.settings.upkeep.clone(),
+        }
+    }
+
+    fn desk(
+        &self,
+        recorders: &mut JoinSet<()>,
+        plans: &Arc<Plans>,
+        priority: Priority,
+        stop: &CancellationToken,
+    ) -> ChunkDesk {
+        let worker = &self.settings.worker;
+        let (store, accounts, in_flight) = match priority {
+            Priority::Bulk => (&self.store, &self.accounts, worker.in_flight),
+            Priority::Urgent => (&self.urgent_store, &self.urgent_accounts, worker.urgent_in_flight),
+        };
+        let (recorder, run) = Recorder::new(store.clone(), self.settings.recorder.clone());
+        recorders.spawn(run);
+        ChunkDesk {
+            deliverer: Deliverer {
+                store: store.clone(),
+                recorder,
+                clock: Arc::clone(&self.clock),
+                ids: Arc::clone(&self.ids),
+                in_flight: Arc::new(Semaphore::new(in_flight)),
+                lease: worker.lease,
+                priority,
+            },
+            accounts: accounts.clone(),
+            plans: Arc::clone(plans),
+            slice: worker.slice,
+            request_timeout: worker.request_timeout,
+            stop: stop.clone(),
+        }
+    }
+
+    fn worker(&self, desk: ChunkDesk, room: usize, tasks: &TaskTracker) -> Worker {
+        Worker {
+            process: self.process,
+            store: desk.deliverer.store.clone(),
+            queue: self.queue.clone(),
+            desk,
+            room: Arc::new(Semaphore::new(room)),
+            lease: self.settings.worker.lease,
+            tasks: tasks.clone(),
+        }
+    }
+}
+
+impl Running {
+    /// Begins nothing more, lets what is on the wire come back, records it, and returns. Whoever does not want to wait so
+    /// long drops the future: whatever is cut off is recovered by the next owner.
+    pub async fn shut_down(mut self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        // The recorders end when the last handle is gone.
+        drop(self.direct);
+        while self.recorders.join_next().await.is_some() {}
+    }
+}

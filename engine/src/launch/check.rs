@@ -1,0 +1,150 @@
+//! The pre-flight: what a launch would do, for every recipient, without sending anything.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use fanfare_templates::{Compiled, Locale, RenderError, Rendered};
+use serde::Serialize;
+
+use super::{LaunchError, pins};
+use crate::{
+    domain::{channel::Channel, outcome::Reason},
+    id::{CampaignId, TenantId},
+    store::{
+        Store, StoreError,
+        check::{Candidate, DryRun},
+        templates::Variant,
+    },
+};
+
+/// Recipients looked at in one go.
+const PAGE: i64 = 1_000;
+
+/// What a launch would come to. Every recipient is in exactly one of `sendable` and `not_sent`.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckReport {
+    pub recipients: i64,
+    pub sendable: i64,
+    /// By reason: excluded when the audience is frozen, refused right before the send, or not renderable.
+    pub not_sent: BTreeMap<String, i64>,
+    /// Values that templates need and contacts lack, by name.
+    pub missing_variables: BTreeMap<String, i64>,
+    /// SMS only: parts that will be billed.
+    pub segments: i64,
+    /// At the configured quota of the first account of the route; absent where it has none.
+    pub forecast_seconds: Option<u64>,
+}
+
+/// A recipient who would not be sent to.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Problem {
+    pub n: i32,
+    pub address: String,
+    pub reason: String,
+    pub detail: Option<String>,
+}
+
+/// Checks a campaign that could be launched; calls `problem` for every recipient who would not be sent to for a reason
+/// that lies in the recipient's data.
+pub async fn check(
+    store: &Store,
+    tenant: TenantId,
+    id: CampaignId,
+    mut problem: impl FnMut(Problem) + Send,
+) -> Result<CheckReport, LaunchError> {
+    let campaign = store.campaign(tenant, id).await?;
+    let (pins, variants) = pins(store, &campaign).await?;
+    let compiled = compile(&variants)?;
+    let mut run = store.dry_run(tenant, id, &pins).await?;
+    let mut report = totals(&mut run).await?;
+    let mut after = 0;
+    loop {
+        let page = run.candidates(after, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after = last.n;
+        for candidate in page {
+            judge(&compiled, candidate, &mut report, &mut problem);
+        }
+    }
+    run.end().await?;
+    report.forecast_seconds = forecast(store, &pins.route, campaign.channel, report.sendable).await?;
+    Ok(report)
+}
+
+async fn totals(run: &mut DryRun) -> Result<CheckReport, StoreError> {
+    let (recipients, excluded) = run.excluded().await?;
+    Ok(CheckReport {
+        recipients: recipients.into(),
+        not_sent: excluded.into_iter().map(|count| (count.reason, count.recipients)).collect(),
+        ..CheckReport::default()
+    })
+}
+
+fn compile(variants: &[Variant]) -> Result<Vec<(Compiled, Locale)>, StoreError> {
+    variants
+        .iter()
+        .map(|variant| {
+            let corrupt = |error: &dyn std::fmt::Display| StoreError::Corrupt(format!("{}: {error}", variant.id));
+            let compiled = Compiled::new(&variant.published).map_err(|e| corrupt(&e))?;
+            Ok((compiled, Locale::parse(&variant.locale).map_err(|e| corrupt(&e))?))
+        })
+        .collect()
+}
+
+fn judge(
+    compiled: &[(Compiled, Locale)],
+    candidate: Candidate,
+    report: &mut CheckReport,
+    problem: &mut impl FnMut(Problem),
+) {
+    let (reason, detail) = match (candidate.refusal, render(compiled, candidate.variant, candidate.variables.0.get())) {
+        (Some(refusal), _) => (refusal, None),
+        (None, Ok(Some(rendered))) => {
+            report.sendable += 1;
+            if let Rendered::Sms { segments, .. } = rendered {
+                report.segments += i64::try_from(segments.count).unwrap_or(0);
+            }
+            return;
+        }
+        (None, Ok(None)) => (Reason::RenderFailed.as_str().to_owned(), None),
+        (None, Err(error)) => {
+            if let RenderError::MissingVariable { name, .. } = &error {
+                *report.missing_variables.entry(name.clone()).or_default() += 1;
+                (Reason::MissingVariable.as_str().to_owned(), Some(error.to_string()))
+            } else {
+                (Reason::RenderFailed.as_str().to_owned(), Some(error.to_string()))
+            }
+        }
+    };
+    *report.not_sent.entry(reason.clone()).or_default() += 1;
+    problem(Problem { n: candidate.n, address: candidate.address, reason, detail });
+}
+
+fn render(
+    compiled: &[(Compiled, Locale)],
+    variant: i16,
+    variables: &str,
+) -> Result<Option<Rendered>, RenderError> {
+    let variant = usize::try_from(variant).ok().and_then(|at| compiled.get(at));
+    let variables = serde_json::from_str::<serde_json::Value>(variables).ok();
+    match (variant, variables) {
+        (Some((compiled, locale)), Some(variables)) => compiled.render(&variables, locale).map(Some),
+        _ => Ok(None),
+    }
+}
+
+async fn forecast(
+    store: &Store,
+    route: &[crate::id::AccountId],
+    channel: Channel,
+    messages: i64,
+) -> Result<Option<u64>, StoreError> {
+    let accounts = store.accounts().await?;
+    let account = accounts.iter().find(|a| route.first() == Some(&a.id) && a.provider.channel() == channel);
+    let slowest = account
+        .and_then(|account| account.limits.iter().map(|window| window.per_second()).reduce(f64::min))
+        .filter(|rate| *rate > 0.0);
+    #[expect(clippy::cast_precision_loss, reason = "a forecast")]
+    Ok(slowest.map(|rate| Duration::from_secs_f64(messages as f64 / rate).as_secs()))
+}

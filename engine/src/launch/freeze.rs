@@ -1,0 +1,60 @@
+//! The launcher: freezes audiences, the newest launches first, so that a small campaign does not wait behind a big one.
+
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use crate::{
+    id::CampaignId,
+    store::{Store, StoreResult, recipients::Slice},
+};
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LaunchSettings {
+    /// Recipients frozen in one transaction.
+    pub slice: i32,
+    /// Recipients of the first slice: small, so that the first message leaves at once.
+    pub first_slice: i32,
+    /// Recipients of a chunk.
+    pub chunk: i32,
+}
+
+impl Default for LaunchSettings {
+    fn default() -> Self {
+        Self { slice: 10_000, first_slice: 1_000, chunk: 500 }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Launcher {
+    pub store: Store,
+    pub settings: LaunchSettings,
+}
+
+impl Launcher {
+    /// One slice of every launching campaign; says whether there is more to do.
+    pub async fn step(&self) -> StoreResult<bool> {
+        let launching = self.store.launching_campaigns().await?;
+        let mut more = false;
+        for campaign in launching {
+            more |= self.freeze(campaign).await?;
+        }
+        Ok(more)
+    }
+
+    async fn freeze(&self, campaign: CampaignId) -> StoreResult<bool> {
+        let started = Instant::now();
+        self.store.prepare_audience(campaign).await?;
+        let first = self.store.frozen(campaign).await? == 0;
+        let size = if first { self.settings.first_slice } else { self.settings.slice };
+        let slice = self.store.freeze_slice(campaign, size, self.settings.chunk).await?;
+        metrics::histogram!(crate::metrics::STAGE_SECONDS, "stage" => "freeze").record(started.elapsed().as_secs_f64());
+        Ok(match slice {
+            Slice::Stopped => false,
+            Slice::Frozen { recipients, complete } => {
+                tracing::debug!(%campaign, recipients, complete, "slice frozen");
+                !complete
+            }
+        })
+    }
+}

@@ -1,0 +1,89 @@
+//! Stage 1: from a click to chunks in Postgres.
+//!
+//! [`launch`] checks that the campaign can be sent at all, pins the template versions, variables and route, and moves the
+//! campaign to Launching: one transaction, then the caller has its answer. [`freeze::Launcher`], a duty of one process at
+//! a time, walks the audience from there, slice by slice; each slice's recipients, chunks and cursor commit together. The
+//! first chunks leave while later slices are still being frozen. If it dies, the next holder goes on at the cursor.
+//!
+//! [`control`] stops: pause, resume, cancel. [`check`] is the pre-flight: a launch in a transaction that is rolled back.
+
+pub mod check;
+pub mod control;
+pub mod freeze;
+
+use crate::{
+    domain::campaign::CampaignState,
+    id::{CampaignId, TenantId},
+    store::{
+        Store, StoreError,
+        campaigns::{Audience, Campaign, ChangeError, Pins},
+        templates::{self, Variant},
+    },
+};
+
+/// Why a campaign can't be launched; each says what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    #[error("template has no published version: publish one first")]
+    NotPublished,
+    #[error("no provider account serves {0}: configure one under [[accounts]]")]
+    NoAccount(crate::domain::channel::Channel),
+    #[error("the campaign has no audience: create it with an upload, or with all contacts")]
+    NoAudience,
+    #[error("upload {0} does not exist, or has no rows that were taken")]
+    EmptyUpload(crate::id::UploadId),
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+}
+
+impl From<StoreError> for LaunchError {
+    fn from(error: StoreError) -> Self {
+        Self::Change(error.into())
+    }
+}
+
+/// Launches a campaign: when it returns, the launch is durable, and every recipient will end with a state and a reason.
+pub async fn launch(store: &Store, tenant: TenantId, id: CampaignId) -> Result<CampaignState, LaunchError> {
+    let campaign = store.campaign(tenant, id).await?;
+    let (pins, _) = pins(store, &campaign).await?;
+    Ok(store.change_campaign(tenant, id, CampaignState::launch, Some(&pins)).await?)
+}
+
+/// Schedules a launch. What is pinned is pinned then, when the launch comes.
+pub async fn schedule(
+    store: &Store,
+    tenant: TenantId,
+    id: CampaignId,
+    at: jiff::Timestamp,
+) -> Result<CampaignState, LaunchError> {
+    let campaign = store.campaign(tenant, id).await?;
+    pins(store, &campaign).await?;
+    Ok(store.change_campaign(tenant, id, |state, _| state.schedule(at), None).await?)
+}
+
+/// What a launch of this campaign would pin now.
+pub(crate) async fn pins(store: &Store, campaign: &Campaign) -> Result<(Pins, Vec<Variant>), LaunchError> {
+    match campaign.audience {
+        None => return Err(LaunchError::NoAudience),
+        Some(Audience::Upload(upload)) if !store.upload_has_rows(campaign.tenant, upload).await? => {
+            return Err(LaunchError::EmptyUpload(upload));
+        }
+        Some(_) => {}
+    }
+    let tenant = store.tenant_by_id(campaign.tenant).await?;
+    let variants = store.variants(campaign.template, &tenant.locale).await?;
+    if variants.is_empty() {
+        return Err(LaunchError::NotPublished);
+    }
+    let route = store.route(campaign.tenant, campaign.channel).await?;
+    if route.is_empty() {
+        return Err(LaunchError::NoAccount(campaign.channel));
+    }
+    let pins = Pins {
+        variants: variants.iter().map(|variant| variant.id).collect(),
+        locales: variants.iter().map(|variant| variant.locale.clone()).collect(),
+        variables: templates::variables(&variants).into_iter().collect(),
+        route,
+    };
+    Ok((pins, variants))
+}

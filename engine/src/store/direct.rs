@@ -1,0 +1,106 @@
+//! Direct messages: accepted, and their intent committed, in one transaction.
+
+use std::time::Duration;
+
+use super::{Store, StoreError, StoreResult, campaigns::Pins};
+use crate::{
+    domain::{
+        channel::{Channel, MessageClass},
+        outcome::Reason,
+    },
+    id::{AccountId, CampaignId, ContactId, MessageId, ProcessId, TemplateId, TenantId},
+};
+
+/// One message to one person, rendered and checked as far as that goes without the database.
+#[derive(Debug, Clone)]
+pub struct DirectMessage<'a> {
+    pub tenant: TenantId,
+    /// Gathers the day's messages of one template; see [`Store::direct_campaign`].
+    pub campaign: CampaignId,
+    pub account: AccountId,
+    pub channel: Channel,
+    pub class: MessageClass,
+    pub variant: i16,
+    pub contact: Option<ContactId>,
+    pub address: &'a str,
+    pub variables: &'a serde_json::Value,
+    pub business_key: Option<&'a str>,
+    /// Who sends it right away; `None` leaves it to the queue.
+    pub sender: Option<ProcessId>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acceptance {
+    /// Durable; with a sender its intent is committed too.
+    Accepted(MessageId),
+    /// Durable as a message that must not be sent.
+    Refused(MessageId, Reason),
+    /// A message with this business key was accepted before: this one.
+    Duplicate(MessageId),
+}
+
+impl Store {
+    /// The campaign row that gathers direct messages of one template on one day, made when it is missing.
+    pub async fn direct_campaign(
+        &self,
+        id: CampaignId,
+        tenant: TenantId,
+        template: TemplateId,
+        (channel, class): (Channel, MessageClass),
+        pins: &Pins,
+    ) -> StoreResult<CampaignId> {
+        let variants: Vec<uuid::Uuid> = pins.variants.iter().map(|id| id.uuid()).collect();
+        let route: Vec<uuid::Uuid> = pins.route.iter().map(|id| id.uuid()).collect();
+        let found = sqlx::query_scalar!(
+            "insert into campaigns (id, tenant_id, kind, name, channel, class, template_id, state, launched_at,
+                                    variants, locales, variables, route)
+             select $1, $2, 'direct',
+                    to_char(now() at time zone 'UTC', 'YYYY-MM-DD') || ' ' || md5($6::uuid[]::text || $9::uuid[]::text),
+                    $3, $4, $5, 'sending', now(), $6, $7, $8, $9
+             on conflict (template_id, name) where kind = 'direct' do update set name = excluded.name
+             returning id",
+            id.uuid(),
+            tenant.uuid(),
+            channel.as_str(),
+            class.as_str(),
+            template.uuid(),
+            &variants,
+            &pins.locales,
+            &pins.variables,
+            &route,
+        )
+        .fetch_one(self.pool())
+        .await?;
+        Ok(found.into())
+    }
+
+    pub async fn accept_direct(&self, message: &DirectMessage<'_>, lease: Duration) -> StoreResult<Acceptance> {
+        let row = sqlx::query!(
+            r#"select verdict as "verdict!", campaign as "campaign!", n as "n!", reason
+               from accept_direct($1, $2, $3, $4, $5, $6, $7, $8, $9::jsonb::json, business_key_hash($10), $11, make_interval(secs => $12))"#,
+            message.tenant.uuid(),
+            message.campaign.uuid(),
+            message.account.uuid(),
+            message.channel.as_str(),
+            message.class.as_str(),
+            message.variant,
+            message.contact.map(|id| id.uuid()) as _,
+            message.address,
+            message.variables,
+            message.business_key as _,
+            message.sender.map(|id| id.uuid()) as _,
+            lease.as_secs_f64(),
+        )
+        .fetch_one(self.pool())
+        .await?;
+        let id = MessageId { campaign: row.campaign.into(), n: row.n };
+        Ok(match row.verdict.as_str() {
+            "accepted" => Acceptance::Accepted(id),
+            "duplicate" => Acceptance::Duplicate(id),
+            _ => {
+                let reason = row.reason.as_deref().unwrap_or_default();
+                Acceptance::Refused(id, reason.parse().map_err(StoreError::Corrupt)?)
+            }
+        })
+    }
+}

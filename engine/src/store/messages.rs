@@ -1,0 +1,187 @@
+//! Reading what became of messages: one by one, and "who was not sent, and why".
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{Store, StoreResult};
+use crate::{
+    domain::outcome::Reason,
+    id::{CampaignId, ContactId, MessageId, TenantId},
+};
+
+/// A recipient who was not sent to, or of whom nobody knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unsent {
+    pub message: MessageId,
+    pub contact: Option<ContactId>,
+    pub address: String,
+    /// `excluded`, `failed`, `suppressed`, `unknown` or `abandoned`.
+    pub state: String,
+    pub reason: String,
+    /// The reason as a sentence.
+    pub because: String,
+    pub detail: Option<String>,
+    pub at: Option<Timestamp>,
+}
+
+/// How many recipients share a state and a reason.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReasonCount {
+    pub state: String,
+    pub reason: String,
+    pub recipients: i64,
+}
+
+/// The record of one message.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MessageRecord {
+    pub message: MessageId,
+    pub address: String,
+    pub excluded: Option<String>,
+    pub facts: Vec<FactRow>,
+    pub events: Vec<EventRow>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FactRow {
+    pub attempt: i16,
+    pub kind: i16,
+    #[serde(serialize_with = "as_text")]
+    pub at: jiff_sqlx::Timestamp,
+    pub reason: Option<String>,
+    pub detail: Option<String>,
+    pub provider_id: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EventRow {
+    pub kind: String,
+    #[serde(serialize_with = "as_text")]
+    pub at: jiff_sqlx::Timestamp,
+    pub detail: Option<String>,
+}
+
+fn as_text<S: serde::Serializer>(at: &jiff_sqlx::Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&at.to_jiff())
+}
+
+impl Store {
+    /// Who was not sent, and why: the next page of a campaign after recipient number `after`, in order of number.
+    ///
+    /// Reads only the two partial indexes of exceptions, so the first page does not depend on the size of the campaign.
+    pub async fn unsent(&self, tenant: TenantId, campaign: CampaignId, after: i32, limit: i64) -> StoreResult<Vec<Unsent>> {
+        let rows = sqlx::query!(
+            r#"with exceptions as (
+                   (select n, 'excluded' as state, excluded as reason, null as detail, null::timestamptz as at
+                    from recipients
+                    where campaign_id = $2 and excluded is not null and n > $3
+                    order by n limit $4)
+                   union all
+                   (select distinct on (r.n) r.n,
+                           (array['accepted', 'retry', 'failed', 'suppressed', 'unknown', 'abandoned'])[r.kind + 1],
+                           r.reason, r.detail, r.at
+                    from results r
+                    where r.campaign_id = $2 and r.kind >= 2 and r.n > $3 and not exists (
+                        select 1 from results better
+                        where better.campaign_id = $2 and better.n = r.n
+                          and (better.kind = 0 or better.attempt > r.attempt
+                               or (better.attempt = r.attempt and better.kind = 1)))
+                    order by r.n, array_position(array[2, 3, 5, 4]::smallint[], r.kind)
+                    limit $4)
+               )
+               select e.n as "n!", e.state as "state!", e.reason as "reason!", e.detail,
+                      e.at as "at: jiff_sqlx::Timestamp", r.contact_id, r.address
+               from exceptions e
+               join recipients r on r.campaign_id = $2 and r.n = e.n
+               where exists (select 1 from campaigns where id = $2 and tenant_id = $1)
+               order by e.n limit $4"#,
+            tenant.uuid(),
+            campaign.uuid(),
+            after,
+            limit,
+        )
+        .fetch_all(self.pool())
+        .await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| Unsent {
+                message: MessageId { campaign, n: row.n },
+                contact: row.contact_id.map(Into::into),
+                address: row.address,
+                state: row.state,
+                because: row.reason.parse().map_or_else(|_| row.reason.clone(), |r: Reason| r.sentence().to_owned()),
+                reason: row.reason,
+                detail: row.detail,
+                at: row.at.map(jiff_sqlx::Timestamp::to_jiff),
+            })
+            .collect())
+    }
+
+    /// The exceptions of a campaign, counted by state and reason.
+    pub async fn reasons(&self, tenant: TenantId, campaign: CampaignId) -> StoreResult<Vec<ReasonCount>> {
+        let mut counts = sqlx::query_as!(
+            ReasonCount,
+            r#"select state as "state!", reason as "reason!", count(*) as "recipients!"
+               from (
+                   select n, 'excluded' as state, excluded as reason from recipients
+                   where campaign_id = $2 and excluded is not null
+                   union all
+                   select * from (
+                       select distinct on (r.n) r.n,
+                              (array['accepted', 'retry', 'failed', 'suppressed', 'unknown', 'abandoned'])[r.kind + 1], r.reason
+                       from results r
+                       where r.campaign_id = $2 and r.kind >= 2 and not exists (
+                           select 1 from results better
+                           where better.campaign_id = $2 and better.n = r.n
+                             and (better.kind = 0 or better.attempt > r.attempt
+                                  or (better.attempt = r.attempt and better.kind = 1)))
+                       order by r.n, array_position(array[2, 3, 5, 4]::smallint[], r.kind)) facts
+               ) exceptions
+               where exists (select 1 from campaigns where id = $2 and tenant_id = $1)
+               group by state, reason"#,
+            tenant.uuid(),
+            campaign.uuid(),
+        )
+        .fetch_all(self.pool())
+        .await?;
+        counts.sort();
+        Ok(counts)
+    }
+
+    /// Everything that is known of one message; `None` when the tenant has no such message.
+    pub async fn message(&self, tenant: TenantId, message: MessageId) -> StoreResult<Option<MessageRecord>> {
+        let head = sqlx::query!(
+            "select r.address, r.excluded from recipients r join campaigns k on k.id = r.campaign_id
+             where r.campaign_id = $1 and r.n = $2 and k.tenant_id = $3",
+            message.campaign.uuid(),
+            message.n,
+            tenant.uuid(),
+        )
+        .fetch_optional(self.pool())
+        .await?;
+        let Some(head) = head else { return Ok(None) };
+        let facts = sqlx::query_as!(
+            FactRow,
+            r#"select attempt, kind, at as "at: _", reason, detail, provider_id from results
+               where campaign_id = $1 and n = $2 order by attempt, at"#,
+            message.campaign.uuid(),
+            message.n,
+        )
+        .fetch_all(self.pool())
+        .await?;
+        let events = sqlx::query_as!(
+            EventRow,
+            r#"select kind, at as "at: _", detail from events where campaign_id = $1 and n = $2 order by at, kind"#,
+            message.campaign.uuid(),
+            message.n,
+        )
+        .fetch_all(self.pool())
+        .await?;
+        Ok(Some(MessageRecord { message, address: head.address, excluded: head.excluded, facts, events }))
+    }
+}

@@ -1,0 +1,92 @@
+//! Recipients: frozen slice by slice, immutable afterwards, loaded by chunk.
+
+use serde_json::value::RawValue;
+
+use super::{Store, StoreResult};
+use crate::{
+    domain::chunk::Members,
+    id::{CampaignId, ContactId},
+};
+
+/// A recipient as a deliverer needs it.
+#[derive(Debug)]
+pub struct Recipient {
+    pub n: i32,
+    /// Which of the campaign's pinned variants.
+    pub variant: i16,
+    pub contact: Option<ContactId>,
+    pub address: String,
+    /// The pinned values, a JSON object.
+    pub variables: sqlx::types::Json<Box<RawValue>>,
+    /// Whether it bears a business key: such a message is resent by a person only.
+    pub keyed: bool,
+}
+
+/// How a slice went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slice {
+    /// The campaign does not launch (any more).
+    Stopped,
+    Frozen { recipients: i32, complete: bool },
+}
+
+impl Store {
+    /// Notes the duplicate addresses of a launching campaign's audience; a second call does nothing.
+    pub async fn prepare_audience(&self, campaign: CampaignId) -> StoreResult<()> {
+        sqlx::query!("select prepare_audience($1)", campaign.uuid()).execute(self.pool()).await?;
+        Ok(())
+    }
+
+    /// Freezes the next `limit` recipients and cuts them into chunks of `chunk`, all in one commit.
+    pub async fn freeze_slice(&self, campaign: CampaignId, limit: i32, chunk: i32) -> StoreResult<Slice> {
+        let row = sqlx::query!(
+            "select taken, complete from freeze_slice($1, $2, $3)",
+            campaign.uuid(),
+            limit,
+            chunk
+        )
+        .fetch_one(self.pool())
+        .await?;
+        Ok(match (row.taken, row.complete) {
+            (Some(recipients), Some(complete)) => Slice::Frozen { recipients, complete },
+            _ => Slice::Stopped,
+        })
+    }
+
+    /// The members of a chunk in sending order; the excluded are not among them.
+    pub async fn chunk_recipients(&self, campaign: CampaignId, members: &Members) -> StoreResult<Vec<Recipient>> {
+        let recipients = match members {
+            Members::Range { first, last } => {
+                sqlx::query_as!(
+                    Recipient,
+                    r#"select n, variant, contact_id as "contact: ContactId", address, variables as "variables: _",
+                              business_key is not null as "keyed!"
+                       from recipients
+                       where campaign_id = $1 and n between $2 and $3 and excluded is null
+                       order by n"#,
+                    campaign.uuid(),
+                    first,
+                    last,
+                )
+                .fetch_all(self.pool())
+                .await?
+            }
+            Members::List(numbers) => {
+                sqlx::query_as!(
+                    Recipient,
+                    r#"select n as "n!", variant as "variant!", contact_id as "contact: ContactId", address as "address!",
+                              variables as "variables!: _", business_key is not null as "keyed!"
+                       from unnest($2::integer[]) with ordinality as wanted (n, at)
+                       join recipients using (n)
+                       where campaign_id = $1
+                       order by wanted.at"#,
+                    campaign.uuid(),
+                    numbers,
+                )
+                .fetch_all(self.pool())
+                .await?
+            }
+        };
+        Ok(recipients)
+    }
+}

@@ -1,0 +1,72 @@
+//! Tenants: every other row belongs to one.
+
+use super::{Store, StoreError, StoreResult};
+use crate::id::TenantId;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tenant {
+    pub id: TenantId,
+    pub slug: String,
+    pub name: String,
+    /// ISO 3166 country of phone numbers without a country code.
+    pub region: String,
+    pub locale: String,
+    /// IANA name.
+    pub time_zone: String,
+    /// ISO 4217.
+    pub currency: String,
+}
+
+impl Store {
+    /// Creates a tenant; one with the same slug is a conflict.
+    pub async fn create_tenant(&self, tenant: &Tenant) -> StoreResult<()> {
+        let made = sqlx::query!(
+            "insert into tenants (id, slug, name, region, locale, time_zone, currency)
+             values ($1, $2, $3, $4, $5, $6, $7) on conflict (slug) do nothing",
+            tenant.id.uuid(),
+            tenant.slug,
+            tenant.name,
+            tenant.region,
+            tenant.locale,
+            tenant.time_zone,
+            tenant.currency,
+        )
+        .execute(self.pool())
+        .await?;
+        if made.rows_affected() == 0 {
+            return Err(StoreError::Conflict(format!("a tenant `{}` exists already", tenant.slug)));
+        }
+        Ok(())
+    }
+
+    pub async fn tenants(&self) -> StoreResult<Vec<Tenant>> {
+        Ok(sqlx::query_as!(
+            Tenant,
+            "select id, slug, name, region, locale, time_zone, currency from tenants order by slug"
+        )
+        .fetch_all(self.pool())
+        .await?)
+    }
+
+    pub async fn tenant(&self, slug: &str) -> StoreResult<Tenant> {
+        sqlx::query_as!(
+            Tenant,
+            "select id, slug, name, region, locale, time_zone, currency from tenants where slug = $1",
+            slug
+        )
+        .fetch_optional(self.pool())
+        .await?
+        .ok_or_else(|| StoreError::not_found(format!("tenant `{slug}`")))
+    }
+
+    pub async fn tenant_by_id(&self, id: TenantId) -> StoreResult<Tenant> {
+        sqlx::query_as!(
+            Tenant,
+            "select id, slug, name, region, locale, time_zone, currency from tenants where id = $1",
+            id.uuid()
+        )
+        .fetch_optional(self.pool())
+        .await?
+        .ok_or_else(|| StoreError::not_found(id))
+    }
+}

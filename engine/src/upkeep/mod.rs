@@ -1,0 +1,156 @@
+//! Upkeep: reconcilers without input, each idempotent, each owned by one process at a time.
+//!
+//! A task looks at the rows, sees what is not as it should be, and puts that right; it keeps nothing in memory that
+//! matters. Whatever was lost (a hint, a process, a webhook) comes back here. The owner of a task holds its lease row,
+//! ten seconds by the database's clock, renewed every three; when the owner dies another process takes over.
+//!
+//! [`TASKS`] lists them all: name, role, period, what it does.
+
+mod feed;
+mod tasks;
+
+use std::{sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use self::feed::FeedSettings;
+use crate::{
+    deliver::accounts::Accounts,
+    id::ProcessId,
+    launch::freeze::LaunchSettings,
+    queue::Queue,
+    store::{Store, StoreResult},
+};
+
+const LEASE: Duration = Duration::from_secs(10);
+const RENEW: Duration = Duration::from_secs(3);
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct UpkeepSettings {
+    /// After this an unknown message that nobody confirmed is given up, in seconds.
+    pub unknown_deadline_s: u64,
+    /// How often the providers that can be asked are asked about unknown messages, in seconds.
+    pub look_up_s: u64,
+    /// Months after which the rows of old campaigns are dropped.
+    pub retention_months: i32,
+}
+
+impl Default for UpkeepSettings {
+    fn default() -> Self {
+        Self { unknown_deadline_s: 3_600, look_up_s: 60, retention_months: 13 }
+    }
+}
+
+/// What the tasks work with.
+#[derive(Debug, Clone)]
+pub struct Upkeep {
+    pub process: ProcessId,
+    pub store: Store,
+    pub queue: Queue,
+    pub accounts: Accounts,
+    pub launch: LaunchSettings,
+    pub feed: FeedSettings,
+    pub settings: UpkeepSettings,
+}
+
+/// Which role runs a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Scheduler,
+    Upkeep,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Task {
+    FeedUrgent,
+    FeedBulk,
+    LaunchDue,
+    Freeze,
+    Finish,
+    CloseCancelled,
+    RepairCounters,
+    LookUpUnknown,
+    AbandonUnknown,
+    Reclaim,
+    Partitions,
+    Retention,
+}
+
+/// Every task: the name of its lease row, who runs it, how often.
+const TASKS: &[(Task, &str, Role, Duration)] = &[
+    (Task::FeedUrgent, "feed_urgent", Role::Scheduler, Duration::from_millis(250)),
+    (Task::FeedBulk, "feed_bulk", Role::Scheduler, Duration::from_millis(200)),
+    (Task::LaunchDue, "launch_due", Role::Scheduler, Duration::from_secs(1)),
+    (Task::Freeze, "freeze", Role::Scheduler, Duration::from_millis(200)),
+    (Task::Finish, "finish", Role::Upkeep, Duration::from_secs(1)),
+    (Task::CloseCancelled, "close_cancelled", Role::Upkeep, Duration::from_secs(1)),
+    (Task::RepairCounters, "repair_counters", Role::Upkeep, Duration::from_secs(60)),
+    (Task::LookUpUnknown, "look_up_unknown", Role::Upkeep, Duration::from_secs(5)),
+    (Task::AbandonUnknown, "abandon_unknown", Role::Upkeep, Duration::from_secs(30)),
+    (Task::Reclaim, "reclaim", Role::Upkeep, Duration::from_secs(10)),
+    (Task::Partitions, "partitions", Role::Upkeep, Duration::from_secs(3_600)),
+    (Task::Retention, "retention", Role::Upkeep, Duration::from_secs(6 * 3_600)),
+];
+
+impl Upkeep {
+    /// Runs the tasks of a role until `stop`.
+    pub fn start(self: &Arc<Self>, role: Role, tracker: &TaskTracker, stop: &CancellationToken) {
+        for &(task, name, _, period) in TASKS.iter().filter(|(_, _, of, _)| *of == role) {
+            let (upkeep, stop) = (Arc::clone(self), stop.clone());
+            tracker.spawn(async move { upkeep.repeat(task, name, period, stop).await });
+        }
+    }
+
+    /// Every task of every role once, in order: for tests that drain, and for whoever does not want to wait.
+    pub async fn once(&self) -> StoreResult<()> {
+        for &(task, ..) in TASKS {
+            self.run(task).await?;
+        }
+        Ok(())
+    }
+
+    async fn repeat(&self, task: Task, name: &'static str, period: Duration, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut held: Option<Instant> = None;
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = stop.cancelled() => return,
+            }
+            if held.is_none_or(|since| since.elapsed() > RENEW) {
+                held = self.hold(name).await;
+            }
+            if held.is_none() {
+                // Somebody else does it; look again when their lease may have ended.
+                tokio::select! {
+                    () = tokio::time::sleep(RENEW) => continue,
+                    () = stop.cancelled() => return,
+                }
+            }
+            let result = match self.run(task).await {
+                Ok(()) => "done",
+                Err(error) => {
+                    tracing::warn!(%error, task = name, "a task of upkeep failed; it is tried again");
+                    held = None;
+                    "failed"
+                }
+            };
+            metrics::counter!(crate::metrics::UPKEEP, "task" => name, "result" => result).increment(1);
+        }
+    }
+
+    async fn hold(&self, name: &str) -> Option<Instant> {
+        let asked = Instant::now();
+        match self.store.hold_duty(name, self.process, LEASE).await {
+            Ok(proof) => proof.map(|_| asked),
+            Err(error) => {
+                tracing::debug!(%error, task = name, "no lease could be had");
+                None
+            }
+        }
+    }
+}

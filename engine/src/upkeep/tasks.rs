@@ -1,0 +1,145 @@
+//! What each task of upkeep does.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{Task, Upkeep};
+use crate::{
+    domain::channel::Lane,
+    feedback::reconcile,
+    id::{AccountId, MessageId},
+    launch::{self, freeze::Launcher},
+    store::StoreResult,
+};
+
+/// An unknown message is not asked about before a webhook could have told.
+const LOOK_UP_AFTER: Duration = Duration::from_secs(5);
+/// Facts older than this are not looked at again: whatever was unknown then has been abandoned.
+const OLDEST_UNKNOWN: Duration = Duration::from_secs(48 * 3_600);
+/// Messages that one run asks about, or gives up.
+const UNKNOWN_BATCH: i64 = 1_000;
+/// A hint that nobody has acknowledged for so long belonged to a worker that is gone.
+const IDLE_HINT: Duration = Duration::from_secs(60);
+
+impl Upkeep {
+    pub(super) async fn run(&self, task: Task) -> StoreResult<()> {
+        match task {
+            Task::FeedUrgent => self.feed(true).await,
+            Task::FeedBulk => self.feed(false).await,
+            Task::LaunchDue => self.launch_due().await,
+            Task::Freeze => self.freeze().await,
+            Task::Finish => self.finish().await,
+            Task::CloseCancelled => self.store.close_cancelled(100).await.map(drop),
+            Task::RepairCounters => self.repair_counters().await,
+            Task::LookUpUnknown => self.look_up_unknown().await,
+            Task::AbandonUnknown => self.abandon_unknown().await,
+            Task::Reclaim => self.reclaim().await,
+            Task::Partitions => self.partitions().await,
+            Task::Retention => self.retention().await,
+        }
+    }
+
+    async fn launch_due(&self) -> StoreResult<()> {
+        for (tenant, campaign) in self.store.due_campaigns().await? {
+            match launch::launch(&self.store, tenant, campaign).await {
+                Ok(_) => tracing::info!(%campaign, "scheduled campaign launched"),
+                Err(error) => tracing::error!(%error, %campaign, "a scheduled campaign cannot be launched"),
+            }
+        }
+        Ok(())
+    }
+
+    async fn freeze(&self) -> StoreResult<()> {
+        let launcher = Launcher { store: self.store.clone(), settings: self.launch.clone() };
+        // A few slices a run: the lease is renewed between runs.
+        for _ in 0..5 {
+            if !launcher.step().await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn finish(&self) -> StoreResult<()> {
+        self.store.advance_done_through().await?;
+        let finished = self.store.finish_campaigns().await?;
+        if finished > 0 {
+            tracing::info!(campaigns = finished, "campaigns finished");
+        }
+        Ok(())
+    }
+
+    async fn repair_counters(&self) -> StoreResult<()> {
+        for campaign in self.store.counted_campaigns().await? {
+            let repaired = self.store.repair_counters(campaign).await?;
+            if repaired > 0 {
+                metrics::counter!(crate::metrics::REPAIRED).increment(repaired);
+                tracing::warn!(%campaign, chunks = repaired, "counters differed from their rows and were put right");
+            }
+        }
+        Ok(())
+    }
+
+    async fn look_up_unknown(&self) -> StoreResult<()> {
+        let unknown = self.store.unknown_messages(LOOK_UP_AFTER, OLDEST_UNKNOWN, UNKNOWN_BATCH).await?;
+        let mut by_account: BTreeMap<AccountId, Vec<MessageId>> = BTreeMap::new();
+        let mut since = jiff::Timestamp::MAX;
+        for message in unknown {
+            since = since.min(message.at);
+            by_account.entry(message.account).or_default().push(message.message);
+        }
+        for (account, messages) in by_account {
+            let Some(handle) = self.accounts.get(account) else { continue };
+            match reconcile::look_up(&self.store, handle.adapter.as_ref(), account, &messages, since).await {
+                Ok(resolved) => tracing::info!(%account, asked = messages.len(), resolved, "asked about unknown messages"),
+                Err(error) => tracing::warn!(%error, %account, "the provider could not be asked about unknown messages"),
+            }
+        }
+        Ok(())
+    }
+
+    async fn abandon_unknown(&self) -> StoreResult<()> {
+        let deadline = Duration::from_secs(self.settings.unknown_deadline_s);
+        let late = self.store.unknown_messages(deadline, OLDEST_UNKNOWN, UNKNOWN_BATCH).await?;
+        if !late.is_empty() {
+            tracing::warn!(messages = late.len(), "unknown messages were given up: no confirmation came in time");
+            self.store.abandon(&late).await?;
+        }
+        Ok(())
+    }
+
+    async fn reclaim(&self) -> StoreResult<()> {
+        for lane in Lane::all() {
+            // What was read and never acknowledged is taken out: the feeder adds it again if it is still due.
+            let reclaimed = match self.queue.reclaim(lane, &self.process.to_string(), IDLE_HINT, 100).await {
+                Ok(deliveries) => deliveries,
+                Err(error) => {
+                    tracing::debug!(%error, %lane, "no hints reclaimed");
+                    continue;
+                }
+            };
+            let entries: Vec<_> = reclaimed.into_iter().map(|delivery| delivery.entry).collect();
+            if let Err(error) = self.queue.done(lane, &entries).await {
+                tracing::debug!(%error, %lane, "reclaimed hints could not be taken out");
+            }
+            if let Err(error) = self.queue.forget_consumers(lane, IDLE_HINT * 10).await {
+                tracing::debug!(%error, %lane, "idle readers could not be forgotten");
+            }
+        }
+        Ok(())
+    }
+
+    async fn partitions(&self) -> StoreResult<()> {
+        let made = self.store.ensure_partitions().await?;
+        if made > 0 {
+            tracing::info!(partitions = made, "partitions made ahead");
+        }
+        Ok(())
+    }
+
+    async fn retention(&self) -> StoreResult<()> {
+        for partition in self.store.drop_partitions(self.settings.retention_months).await? {
+            tracing::info!(partition, "partition dropped: its campaigns are past the retention");
+        }
+        Ok(())
+    }
+}
