@@ -62,7 +62,11 @@ pub(crate) async fn receive(
             HookError::Malformed => Problem::Malformed,
         });
     }
-    service.inbox.keep(account.account.id, body).await?;
+    service.inbox.store(account.account.id, body.into()).await.map_err(|error| {
+        count("rejected");
+        tracing::warn!(account = %account.account.id, %error, "a webhook was put off");
+        Problem::Away
+    })?;
     count("stored");
     Ok(StatusCode::OK)
 }

@@ -5,7 +5,6 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use fanfare_engine::store::StoreError;
 use serde_json::json;
 
 /// Seconds after which a provider should try again while the database is away.
@@ -26,7 +25,6 @@ pub(crate) enum Problem {
     },
     /// The database is away. 429, because Brevo retries that and gives up on a 5xx; Meta retries anything.
     Away,
-    Internal,
 }
 
 impl Problem {
@@ -40,7 +38,6 @@ impl Problem {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotReady { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Away => StatusCode::TOO_MANY_REQUESTS,
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -56,7 +53,6 @@ impl Problem {
             Self::TooLarge => "too_large",
             Self::NotReady { .. } => "not_ready",
             Self::Away => "try_again_later",
-            Self::Internal => "internal",
         }
     }
 
@@ -74,7 +70,6 @@ impl Problem {
             Self::TooLarge => "The body is larger than any webhook of the provider.".to_owned(),
             Self::NotReady { why } => why.clone(),
             Self::Away => "The webhook could not be stored now; send it again.".to_owned(),
-            Self::Internal => "Something failed here; the log says what.".to_owned(),
         }
     }
 }
@@ -97,18 +92,5 @@ impl IntoResponse for Problem {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER));
         }
         response
-    }
-}
-
-impl From<StoreError> for Problem {
-    /// The log gets the cause; the client does not.
-    fn from(error: StoreError) -> Self {
-        if error.is_transient() {
-            tracing::warn!(%error, "a request was put off: the database is away");
-            Self::Away
-        } else {
-            tracing::error!(%error, "a request failed");
-            Self::Internal
-        }
     }
 }

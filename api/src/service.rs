@@ -2,14 +2,13 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use fanfare_engine::{
     clock::Clock,
     deliver::accounts::Accounts,
     engine::Engine,
-    id::AccountId,
+    feedback::{Inbox, InboxSettings, InboxWriter},
     queue::Queue,
-    store::{Store, StoreResult},
+    store::Store,
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
@@ -28,41 +27,35 @@ pub struct Service {
     pub(crate) metrics: PrometheusHandle,
 }
 
-/// Where webhooks wait until they are applied.
-#[derive(Debug, Clone)]
-pub(crate) struct Inbox {
-    store: Store,
-}
-
-impl Inbox {
-    /// Durable when it returns.
-    pub(crate) async fn keep(&self, account: AccountId, body: Bytes) -> StoreResult<()> {
-        self.store.keep_webhook(account, &body).await
-    }
-}
-
 impl Service {
-    pub fn new(engine: &Engine) -> Self {
-        Self {
+    /// The service, and the task that commits the webhooks it takes in.
+    pub fn new(engine: &Engine) -> (Self, InboxWriter) {
+        let (inbox, writer) = Inbox::new(engine.store.clone(), InboxSettings::default());
+        let service = Self {
             store: engine.store.clone(),
             queue: engine.queue.clone(),
             accounts: engine.accounts.clone(),
             clock: Arc::clone(&engine.clock),
-            inbox: Inbox { store: engine.store.clone() },
+            inbox,
             metrics: telemetry::metrics(),
-        }
+        };
+        (service, writer)
     }
 
-    /// Serves until `stop`, then answers what has come in and returns.
-    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> std::io::Result<()> {
+    /// Serves until `stop`, then answers what has come in, and returns when all of it is stored.
+    pub async fn serve(self, writer: InboxWriter, listener: TcpListener, stop: CancellationToken) -> std::io::Result<()> {
         let metrics = self.metrics.clone();
         let routes = router(self).into_make_service_with_connect_info::<SocketAddr>();
         let serve = axum::serve(listener, routes).with_graceful_shutdown(stop.clone().cancelled_owned());
-        tokio::select! {
-            served = serve => served,
-            // Histograms gather samples until somebody folds them.
-            () = fold(metrics) => Ok(()),
-        }
+        let http = async {
+            tokio::select! {
+                served = serve => served,
+                // Histograms gather samples until somebody folds them.
+                () = fold(metrics) => Ok(()),
+            }
+        };
+        // The writer ends when the last route that holds the inbox is gone.
+        tokio::join!(http, writer.run()).0
     }
 }
 

@@ -98,9 +98,9 @@ pub(crate) async fn listen(context: &Context, engine: &Engine, life: &Lifecycle)
     })?;
     let address = listener.local_addr()?;
     tracing::info!(%address, "listening");
-    let (service, stop) = (Service::new(engine), life.drain().clone());
+    let ((service, writer), stop) = (Service::new(engine), life.drain().clone());
     life.spawn(async move {
-        if let Err(error) = service.serve(listener, stop).await {
+        if let Err(error) = service.serve(writer, listener, stop).await {
             tracing::error!(%error, "the HTTP service ended");
         }
     });

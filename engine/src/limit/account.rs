@@ -115,21 +115,32 @@ impl Account {
             .filter(|left| !left.is_zero())
     }
 
+    /// Nothing may leave for `wait`, as whoever grants says.
+    pub(super) fn hear_of_block(&self, wait: Duration, now: Instant) {
+        let mut known = self.known();
+        known.blocked_until = known.blocked_until.max(Some(now + wait.min(LONGEST_BLOCK)));
+    }
+
     /// Notes that the provider wants `wait` of silence, and, with a `generation`, a slower pace.
     pub(super) fn refuse(&self, generation: Option<i64>, wait: Option<Duration>, now: Instant) {
         let until = wait.map(|wait| now + wait.min(LONGEST_BLOCK));
         let mut known = self.known();
         known.blocked_until = known.blocked_until.max(until);
         drop(known);
-        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-        refusals.generation = refusals.generation.max(generation);
-        refusals.block_until = refusals.block_until.max(until);
+        self.put_back(Refusals { generation, block_until: until });
     }
 
     pub(super) fn take_refusals(&self) -> Option<Refusals> {
         let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = std::mem::take(&mut *refusals);
         (taken != Refusals::default()).then_some(taken)
+    }
+
+    /// Notes what is to be written down, for the first time or again.
+    pub(super) fn put_back(&self, taken: Refusals) {
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        refusals.generation = refusals.generation.max(taken.generation);
+        refusals.block_until = refusals.block_until.max(taken.block_until);
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {

@@ -92,6 +92,7 @@ impl Pump {
     /// Hands out what is due, and throws away what is late or no longer valid.
     fn hand_out(&mut self, now: Instant) {
         if self.hand.front().is_some_and(|run| !self.shared.speaks(run.by, now)) {
+            self.shared.late.fetch_add(self.held() as u64, Ordering::Relaxed);
             self.hand.clear();
         }
         let stale = now.checked_sub(micros(EXPIRY));
@@ -191,6 +192,9 @@ impl Pump {
             Why::Blocked => NoCapacity::Blocked { retry_after: grant.wait },
             Why::Exhausted => NoCapacity::Exhausted { retry_after: grant.wait },
         };
+        if grant.why == Why::Blocked {
+            self.shared.account.hear_of_block(grant.wait, now);
+        }
         if grant.why != Why::Busy && grant.wait > LONGEST_WAIT && given == 0 {
             self.shared.desk.send_all_away(self.refusal);
         }

@@ -169,7 +169,8 @@ impl Sources {
 
     async fn ask_with_seed(&self, ask: &GrantAsk<'_>) -> Result<GrantAnswer, crate::link::LinkError> {
         match self.store.used(ask.account, ask.limits).await {
-            Ok(used) => self.redis.grant(&GrantAsk { seed: Some(&used), ..ask.clone() }).await,
+            Ok(Some(used)) => self.redis.grant(&GrantAsk { seed: Some(&used), ..ask.clone() }).await,
+            Ok(None) => Ok(GrantAnswer::Unseeded),
             Err(error) => {
                 tracing::warn!(%error, account = %ask.account, "the use of the long windows could not be read");
                 Ok(GrantAnswer::Unseeded)

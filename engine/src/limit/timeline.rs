@@ -138,6 +138,11 @@ impl Timeline {
 }
 
 impl Used {
+    /// Whether nothing has been counted yet.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.windows.is_empty()
+    }
+
     /// What to assume after `gap` microseconds of which nobody knows: that the account went at full pace.
     pub(crate) fn after_gap(mut self, limits: &Limits, gap: i64, now: i64) -> Self {
         // A second more: what is known was read a little before it was written.

@@ -22,6 +22,8 @@ use crate::{
 pub const QUIET: Duration = Duration::from_millis(1_500);
 /// Redis is used again when nobody has reported for so long that it can't reach it.
 const HEALED_AFTER: f64 = 5.0;
+/// Whoever uses an account first has so long to bring that to Redis.
+const FIRST_USE: Duration = Duration::from_secs(2);
 /// A refusal leaves this share of the pace.
 const LOWERED_TO: f64 = 0.7;
 
@@ -228,8 +230,9 @@ impl Store {
     }
 
     /// What to assume that the long windows hold, for a Redis that has lost it. The first to ask marks the row, so that
-    /// an account that was never used is told apart from one whose past is unknown.
-    pub(crate) async fn used(&self, account: AccountId, limits: &Limits) -> StoreResult<Used> {
+    /// an account that was never used is told apart from one whose past is unknown; `None` to the others until that one
+    /// has had its time.
+    pub(crate) async fn used(&self, account: AccountId, limits: &Limits) -> StoreResult<Option<Used>> {
         let row = sqlx::query!(
             r#"with before as (select account_id, used, used_at from account_pace where account_id = $1 for update)
                update account_pace set used = coalesce(account_pace.used, '{}'),
@@ -242,9 +245,11 @@ impl Store {
         )
         .fetch_one(self.pool())
         .await?;
+        let first_asker_s_time = i64::try_from(FIRST_USE.as_micros()).expect("seconds");
         Ok(match (row.used, row.gap) {
-            (Some(Json(used)), Some(gap)) => used.after_gap(limits, gap, row.now),
-            _ => Used::default(),
+            (Some(Json(used)), Some(gap)) if used.is_unused() && gap < first_asker_s_time => None,
+            (Some(Json(used)), Some(gap)) => Some(used.after_gap(limits, gap, row.now)),
+            _ => Some(Used::default()),
         })
     }
 

@@ -6,6 +6,7 @@ mod direct;
 mod freeze;
 mod house;
 mod imports;
+mod limits;
 mod messages;
 mod migrations;
 mod pipeline;

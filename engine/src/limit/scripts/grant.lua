@@ -43,7 +43,7 @@ local step = 1000000 / (pace * SAFETY)
 local first, held_step = tonumber(held[2]), tonumber(held[3])
 if empty then
     -- Nobody knows what was given a moment ago: begin behind all of it.
-    first, held_step = now + LONGEST_AHEAD + EXPIRY + step, 0
+    first, held_step = now + LONGEST_AHEAD + EXPIRY + step, LONGEST_AHEAD + EXPIRY + step
 elseif first < now then
     first = now
 elseif first > now + LONGEST_AHEAD + math.max(step, held_step) + 5000 then
