@@ -76,7 +76,7 @@ pub(super) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
 }
 
 pub(crate) fn limits(context: &Context) -> Limits {
-    let import = &context.config().import;
+    let import = &context.config().imports;
     Limits {
         max_bytes: import.max_bytes,
         max_inflated_bytes: import.max_inflated_bytes,

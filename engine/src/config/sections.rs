@@ -128,7 +128,7 @@ section! {
 
 section! {
     /// Files with contacts. A larger file is refused before it is read.
-    ImportConfig in "import" {
+    ImportConfig in "imports" {
         /// Bytes of a file.
         max_bytes: u64 = 1 << 30,
         /// Bytes of a workbook once it is inflated.
@@ -241,7 +241,7 @@ pub struct Config {
     pub launch: LaunchConfig,
     pub queue: QueueConfig,
     pub http: HttpConfig,
-    pub import: ImportConfig,
+    pub imports: ImportConfig,
     pub unknown: UnknownConfig,
     pub retention: RetentionConfig,
     pub tenants: Vec<TenantConfig>,
@@ -280,7 +280,7 @@ impl Config {
             ("launch", table(&self.launch)),
             ("queue", table(&self.queue)),
             ("http", table(&self.http)),
-            ("import", table(&self.import)),
+            ("imports", table(&self.imports)),
             ("unknown", table(&self.unknown)),
             ("retention", table(&self.retention)),
         ]

@@ -23,7 +23,7 @@ pub(super) fn config(tree: &Tree) -> Result<Config, ConfigErrors> {
         launch: reader.section("launch"),
         queue: reader.section("queue"),
         http: reader.section("http"),
-        import: reader.section("import"),
+        imports: reader.section("imports"),
         unknown: reader.section("unknown"),
         retention: reader.section("retention"),
         tenants: Vec::new(),
