@@ -1,3 +1,4 @@
 //! The engine from outside, on a real Postgres.
 
 mod imports;
+mod workbooks;
