@@ -87,10 +87,10 @@ impl PhoneNumber {
         let candidate = international.as_deref().unwrap_or(trimmed);
         // A spreadsheet drops the plus sign: what is no number of the region may be one with its country code.
         let with_plus = (!candidate.starts_with('+')).then(|| format!("+{candidate}"));
-        [Some(candidate), with_plus.as_deref()]
-            .into_iter()
-            .flatten()
-            .find_map(|text| valid_e164(text, region))
+        let readings = || [Some(candidate), with_plus.as_deref()].into_iter().flatten();
+        readings()
+            .find_map(|text| e164(text, region, rlibphonenumber::PhoneNumber::is_valid))
+            .or_else(|| readings().find_map(|text| e164(text, region, is_possible_mobile)))
             .map(Self)
             .ok_or(AddressError::PhoneLength)
     }
@@ -110,10 +110,16 @@ impl PhoneNumber {
     }
 }
 
-fn valid_e164(text: &str, region: &Region) -> Option<String> {
+fn e164(text: &str, region: &Region, fits: impl Fn(&rlibphonenumber::PhoneNumber) -> bool) -> Option<String> {
     use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumberFormat};
     let number = PHONE_NUMBER_UTIL.parse(text, Some(region.0)).ok()?;
-    number.is_valid().then(|| number.format_as(PhoneNumberFormat::E164).into_owned())
+    fits(&number).then(|| number.format_as(PhoneNumberFormat::E164).into_owned())
+}
+
+/// Operators get new ranges more often than programs get new tables: the right length is enough.
+fn is_possible_mobile(number: &rlibphonenumber::PhoneNumber) -> bool {
+    use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumberType};
+    PHONE_NUMBER_UTIL.is_possible_number_for_type(number, PhoneNumberType::Mobile)
 }
 
 impl fmt::Debug for PhoneNumber {

@@ -104,7 +104,10 @@ impl Store {
     }
 
     /// In the order of rows. The upload came out of a query that took its tenant.
-    pub(crate) fn upload_problems(&self, upload: UploadId) -> impl Stream<Item = StoreResult<ProblemRow>> + Send + '_ {
+    pub(crate) fn upload_problems(
+        &self,
+        upload: UploadId,
+    ) -> impl Stream<Item = StoreResult<ProblemRow>> + Send + '_ {
         sqlx::query_as(PROBLEMS).bind(upload.uuid()).fetch(self.pool()).map(|row| Ok(row?))
     }
 }
@@ -192,7 +195,8 @@ impl Staging {
     pub(crate) async fn merge(&mut self, facts: &UploadFacts<'_>) -> StoreResult<Merged> {
         let connection = &mut self.connection;
         sqlx::query("analyze import_rows").execute(&mut *connection).await?;
-        let repeats = sqlx::query(FIND_REPEATS).bind(facts.facts).execute(&mut *connection).await?.rows_affected();
+        let repeats =
+            sqlx::query(FIND_REPEATS).bind(facts.facts).execute(&mut *connection).await?.rows_affected();
         sqlx::query("analyze import_repeats").execute(&mut *connection).await?;
         sqlx::query(FIND_PEOPLE).execute(&mut *connection).await?;
         sqlx::query("analyze import_people").execute(&mut *connection).await?;
@@ -212,7 +216,10 @@ impl Staging {
     }
 
     /// What [`Self::merge`] found wrong, in the order of rows.
-    pub(crate) fn problems(&mut self, upload: UploadId) -> impl Stream<Item = StoreResult<ProblemRow>> + Send + '_ {
+    pub(crate) fn problems(
+        &mut self,
+        upload: UploadId,
+    ) -> impl Stream<Item = StoreResult<ProblemRow>> + Send + '_ {
         sqlx::query_as(PROBLEMS).bind(upload.uuid()).fetch(&mut self.connection).map(|row| Ok(row?))
     }
 
@@ -222,7 +229,11 @@ impl Staging {
     }
 }
 
-async fn insert_upload(connection: &mut PgConnection, facts: &UploadFacts<'_>, merged: &Merged) -> StoreResult<()> {
+async fn insert_upload(
+    connection: &mut PgConnection,
+    facts: &UploadFacts<'_>,
+    merged: &Merged,
+) -> StoreResult<()> {
     let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     let insert = sqlx::query!(
         "insert into uploads (id, tenant_id, file_name, sha256, bytes, format, mapping, rows_read, rows_taken,
@@ -246,7 +257,11 @@ async fn insert_upload(connection: &mut PgConnection, facts: &UploadFacts<'_>, m
 }
 
 /// Every row that was not refused must find its contact; if one does not, the import is not committed.
-async fn insert_rows(connection: &mut PgConnection, facts: &UploadFacts<'_>, expected: u64) -> StoreResult<()> {
+async fn insert_rows(
+    connection: &mut PgConnection,
+    facts: &UploadFacts<'_>,
+    expected: u64,
+) -> StoreResult<()> {
     let mut inserted = 0;
     for insert in [ROWS_BY_EMAIL, ROWS_BY_PHONE] {
         let query = sqlx::query(insert).bind(facts.upload.uuid()).bind(facts.tenant.uuid());
@@ -261,14 +276,18 @@ async fn insert_rows(connection: &mut PgConnection, facts: &UploadFacts<'_>, exp
     )))
 }
 
-async fn insert_problems(connection: &mut PgConnection, facts: &UploadFacts<'_>) -> StoreResult<Vec<ReasonCount>> {
+async fn insert_problems(
+    connection: &mut PgConnection,
+    facts: &UploadFacts<'_>,
+) -> StoreResult<Vec<ReasonCount>> {
     for statement in [PROBLEMS_OF_ROWS, PROBLEMS_OF_REPEATS] {
         let query = sqlx::query(statement);
         let bound = if statement == PROBLEMS_OF_REPEATS { query.bind(facts.reference) } else { query };
         bound.execute(&mut *connection).await?;
     }
     sqlx::query(INSERT_PROBLEMS).bind(facts.upload.uuid()).execute(&mut *connection).await?;
-    let reasons: Vec<(String, String, i64, i64)> = sqlx::query_as(COUNT_REASONS).fetch_all(connection).await?;
+    let reasons: Vec<(String, String, i64, i64)> =
+        sqlx::query_as(COUNT_REASONS).fetch_all(connection).await?;
     let count = |n: i64| u64::try_from(n).unwrap_or(0);
     Ok(reasons
         .into_iter()
@@ -304,7 +323,8 @@ const TABLES: &[&str] = &[
      ) on commit drop",
 ];
 
-const COPY_ROWS: &str = "copy import_rows (row_no, candidate, refused, email, phone, name, locale, time_zone, person,
+const COPY_ROWS: &str =
+    "copy import_rows (row_no, candidate, refused, email, phone, name, locale, time_zone, person,
                                            reference, attributes, problems) from stdin";
 
 /// Later rows with the reference of an earlier row of the same person, and the facts in which the two disagree.

@@ -12,3 +12,4 @@ mod migrations;
 mod pipeline;
 mod queue;
 mod support;
+mod workbooks;
