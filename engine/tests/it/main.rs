@@ -2,12 +2,15 @@
 //! The engine from outside: real Postgres and Redis (`DATABASE_URL` and `REDIS_URL` name them), only the providers
 //! simulated, over HTTP.
 
+mod desk;
 mod direct;
+mod feedback;
 mod freeze;
 mod house;
 mod imports;
 mod messages;
 mod migrations;
 mod pipeline;
+mod providers;
 mod queue;
 mod support;
