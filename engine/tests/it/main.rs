@@ -2,7 +2,9 @@
 //! The engine from outside: real Postgres and Redis (`DATABASE_URL` and `REDIS_URL` name them), only the providers
 //! simulated, over HTTP.
 
+mod desk;
 mod direct;
+mod feedback;
 mod freeze;
 mod house;
 mod imports;
@@ -10,6 +12,7 @@ mod limits;
 mod messages;
 mod migrations;
 mod pipeline;
+mod providers;
 mod queue;
 mod support;
 mod workbooks;
