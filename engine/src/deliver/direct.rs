@@ -141,7 +141,8 @@ impl DirectPath {
         let accepted_at = Instant::now();
         let ready = self.prepare(request).await?;
         // A slot at once, or the queue: an intent must not wait for a permit.
-        let admission = if ready.account.breaker.allows() { ready.account.pacer.admit_now(1) } else { None };
+        let place = Arc::clone(&self.deliverer.in_flight).try_acquire_owned().ok();
+        let slot = place.filter(|_| ready.account.breaker.allows()).zip(ready.account.pacer.admit_now(1));
         let message = DirectMessage {
             tenant: ready.tenant,
             campaign: ready.plan.campaign.id,
@@ -153,7 +154,7 @@ impl DirectPath {
             address: &ready.recipient.address,
             variables: &ready.variables,
             business_key: ready.business_key,
-            sender: admission.is_some().then_some(self.process),
+            sender: slot.is_some().then_some(self.process),
         };
         let acceptance = self.deliverer.store.accept_direct(&message, self.deliverer.lease).await?;
         count(&ready.plan, acceptance);
@@ -163,9 +164,9 @@ impl DirectPath {
             Acceptance::Accepted(message) => message,
         };
         let (tell, outcome) = tokio::sync::oneshot::channel();
-        match admission {
-            Some(admission) => {
-                let intent = Intent::committed_now(admission);
+        match slot {
+            Some((places, admission)) => {
+                let intent = Intent { places, admission, committed: Instant::now() };
                 let content = ready.content.clone();
                 let sending = Sending { work: self.work(ready, message), content, intent, tell };
                 let path = self.clone();
