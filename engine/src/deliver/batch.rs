@@ -89,7 +89,13 @@ impl ChunkDesk {
     }
 
     /// `None` when nothing was on the wire before the intent became void.
-    async fn request(&self, work: &Work, key: Uuid, envelopes: &[Envelope<'_>], intent: &Intent) -> Option<BatchAnswer> {
+    async fn request(
+        &self,
+        work: &Work,
+        key: Uuid,
+        envelopes: &[Envelope<'_>],
+        intent: &Intent,
+    ) -> Option<BatchAnswer> {
         let permit = self.deliverer.permit(work, &intent.admission, intent.void_at()).await?;
         let answer = match envelopes {
             [only] => BatchAnswer::All(work.account.adapter.send(Envelope { key, ..*only }).await),
@@ -104,7 +110,13 @@ impl ChunkDesk {
         Some(answer)
     }
 
-    async fn conclude_batch(&self, work: &Work, pending: &mut Pending, mut batch: SameKeyBatch, answer: BatchAnswer) {
+    async fn conclude_batch(
+        &self,
+        work: &Work,
+        pending: &mut Pending,
+        mut batch: SameKeyBatch,
+        answer: BatchAnswer,
+    ) {
         match answer {
             BatchAnswer::Each { answers, .. } => {
                 for (&position, outcome) in batch.positions.iter().zip(answers) {
@@ -125,7 +137,9 @@ impl ChunkDesk {
                 for &position in &batch.positions {
                     let outcome = match &answer.outcome {
                         // One request can have only one id; which message it is of is in our own id.
-                        Outcome::Accepted { .. } if batch.positions.len() > 1 => Outcome::Accepted { provider_id: None },
+                        Outcome::Accepted { .. } if batch.positions.len() > 1 => {
+                            Outcome::Accepted { provider_id: None }
+                        }
                         outcome => outcome.clone(),
                     };
                     self.deliverer.record(work, position, outcome).await;

@@ -72,10 +72,18 @@ pub enum DirectError {
 #[derive(Debug)]
 pub enum Taken {
     /// It is on its way. The receiver gets the outcome of the attempt that this process makes, if it makes one.
-    Accepted { message: MessageId, outcome: tokio::sync::oneshot::Receiver<Outcome> },
-    Refused { message: MessageId, reason: Reason },
+    Accepted {
+        message: MessageId,
+        outcome: tokio::sync::oneshot::Receiver<Outcome>,
+    },
+    Refused {
+        message: MessageId,
+        reason: Reason,
+    },
     /// A message with this business key was accepted before: this one.
-    Duplicate { message: MessageId },
+    Duplicate {
+        message: MessageId,
+    },
 }
 
 /// Takes direct messages in; one a process, with database and HTTP connections of its own.
@@ -186,7 +194,9 @@ impl DirectPath {
         let account = account.ok_or(DirectError::NoAccount(request.channel))?;
         let wanted = Locale::parse(request.locale.unwrap_or(&request.tenant.locale)).ok();
         let variant = wanted
-            .and_then(|locale| locale.fallbacks().find_map(|l| gatherer.locales.iter().position(|known| known == l)))
+            .and_then(|locale| {
+                locale.fallbacks().find_map(|l| gatherer.locales.iter().position(|known| known == l))
+            })
             .unwrap_or(0);
         let variables = serde_json::Value::Object(request.variables);
         let template = &plan.variants[variant];
@@ -302,7 +312,8 @@ fn count(plan: &Plan, acceptance: Acceptance) {
         Acceptance::Duplicate(_) => "duplicate",
     };
     let (channel, class) = (plan.campaign.channel.as_str(), plan.campaign.class.as_str());
-    metrics::counter!(crate::metrics::DIRECT, "channel" => channel, "class" => class, "verdict" => verdict).increment(1);
+    metrics::counter!(crate::metrics::DIRECT, "channel" => channel, "class" => class, "verdict" => verdict)
+        .increment(1);
 }
 
 /// Variables from `name=value` texts: what is a JSON number, object or boolean is taken as one, all else as text.
@@ -310,7 +321,8 @@ pub fn variables(pairs: &BTreeMap<String, String>) -> serde_json::Map<String, se
     pairs
         .iter()
         .map(|(name, value)| {
-            let parsed = serde_json::from_str(value).unwrap_or_else(|_| serde_json::Value::String(value.clone()));
+            let parsed =
+                serde_json::from_str(value).unwrap_or_else(|_| serde_json::Value::String(value.clone()));
             (name.clone(), parsed)
         })
         .collect()

@@ -77,7 +77,9 @@ pub(super) struct Work {
 #[derive(Debug)]
 pub(super) enum Intended {
     /// Everybody but these may be sent now.
-    Go { excluded: Vec<(usize, Reason)> },
+    Go {
+        excluded: Vec<(usize, Reason)>,
+    },
     Stopped,
     Lost,
 }
@@ -143,7 +145,8 @@ impl Deliverer {
                 }
             }
         };
-        metrics::histogram!(crate::metrics::STAGE_SECONDS, "stage" => "intent").record(started.elapsed().as_secs_f64());
+        metrics::histogram!(crate::metrics::STAGE_SECONDS, "stage" => "intent")
+            .record(started.elapsed().as_secs_f64());
         match verdict {
             IntentVerdict::Go { excluded } => Intended::Go { excluded },
             IntentVerdict::Stopped => Intended::Stopped,
@@ -173,7 +176,9 @@ impl Deliverer {
         while let Some((position, outcome)) = sending.next().await {
             match outcome {
                 None => open.voided.push(position),
-                Some(outcome) if repeatable && may_repeat(&outcome) => open.ambiguous.push((position, outcome)),
+                Some(outcome) if repeatable && may_repeat(&outcome) => {
+                    open.ambiguous.push((position, outcome))
+                }
                 Some(outcome) => self.record(work, position, outcome).await,
             }
         }
@@ -181,7 +186,12 @@ impl Deliverer {
     }
 
     /// Sends the one message of a direct chunk.
-    pub(super) async fn send_alone(&self, work: &Work, content: &Rendered, intent: &Intent) -> Option<Outcome> {
+    pub(super) async fn send_alone(
+        &self,
+        work: &Work,
+        content: &Rendered,
+        intent: &Intent,
+    ) -> Option<Outcome> {
         self.send_one(work, 0, content, &intent.admission, intent.void_at()).await
     }
 
@@ -205,22 +215,32 @@ impl Deliverer {
         };
         let started = Instant::now();
         let answer = work.account.adapter.send(envelope).await;
-        metrics::histogram!(crate::metrics::STAGE_SECONDS, "stage" => "send").record(started.elapsed().as_secs_f64());
+        metrics::histogram!(crate::metrics::STAGE_SECONDS, "stage" => "send")
+            .record(started.elapsed().as_secs_f64());
         Some(work.account.conclude(answer, permit, &self.store).await)
     }
 
     /// Waits for the account's next time slot; `None` when the intent is void before it comes.
-    pub(super) async fn permit(&self, work: &Work, admission: &Admission, void_at: Instant) -> Option<Permit> {
+    pub(super) async fn permit(
+        &self,
+        work: &Work,
+        admission: &Admission,
+        void_at: Instant,
+    ) -> Option<Permit> {
         let waited = Instant::now();
         loop {
-            let permit = tokio::time::timeout_at(void_at, work.account.pacer.permit(self.priority)).await.ok()?.ok()?;
+            let permit = tokio::time::timeout_at(void_at, work.account.pacer.permit(self.priority))
+                .await
+                .ok()?
+                .ok()?;
             let now = Instant::now();
             if now > void_at {
                 return None;
             }
             if !permit.is_late(now) {
                 admission.sent();
-                metrics::histogram!(crate::metrics::STAGE_SECONDS, "stage" => "permit").record(waited.elapsed().as_secs_f64());
+                metrics::histogram!(crate::metrics::STAGE_SECONDS, "stage" => "permit")
+                    .record(waited.elapsed().as_secs_f64());
                 return Some(permit);
             }
         }

@@ -78,7 +78,9 @@ impl House {
                  sender_name = 'Acme'\nbatch = {}",
                 self.batch
             ),
-            format!("provider = 'brevo_sms'\nbase_url = '{base}/v3'\napi_key = 'xkeysib-sandbox'\nsender = 'Acme'"),
+            format!(
+                "provider = 'brevo_sms'\nbase_url = '{base}/v3'\napi_key = 'xkeysib-sandbox'\nsender = 'Acme'"
+            ),
             format!(
                 "provider = 'whatsapp_cloud'\nbase_url = '{base}'\nphone_number_id = '106540352242922'\n\
                  access_token = 'sandbox-token'\napp_secret = 'app_secret'\nverify_token = 'verify-token'"
@@ -91,7 +93,8 @@ impl House {
     pub(crate) async fn engine(&self, settings: Settings) -> Engine {
         let redis = std::env::var("REDIS_URL").expect("REDIS_URL names the Redis of the tests");
         let queue = Queue::new(RedisLink::open(&redis).unwrap(), &self.prefix);
-        let http = HttpSettings { request_timeout: settings.worker.request_timeout, ..HttpSettings::default() };
+        let http =
+            HttpSettings { request_timeout: settings.worker.request_timeout, ..HttpSettings::default() };
         let mut handles = Vec::new();
         for settings in self.account_settings() {
             let provider = settings.provider();
@@ -110,7 +113,8 @@ impl House {
             handles.push((id, build(&settings, &http).unwrap()));
         }
         let accounts = self.store.accounts().await.unwrap();
-        let limiter = Arc::new(Limiter::new(RedisLink::open(&redis).unwrap(), self.store.clone(), &self.prefix));
+        let limiter =
+            Arc::new(Limiter::new(RedisLink::open(&redis).unwrap(), self.store.clone(), &self.prefix));
         let handle = |account: &fanfare_engine::store::accounts::Account| AccountHandle {
             account: account.clone(),
             adapter: Arc::clone(&handles.iter().find(|(id, _)| *id == account.id).unwrap().1),
@@ -216,7 +220,12 @@ impl House {
     }
 
     /// Waits until `done` holds of a campaign's progress.
-    pub(crate) async fn until(&self, campaign: CampaignId, what: &str, done: impl Fn(&Progress) -> bool) -> Progress {
+    pub(crate) async fn until(
+        &self,
+        campaign: CampaignId,
+        what: &str,
+        done: impl Fn(&Progress) -> bool,
+    ) -> Progress {
         let give_up = tokio::time::Instant::now() + Duration::from_secs(60);
         loop {
             let progress = self.progress(campaign).await;
@@ -271,7 +280,9 @@ pub(crate) fn tenant(ids: &Ids, now: jiff::Timestamp, slug: &str) -> Tenant {
 pub(crate) const ALL: &[Role] = &[Role::Worker, Role::Scheduler, Role::Upkeep];
 
 pub(crate) async fn stop(running: Running) {
-    tokio::time::timeout(Duration::from_secs(20), running.shut_down()).await.expect("drains within 20 seconds");
+    tokio::time::timeout(Duration::from_secs(20), running.shut_down())
+        .await
+        .expect("drains within 20 seconds");
 }
 
 pub(crate) const fn provider(channel: Channel) -> Provider {

@@ -44,7 +44,11 @@ async fn assert_everybody_got_theirs(house: &House, channel: Channel, expected: 
             Channel::Whatsapp => vec![format!(r#"{{"body":"{text}","preview_url":false}}"#)],
         };
         let parts: Vec<&str> = content.iter().map(String::as_str).collect();
-        assert_eq!(record.digest, hex::encode(fanfare_sandbox::digest(address, &id, &parts)), "{id}: {content:?}");
+        assert_eq!(
+            record.digest,
+            hex::encode(fanfare_sandbox::digest(address, &id, &parts)),
+            "{id}: {content:?}"
+        );
     }
 }
 
@@ -107,7 +111,11 @@ async fn what_fails_for_a_while_is_tried_again_and_what_failed_can_be_replayed(p
     faults(&house, r#"{"sms": {}}"#);
     let replayed = control::retry_failed(&house.store, house.tenant_id(), campaign, 500).await.unwrap();
     assert_eq!(replayed, progress.failed);
-    assert_eq!(control::retry_failed(&house.store, house.tenant_id(), campaign, 500).await.unwrap(), 0, "once");
+    assert_eq!(
+        control::retry_failed(&house.store, house.tenant_id(), campaign, 500).await.unwrap(),
+        0,
+        "once"
+    );
     let progress = house.finished(campaign).await;
     assert_eq!((progress.sent, progress.failed), (60, 0));
     assert!(house.received().values().all(|record| record.count == 1));
@@ -155,8 +163,14 @@ async fn an_unsubscribe_on_the_way_is_honoured(pool: PgPool) {
     .unwrap();
     house
         .store
-        .suppress(house.tenant_id(), Channel::Email, &waiting, fanfare_engine::domain::event::Scope::Marketing,
-            fanfare_engine::domain::outcome::Reason::Unsubscribed, "test")
+        .suppress(
+            house.tenant_id(),
+            Channel::Email,
+            &waiting,
+            fanfare_engine::domain::event::Scope::Marketing,
+            fanfare_engine::domain::outcome::Reason::Unsubscribed,
+            "test",
+        )
         .await
         .unwrap();
     let progress = house.finished(campaign).await;
