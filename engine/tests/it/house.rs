@@ -5,11 +5,11 @@ use std::{sync::Arc, time::Duration};
 use fanfare_engine::{
     clock::SystemClock,
     deliver::accounts::{AccountHandle, Accounts},
-    domain::channel::{Channel, MessageClass, Provider},
+    domain::channel::{Channel, MessageClass},
     engine::{Engine, Role, Running, Settings},
     id::{CampaignId, Ids, TenantId},
     launch,
-    limit::{Limiter, Window, breaker::Breaker},
+    limit::{Limiter, breaker::Breaker},
     link::RedisLink,
     providers::settings::{AccountSettings, HttpSettings, build},
     queue::Queue,
@@ -32,7 +32,6 @@ pub(crate) struct House {
     pub(crate) tenant: Tenant,
     pub(crate) sandbox: RunningSandbox,
     prefix: String,
-    limits: Vec<Window>,
     batch: bool,
 }
 
@@ -53,12 +52,7 @@ impl House {
         config.whatsapp.accounts[0].messages_per_second = fanfare_sandbox::Limit::Unlimited;
         let sandbox = Sandbox::start(config).await.unwrap();
         let prefix = format!("test-{}", ids.random_uuid());
-        Self { store, ids, tenant, sandbox, prefix, limits: Vec::new(), batch: false }
-    }
-
-    pub(crate) fn limited(mut self, limits: Vec<Window>) -> Self {
-        self.limits = limits;
-        self
+        Self { store, ids, tenant, sandbox, prefix, batch: false }
     }
 
     pub(crate) fn batching(mut self) -> Self {
@@ -106,7 +100,7 @@ impl House {
                     slug: provider.as_str(),
                     provider,
                     priority: 0,
-                    limits: &self.limits,
+                    limits: &[],
                 })
                 .await
                 .unwrap();
@@ -283,12 +277,4 @@ pub(crate) async fn stop(running: Running) {
     tokio::time::timeout(Duration::from_secs(20), running.shut_down())
         .await
         .expect("drains within 20 seconds");
-}
-
-pub(crate) const fn provider(channel: Channel) -> Provider {
-    match channel {
-        Channel::Email => Provider::BrevoEmail,
-        Channel::Sms => Provider::BrevoSms,
-        Channel::Whatsapp => Provider::WhatsappCloud,
-    }
 }
