@@ -6,25 +6,30 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     accounts::Accounts,
     plans::Plans,
     recover::{self, Policy, SameKey},
-    slice::{Deliverer, Intended, Intent, Work},
+    slice::{Deliverer, Intended, Intent, Open, Work},
 };
 use crate::{
     domain::{
         channel::{Channel, MessageClass},
         outcome::{Outcome, Reason},
     },
+    limit::Admission,
     store::{StoreResult, chunks::Claim},
 };
 
 /// How often one request is repeated under its key before the message becomes `unknown`.
 const SAME_KEY_TRIES: usize = 3;
+
+/// Slices of a chunk that are at work at once: while one is sent, the next has its intent committed.
+const SLICES_AT_ONCE: usize = 2;
 
 /// How a chunk task ended; in every case whatever it sent is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,32 +119,64 @@ impl ChunkDesk {
     }
 
     async fn slices(&self, work: &Work, pending: &mut Pending) -> End {
+        if work.account.adapter.batch_limit() > 1 {
+            self.batches(work, pending).await
+        } else {
+            self.singles(work, pending).await
+        }
+    }
+
+    async fn batches(&self, work: &Work, pending: &mut Pending) -> End {
         while !pending.is_empty() {
-            if self.stop.is_cancelled() || !work.account.breaker.allows() {
-                return End::GivenBack;
+            if let Some(end) = self.closed(work) {
+                return end;
             }
-            let end = if work.account.adapter.batch_limit() > 1 {
-                self.batch_slice(work, pending).await
-            } else {
-                self.single_slice(work, pending).await
-            };
-            if let Some(end) = end {
+            if let Some(end) = self.batch_slice(work, pending).await {
                 return end;
             }
         }
         End::Done
     }
 
-    /// One slice of single requests; `Some` when the chunk is over before its members are.
-    async fn single_slice(&self, work: &Work, pending: &mut Pending) -> Option<End> {
-        let Ok(admission) = work.account.pacer.admit(pending.len().min(self.largest_slice(work))).await
-        else {
-            return Some(End::GivenBack);
-        };
-        let Some(places) = self.deliverer.places(admission.count()).await else {
-            return Some(End::GivenBack);
-        };
-        let positions = self.without_the_hasty(work, pending.take(admission.count())).await;
+    /// Slices of single requests, one being intended while another is being sent.
+    async fn singles(&self, work: &Work, pending: &mut Pending) -> End {
+        let mut slices = FuturesUnordered::new();
+        let mut end = None;
+        loop {
+            end = end.or_else(|| self.closed(work));
+            let more = end.is_none() && !pending.is_empty() && slices.len() < SLICES_AT_ONCE;
+            tokio::select! {
+                Some(slice) = slices.next(), if !slices.is_empty() => {
+                    let over = self.settle(work, pending, slice).await;
+                    end = end.or(over);
+                }
+                leave = self.leave(work, pending.len()), if more => match leave {
+                    Some(leave) => {
+                        let positions = pending.take(leave.admission.count());
+                        slices.push(self.slice(work, positions, leave));
+                    }
+                    None => end = Some(End::GivenBack),
+                },
+                else => return end.unwrap_or(End::Done),
+            }
+        }
+    }
+
+    /// Why no further slice is begun.
+    fn closed(&self, work: &Work) -> Option<End> {
+        (self.stop.is_cancelled() || !work.account.breaker.allows()).then_some(End::GivenBack)
+    }
+
+    /// What a slice needs before its intent; `None` when the account gives none for a second. May be dropped.
+    async fn leave(&self, work: &Work, pending: usize) -> Option<Leave> {
+        let admission = work.account.pacer.admit(pending.min(self.largest_slice(work))).await.ok()?;
+        let places = self.deliverer.places(admission.count()).await?;
+        Some(Leave { admission, places })
+    }
+
+    /// One slice: rendered, intended, sent. Must not be dropped before it ends.
+    async fn slice(&self, work: &Work, positions: Vec<usize>, leave: Leave) -> Slice {
+        let positions = self.without_the_hasty(work, positions).await;
         let mut rendered = Vec::with_capacity(positions.len());
         for position in positions {
             match self.deliverer.render(work, position) {
@@ -148,33 +185,55 @@ impl ChunkDesk {
             }
         }
         if rendered.is_empty() {
-            return None;
+            return Slice::default();
         }
         let positions: Vec<usize> = rendered.iter().map(|(position, _)| *position).collect();
         let excluded = match self.deliverer.intend(work, &positions, None).await {
             Intended::Go { excluded } => excluded,
-            Intended::Stopped => {
-                pending.put_back(&positions);
-                return Some(End::GivenBack);
-            }
-            Intended::Lost => return Some(End::Lost),
+            Intended::Stopped => return Slice { unbegun: positions, end: Some(End::GivenBack), ..Slice::default() },
+            Intended::Lost => return Slice { end: Some(End::Lost), ..Slice::default() },
         };
+        let Leave { admission, places } = leave;
         let intent = Intent { places, admission, committed: Instant::now() };
-        for &(position, reason) in &excluded {
+        rendered.retain(|(position, _)| excluded.iter().all(|(out, _)| out != position));
+        let open = self.deliverer.send(work, rendered, intent).await;
+        Slice { excluded, open, ..Slice::default() }
+    }
+
+    /// Draws the conclusions of a slice; `Some` when the chunk is over with it.
+    async fn settle(&self, work: &Work, pending: &mut Pending, slice: Slice) -> Option<End> {
+        for (position, reason) in slice.excluded {
             let outcome = pending.settle(position).unwrap_or(Outcome::Suppressed { reason });
             self.deliverer.record(work, position, outcome).await;
         }
-        rendered.retain(|(position, _)| excluded.iter().all(|(out, _)| out != position));
-        let open = self.deliverer.send(work, rendered, intent).await;
-        metrics::counter!(crate::metrics::VOIDED).increment(open.voided.len() as u64);
-        pending.put_back(&open.voided);
-        for (position, outcome) in open.ambiguous {
+        metrics::counter!(crate::metrics::VOIDED).increment(slice.open.voided.len() as u64);
+        pending.put_back(&slice.open.voided);
+        pending.put_back(&slice.unbegun);
+        for (position, outcome) in slice.open.ambiguous {
             if let Some(outcome) = pending.repeat(position, outcome) {
                 self.deliverer.record(work, position, outcome).await;
             }
         }
-        None
+        slice.end
     }
+}
+
+/// An account's leave, and places on the wire, for a slice.
+#[derive(Debug)]
+struct Leave {
+    admission: Admission,
+    places: OwnedSemaphorePermit,
+}
+
+/// What a slice came to; what was sent and answered is with the recorder already.
+#[derive(Debug, Default)]
+struct Slice {
+    /// Members that the intent left out, and why.
+    excluded: Vec<(usize, Reason)>,
+    open: Open,
+    /// Members that had no intent.
+    unbegun: Vec<usize>,
+    end: Option<End>,
 }
 
 impl ChunkDesk {
