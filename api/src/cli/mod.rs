@@ -18,7 +18,7 @@ mod sandbox;
 mod send;
 pub(crate) mod serve;
 mod suppress;
-pub(crate) mod template;
+mod template;
 mod tenant;
 mod unsent;
 

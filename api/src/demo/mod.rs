@@ -110,7 +110,8 @@ async fn show(
     let patience = PATIENCE + Duration::from_secs(u64::try_from(args.messages).unwrap_or(0) / 100);
     watch(&engine.store, &tenant, &drafts, patience).await?;
     webhooks(sandbox, &engine.store).await?;
-    compare(&context, &engine.store, &tenant, &drafts, sandbox).await
+    let suppressions = verify::suppressions(&engine.store, &tenant, &plan.suppressions).await?;
+    compare(&context, &engine.store, &tenant, &drafts, (sandbox, suppressions)).await
 }
 
 async fn set_up(
@@ -183,9 +184,10 @@ async fn compare(
     store: &Store,
     tenant: &Tenant,
     drafts: &[Draft],
-    sandbox: &RunningSandbox,
+    (sandbox, suppressions): (&RunningSandbox, Option<String>),
 ) -> Result<(), Failure> {
     let (ledger, mut wrong) = verify::ledger(sandbox);
+    wrong.extend(suppressions);
     let (mut rows, mut lines, mut answer) = (Vec::new(), Vec::new(), Vec::new());
     for draft in drafts {
         let ended = verify::ended(store, tenant, draft).await?;

@@ -22,6 +22,8 @@ const FILES: &[(&str, &[u8])] = &[
 pub(super) struct Plan {
     pub(super) rules: Vec<Rule>,
     pub(super) campaigns: Vec<Planned>,
+    /// By `channel.reason`, after the webhooks.
+    pub(super) suppressions: BTreeMap<String, i64>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -68,6 +68,19 @@ pub(super) fn counts(draft: &Draft, ended: &Ended) -> Vec<String> {
     wrong
 }
 
+/// Whether the webhooks led to the suppressions that they should.
+pub(super) async fn suppressions(
+    store: &Store,
+    tenant: &Tenant,
+    expected: &BTreeMap<String, i64>,
+) -> Result<Option<String>, Failure> {
+    let mut found: BTreeMap<String, i64> = BTreeMap::new();
+    for listed in store.suppressions(tenant.id, None, 10_000).await? {
+        *found.entry(format!("{}.{}", listed.channel, listed.reason)).or_default() += 1;
+    }
+    Ok((found != *expected).then(|| format!("suppressions: {found:?}, expected {expected:?}")))
+}
+
 /// The providers' ledger, by campaign.
 pub(super) fn ledger(sandbox: &RunningSandbox) -> (HashMap<CampaignId, Vec<(MessageId, MessageRecord)>>, Vec<String>) {
     let (mut by_campaign, mut wrong): (HashMap<_, Vec<_>>, _) = (HashMap::new(), Vec::new());
