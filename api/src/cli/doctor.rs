@@ -268,9 +268,12 @@ async fn webhooks(context: &Context) -> Vec<Finding> {
         "" => ("https://<api.public_url>", Verdict::Warning),
         url => (url, Verdict::Good),
     };
-    let ours = known.iter().filter(|account| context.config().accounts.iter().any(|ours| ours.slug == account.slug));
-    ours.map(|account| Finding::new(format!("webhooks of {}", account.slug), verdict, format!("{base}/hooks/{}", account.id)))
-        .collect()
+    let ours =
+        known.iter().filter(|account| context.config().accounts.iter().any(|ours| ours.slug == account.slug));
+    ours.map(|account| {
+        Finding::new(format!("webhooks of {}", account.slug), verdict, format!("{base}/hooks/{}", account.id))
+    })
+    .collect()
 }
 
 /// Free space where this runs: a full disk stops the log, and Postgres if it lives here too.

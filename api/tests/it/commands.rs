@@ -69,7 +69,19 @@ async fn a_database_without_a_schema(pool: sqlx::PgPool) {
 /// A tenant with a published template and imported contacts.
 fn furnished(pool: &sqlx::PgPool) -> House {
     let house = House::on(pool);
-    let tenant = ["tenant", "create", "acme", "--name", "Acme", "--region", "MU", "--time-zone", "Indian/Mauritius", "--currency", "MUR"];
+    let tenant = [
+        "tenant",
+        "create",
+        "acme",
+        "--name",
+        "Acme",
+        "--region",
+        "MU",
+        "--time-zone",
+        "Indian/Mauritius",
+        "--currency",
+        "MUR",
+    ];
     assert_eq!(house.run(&tenant).code, 0);
     let sms = house.file("hello.txt", "Dear {{first_name}}, policy {{reference}} is due.");
     let publish = ["template", "publish", &sms, "--slug", "hello", "--class", "obligation"];
@@ -94,17 +106,34 @@ async fn from_a_file_to_a_checked_campaign(pool: sqlx::PgPool) {
     assert_eq!(again.code, 1, "{}", again.err);
 
     let upload = report["upload"].as_str().unwrap();
-    let create = ["campaign", "create", "--name", "Due", "--template", "hello", "--channel", "sms", "--upload", upload, "--json"];
+    let create = [
+        "campaign",
+        "create",
+        "--name",
+        "Due",
+        "--template",
+        "hello",
+        "--channel",
+        "sms",
+        "--upload",
+        upload,
+        "--json",
+    ];
     let campaign = house.run(&create).json()["campaign"].as_str().unwrap().to_owned();
     let check = house.run(&["campaign", "check", &campaign, "--json"]).json();
     assert_eq!((&check["recipients"], &check["sendable"]), (&2.into(), &2.into()));
-    let preview = house.run(&["template", "preview", "hello", "--channel", "sms", "--contact", "57001001", "--json"]).json();
+    let preview = house
+        .run(&["template", "preview", "hello", "--channel", "sms", "--contact", "57001001", "--json"])
+        .json();
     assert_eq!(preview["message"]["text"], "Dear Ann, policy A/1 is due.");
 
     let launched = house.run(&["campaign", "launch", &campaign, "--json"]).json();
     assert_eq!(launched["state"], "launching");
     let refused = house.run(&["campaign", "launch", &campaign]);
-    assert_eq!((refused.code, refused.err.as_str()), (1, "fanfare: a campaign that is launching cannot be launched\n"));
+    assert_eq!(
+        (refused.code, refused.err.as_str()),
+        (1, "fanfare: a campaign that is launching cannot be launched\n")
+    );
     assert_eq!(house.run(&["campaign", "pause", &campaign, "--json"]).json()["state"], "paused");
     assert_eq!(house.run(&["campaign", "cancel", &campaign, "--json"]).json()["state"], "cancelled");
     let listed = house.run(&["campaign", "list", "--json"]).json();
@@ -123,12 +152,29 @@ async fn one_message_is_sent_once(pool: sqlx::PgPool) {
     ] {
         house.set(name, value);
     }
-    let send = ["send", "--template", "hello", "--channel", "sms", "--to", "57001001", "--var", "first_name=Ann", "--var", "reference=A/1", "--business-key", "hello:1", "--json"];
+    let send = [
+        "send",
+        "--template",
+        "hello",
+        "--channel",
+        "sms",
+        "--to",
+        "57001001",
+        "--var",
+        "first_name=Ann",
+        "--var",
+        "reference=A/1",
+        "--business-key",
+        "hello:1",
+        "--json",
+    ];
     let house = std::sync::Arc::new(house);
     let run = |arguments: Vec<String>| {
         let house = std::sync::Arc::clone(&house);
         // The sandbox needs this thread's runtime.
-        tokio::task::spawn_blocking(move || house.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()))
+        tokio::task::spawn_blocking(move || {
+            house.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+        })
     };
     let owned = |arguments: &[&str]| arguments.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
     let sent = run(owned(&send)).await.unwrap().json();
@@ -141,12 +187,18 @@ async fn one_message_is_sent_once(pool: sqlx::PgPool) {
     let record = run(owned(&["message", &arrived[0].message_id, "--json"])).await.unwrap().json();
     assert_eq!((&record["address"], &record["facts"][0]["kind"]), (&"+23057001001".into(), &0.into()));
 
-    let stopped = run(owned(&["suppress", "57001002", "--channel", "sms", "--scope", "all", "--json"])).await.unwrap().json();
+    let stopped = run(owned(&["suppress", "57001002", "--channel", "sms", "--scope", "all", "--json"]))
+        .await
+        .unwrap()
+        .json();
     assert_eq!(stopped["address"], "+23057001002");
     let mut to_stopped = owned(&send[..send.len() - 3]);
     to_stopped[6] = "57001002".to_owned();
     let refused = run(to_stopped).await.unwrap();
-    assert_eq!((refused.code, refused.err.trim_end()), (1, "fanfare: the message was not sent: the recipient unsubscribed"));
+    assert_eq!(
+        (refused.code, refused.err.trim_end()),
+        (1, "fanfare: the message was not sent: the recipient unsubscribed")
+    );
 }
 
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
@@ -157,7 +209,10 @@ async fn the_doctor_says_what_is_missing(pool: sqlx::PgPool) {
         let found = findings.as_array().unwrap().iter().find(|finding| finding["what"] == what).unwrap();
         found["verdict"].as_str().unwrap().to_owned()
     };
-    assert_eq!((of(&findings, "schema"), of(&findings, "redis"), of(&findings, "configuration")), ("good".into(), "good".into(), "warning".into()));
+    assert_eq!(
+        (of(&findings, "schema"), of(&findings, "redis"), of(&findings, "configuration")),
+        ("good".into(), "good".into(), "warning".into())
+    );
     house.set("REDIS_URL", "redis://127.0.0.1:1");
     let ran = house.run(&["doctor", "--json"]);
     assert_eq!(ran.code, 3, "{}", ran.out);
@@ -176,6 +231,7 @@ fn a_service_ends_in_order_when_it_is_told() {
         .unwrap();
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(sandbox.stdout.take().unwrap()));
     assert!(lines.by_ref().map(Result::unwrap).any(|line| line.contains("baseUrl")));
-    let told = std::process::Command::new("kill").args(["-TERM", &sandbox.id().to_string()]).status().unwrap();
+    let told =
+        std::process::Command::new("kill").args(["-TERM", &sandbox.id().to_string()]).status().unwrap();
     assert!(told.success() && sandbox.wait().unwrap().success());
 }

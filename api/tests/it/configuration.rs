@@ -23,13 +23,18 @@ fn wrong(file: &str, variables: &[(&str, &str)]) -> String {
 fn the_committed_default_file_is_that_of_the_code() {
     let committed = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/config.defaults.toml");
     let committed = std::fs::read_to_string(committed).unwrap();
-    assert_eq!(committed.trim_end(), default_file().trim_end(), "renew it: fanfare config --defaults > deploy/config.defaults.toml");
+    assert_eq!(
+        committed.trim_end(),
+        default_file().trim_end(),
+        "renew it: fanfare config --defaults > deploy/config.defaults.toml"
+    );
 }
 
 #[test]
 fn the_default_file_changes_nothing() {
     let (by_file, by_itself) = (read(Some(&default_file()), &[]).unwrap(), read(None, &[]).unwrap());
-    let values = |loaded: &Loaded| shown(loaded).into_iter().map(|key| (key.key, key.value)).collect::<Vec<_>>();
+    let values =
+        |loaded: &Loaded| shown(loaded).into_iter().map(|key| (key.key, key.value)).collect::<Vec<_>>();
     assert_eq!(values(&by_file), values(&by_itself));
 }
 
@@ -46,7 +51,11 @@ fn the_last_source_wins() {
     check(Some(file), &[], (5, 81, "test.toml:4"));
     check(Some(file), &[("PORT", "82")], (5, 82, "$PORT"));
     check(Some(file), &[("PORT", "")], (5, 81, "test.toml:4"));
-    check(Some(file), &[("PORT", "82"), ("FANFARE__API__PORT", "83"), ("FANFARE__WORKER__CHUNKS", "6")], (6, 83, "$FANFARE__API__PORT"));
+    check(
+        Some(file),
+        &[("PORT", "82"), ("FANFARE__API__PORT", "83"), ("FANFARE__WORKER__CHUNKS", "6")],
+        (6, 83, "$FANFARE__API__PORT"),
+    );
 }
 
 #[test]
@@ -63,7 +72,8 @@ fn well_known_variables_make_accounts() {
         ("FANFARE__ACCOUNTS__BREVO_EMAIL__PRIORITY", "3"),
     ];
     let loaded = read(None, &variables).unwrap();
-    let slugs: Vec<_> = loaded.config.accounts.iter().map(|account| (account.slug.as_str(), account.priority)).collect();
+    let slugs: Vec<_> =
+        loaded.config.accounts.iter().map(|account| (account.slug.as_str(), account.priority)).collect();
     assert_eq!(slugs, [("brevo-email", 3), ("brevo-sms", 0), ("whatsapp", 0)]);
     insta::assert_snapshot!(
         shown(&loaded)
@@ -97,7 +107,10 @@ fn an_error_names_the_key_its_place_and_what_to_do() {
         wrong("[recorder]\nbuffer = 10\n[unknown]\nlook_up_s = 3600", &[]),
         wrong(account, &[]),
         wrong(&format!("{account}sender_nam = 'x'"), &[]),
-        wrong(&format!("{account}sender_name = 'x'\nlimits = [{{ window = 'fortnight', requests = 1 }}]"), &[]),
+        wrong(
+            &format!("{account}sender_name = 'x'\nlimits = [{{ window = 'fortnight', requests = 1 }}]"),
+            &[],
+        ),
         wrong("[[accounts]]\nslug = 'mail'\nprovider = 'carrier_pigeon'", &[]),
         wrong("[[accounts]]\nprovider = 'brevo_sms'", &[]),
         wrong(tenant, &[]),
@@ -109,13 +122,22 @@ fn an_error_names_the_key_its_place_and_what_to_do() {
 fn a_named_file_must_exist() {
     let named = Sources { file: Some("nowhere.toml".into()), ..Sources::default() };
     let error = load(&named).expect_err("there is none").to_string();
-    assert_eq!(error, "the configuration cannot be used: nowhere.toml: cannot be read: No such file or directory (os error 2)");
+    assert_eq!(
+        error,
+        "the configuration cannot be used: nowhere.toml: cannot be read: No such file or directory (os error 2)"
+    );
 }
 
 #[test]
 fn no_secret_is_printed() {
     let url = ("DATABASE_URL", "postgres://bob:hunter2@db.example/fanfare?password=hunter2");
-    let variables = [url, ("REDIS_URL", "redis://:hunter2@a,redis://:hunter2@b"), ("BREVO_API_KEY", "hunter2"), ("BREVO_SENDER_EMAIL", "a@b.example"), ("BREVO_SENDER_NAME", "A")];
+    let variables = [
+        url,
+        ("REDIS_URL", "redis://:hunter2@a,redis://:hunter2@b"),
+        ("BREVO_API_KEY", "hunter2"),
+        ("BREVO_SENDER_EMAIL", "a@b.example"),
+        ("BREVO_SENDER_NAME", "A"),
+    ];
     let loaded = read(None, &variables).unwrap();
     let printed = format!("{:?} {:?}", shown(&loaded), loaded.config);
     assert!(!printed.contains("hunter2"), "{printed}");

@@ -50,7 +50,10 @@ fn config(pool: &PgPool) -> Config {
     let variables = vec![
         ("DATABASE_URL".to_owned(), url_of(pool)),
         ("REDIS_URL".to_owned(), std::env::var("REDIS_URL").unwrap()),
-        ("FANFARE__REDIS__PREFIX".to_owned(), format!("test-{}", pool.connect_options().get_database().unwrap())),
+        (
+            "FANFARE__REDIS__PREFIX".to_owned(),
+            format!("test-{}", pool.connect_options().get_database().unwrap()),
+        ),
     ];
     let file = Some(house.file("fanfare.toml", CONFIG).into());
     load(&Sources { file, variables, folder: house.folder.path().to_owned() }).unwrap().config
@@ -58,7 +61,10 @@ fn config(pool: &PgPool) -> Config {
 
 impl Open {
     async fn new(pool: &PgPool) -> Self {
-        let engine = assemble::engine(&config(pool), Store::from_pool(pool.clone()), &assemble::Sources::default()).await.unwrap();
+        let engine =
+            assemble::engine(&config(pool), Store::from_pool(pool.clone()), &assemble::Sources::default())
+                .await
+                .unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let (service, writer) = Service::new(&engine);
@@ -69,7 +75,8 @@ impl Open {
     }
 
     fn hook(&self, slug: &str) -> String {
-        let account = self.engine.accounts.all().into_iter().find(|account| account.account.slug == slug).unwrap();
+        let account =
+            self.engine.accounts.all().into_iter().find(|account| account.account.slug == slug).unwrap();
         format!("{}/hooks/{}", self.base, account.account.id)
     }
 
@@ -102,7 +109,9 @@ async fn health(pool: PgPool) {
     insta::assert_snapshot!(format!("{status} {body}"));
 
     sqlx::query("delete from _sqlx_migrations where version = (select max(version) from _sqlx_migrations)")
-        .execute(&pool).await.unwrap();
+        .execute(&pool)
+        .await
+        .unwrap();
     let (status, body) = open.get("/readyz").await;
     assert_eq!((status, body.contains("run `fanfare migrate`")), (503, true), "{body}");
 }
@@ -111,12 +120,17 @@ async fn health(pool: PgPool) {
 async fn a_webhook_is_stored_before_it_is_answered(pool: PgPool) {
     let open = Open::new(&pool).await;
     let body = r#"{"entry":[]}"#;
-    let post = |url: String, proof: (&'static str, String)| open.client.post(url).header(proof.0, proof.1).body(body).send();
+    let post = |url: String, proof: (&'static str, String)| {
+        open.client.post(url).header(proof.0, proof.1).body(body).send()
+    };
 
     let right = ("x-hub-signature-256", fanfare_sandbox::signature("app_secret", body.as_bytes()));
     assert_eq!(post(open.hook("whatsapp"), right).await.unwrap().status(), 200);
     assert_eq!(stored(&pool).await, 1);
-    assert_eq!(post(open.hook("sms"), ("authorization", "Bearer hook-token".to_owned())).await.unwrap().status(), 200);
+    assert_eq!(
+        post(open.hook("sms"), ("authorization", "Bearer hook-token".to_owned())).await.unwrap().status(),
+        200
+    );
     assert_eq!(stored(&pool).await, 2);
     let kept: Vec<u8> = sqlx::query_scalar("select body from inbox limit 1").fetch_one(&pool).await.unwrap();
     assert_eq!(kept, body.as_bytes());
@@ -125,8 +139,17 @@ async fn a_webhook_is_stored_before_it_is_answered(pool: PgPool) {
     let answer = post(open.hook("whatsapp"), forged).await.unwrap();
     assert_eq!(answer.headers()["content-type"], "application/problem+json");
     insta::assert_snapshot!(format!("{} {}", answer.status().as_u16(), answer.text().await.unwrap()));
-    assert_eq!(post(open.hook("sms"), ("authorization", "Bearer guess".to_owned())).await.unwrap().status(), 401);
-    assert_eq!(post(format!("{}/hooks/acct_0", open.base), ("authorization", "x".to_owned())).await.unwrap().status(), 404);
+    assert_eq!(
+        post(open.hook("sms"), ("authorization", "Bearer guess".to_owned())).await.unwrap().status(),
+        401
+    );
+    assert_eq!(
+        post(format!("{}/hooks/acct_0", open.base), ("authorization", "x".to_owned()))
+            .await
+            .unwrap()
+            .status(),
+        404
+    );
     assert_eq!(stored(&pool).await, 2);
 
     let large = open.client.post(open.hook("sms")).body(vec![b' '; (3 << 20) + 1]).send().await.unwrap();
@@ -145,7 +168,9 @@ async fn the_provider_is_asked_to_come_again_while_the_database_is_away(pool: Pg
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
 async fn the_handshake_knows_its_token(pool: PgPool) {
     let open = Open::new(&pool).await;
-    let ask = |token: &str| format!("{}?hub.mode=subscribe&hub.challenge=42&hub.verify_token={token}", open.hook("whatsapp"));
+    let ask = |token: &str| {
+        format!("{}?hub.mode=subscribe&hub.challenge=42&hub.verify_token={token}", open.hook("whatsapp"))
+    };
     let right = open.client.get(ask("verify")).send().await.unwrap();
     assert_eq!((right.status().as_u16(), right.text().await.unwrap()), (200, "42".to_owned()));
     assert_eq!(open.client.get(ask("guess")).send().await.unwrap().status(), 403);

@@ -31,7 +31,10 @@ impl House {
         let mut house = Self::empty();
         house.set("DATABASE_URL", &url_of(pool));
         house.set("REDIS_URL", &std::env::var("REDIS_URL").unwrap());
-        house.set("FANFARE__REDIS__PREFIX", &format!("test-{}", pool.connect_options().get_database().unwrap()));
+        house.set(
+            "FANFARE__REDIS__PREFIX",
+            &format!("test-{}", pool.connect_options().get_database().unwrap()),
+        );
         house
     }
 
