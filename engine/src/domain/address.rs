@@ -66,11 +66,9 @@ pub struct Region(rlibphonenumber::enums::Region);
 
 impl Region {
     pub fn parse(text: &str) -> Result<Self, String> {
-        text.trim()
-            .to_ascii_uppercase()
-            .parse()
-            .map(Self)
-            .map_err(|_| format!("`{text}` is no ISO 3166 country of two letters with phone numbers, such as MU"))
+        text.trim().to_ascii_uppercase().parse().map(Self).map_err(|_| {
+            format!("`{text}` is no ISO 3166 country of two letters with phone numbers, such as MU")
+        })
     }
 }
 
@@ -98,7 +96,10 @@ impl PhoneNumber {
     /// Takes a number that a provider or the database gives in E.164, with or without its plus sign.
     pub fn from_e164(text: &str) -> Result<Self, AddressError> {
         let digits = text.trim().trim_start_matches('+');
-        if (6..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0') {
+        if (6..=15).contains(&digits.len())
+            && digits.bytes().all(|b| b.is_ascii_digit())
+            && !digits.starts_with('0')
+        {
             Ok(Self(format!("+{digits}")))
         } else {
             Err(AddressError::Phone)

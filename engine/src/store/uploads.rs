@@ -195,6 +195,8 @@ impl Staging {
     pub(crate) async fn merge(&mut self, facts: &UploadFacts<'_>) -> StoreResult<Merged> {
         let connection = &mut self.connection;
         sqlx::query("analyze import_rows").execute(&mut *connection).await?;
+        sqlx::query(FIND_SEVERAL).execute(&mut *connection).await?;
+        sqlx::query("analyze import_several").execute(&mut *connection).await?;
         let repeats =
             sqlx::query(FIND_REPEATS).bind(facts.facts).execute(&mut *connection).await?.rows_affected();
         sqlx::query("analyze import_repeats").execute(&mut *connection).await?;
@@ -312,6 +314,7 @@ const TABLES: &[&str] = &[
         row_no bigint not null, candidate uuid not null, refused boolean not null, email text, phone text, name text,
         locale text, time_zone text, person jsonb not null, reference text, attributes jsonb not null, problems jsonb
      ) on commit drop",
+    "create temporary table import_several (person text not null) on commit drop",
     "create temporary table import_repeats (row_no bigint not null, first_row bigint not null, differs text) on commit drop",
     "create temporary table import_people (
         first_row bigint not null, candidate uuid not null, email text, phone text, name text, locale text,
@@ -327,14 +330,20 @@ const COPY_ROWS: &str =
     "copy import_rows (row_no, candidate, refused, email, phone, name, locale, time_zone, person,
                                            reference, attributes, problems) from stdin";
 
+/// Who has more than one row. Most have one, and need no grouping and no sorting.
+const FIND_SEVERAL: &str = "
+    insert into import_several (person)
+    select coalesce(email, phone) from import_rows where not refused group by 1 having count(*) > 1";
+
 /// Later rows with the reference of an earlier row of the same person, and the facts in which the two disagree.
 const FIND_REPEATS: &str = "
     insert into import_repeats (row_no, first_row, differs)
     with repeated as (
-        select coalesce(email, phone) as person, reference, min(row_no) as first_row
-        from import_rows
+        select several.person, reference, min(row_no) as first_row
+        from import_rows r
+        join import_several several on several.person = coalesce(r.email, r.phone)
         where not refused and reference is not null
-        group by 1, 2
+        group by several.person, reference
         having count(*) > 1
     )
     select later.row_no, repeated.first_row, (
@@ -350,19 +359,21 @@ const FIND_REPEATS: &str = "
 /// One line a person; of several rows the last that says something holds.
 const FIND_PEOPLE: &str = "
     insert into import_people (first_row, candidate, email, phone, name, locale, time_zone, person)
+    select row_no, candidate, email, phone, name, locale, time_zone, r.person
+    from import_rows r
+    where not refused
+      and not exists (select from import_several several where several.person = coalesce(r.email, r.phone))
+    union all
     select min(row_no), (array_agg(candidate order by row_no))[1], email,
-           case when email is null then solo else
-               (array_agg(phone order by row_no desc) filter (where phone is not null))[1] end,
+           (array_agg(phone order by row_no desc) filter (where phone is not null))[1],
            (array_agg(name order by row_no desc) filter (where name is not null))[1],
            (array_agg(locale order by row_no desc) filter (where locale is not null))[1],
            (array_agg(time_zone order by row_no desc) filter (where time_zone is not null))[1],
-           coalesce((array_agg(person order by row_no desc) filter (where person <> '{}'))[1], '{}')
-    from (
-        select r.*, case when email is null then phone end as solo
-        from import_rows r
-        where not refused and not exists (select from import_repeats repeat where repeat.row_no = r.row_no)
-    ) taken
-    group by email, solo";
+           coalesce((array_agg(r.person order by row_no desc) filter (where r.person <> '{}'))[1], '{}')
+    from import_rows r
+    join import_several several on several.person = coalesce(r.email, r.phone)
+    where not refused and not exists (select from import_repeats repeat where repeat.row_no = r.row_no)
+    group by several.person, email";
 
 const ROWS_BY_EMAIL: &str = "
     insert into upload_rows (upload_id, time_zone, contact_id, row_no, attributes)

@@ -1,4 +1,8 @@
 #![cfg(test)]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests read the clock, block and spawn as a person at the keyboard would"
+)]
 //! The engine from outside: real Postgres and Redis (`DATABASE_URL` and `REDIS_URL` name them), only the providers
 //! simulated, over HTTP.
 
