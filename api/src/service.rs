@@ -43,7 +43,12 @@ impl Service {
     }
 
     /// Serves until `stop`, then answers what has come in, and returns when all of it is stored.
-    pub async fn serve(self, writer: InboxWriter, listener: TcpListener, stop: CancellationToken) -> std::io::Result<()> {
+    pub async fn serve(
+        self,
+        writer: InboxWriter,
+        listener: TcpListener,
+        stop: CancellationToken,
+    ) -> std::io::Result<()> {
         let metrics = self.metrics.clone();
         let routes = router(self).into_make_service_with_connect_info::<SocketAddr>();
         let serve = axum::serve(listener, routes).with_graceful_shutdown(stop.clone().cancelled_owned());

@@ -64,20 +64,15 @@ impl Lifecycle {
         }
         self.drain.cancel();
         self.tasks.close();
-        let ended = tokio::select! {
-            () = self.tasks.wait() => Ended::Drained,
-            name = signals.next() => {
-                tracing::warn!(signal = name, "cutting off what is at work");
-                Ended::Cut
-            }
-            () = tokio::time::sleep(GRACE) => {
-                tracing::warn!(grace_s = GRACE.as_secs(), "cutting off what is at work: it took too long");
-                Ended::Cut
-            }
+        let reason = tokio::select! {
+            () = self.tasks.wait() => return Ok(Ended::Drained),
+            name = signals.next() => name,
+            () = tokio::time::sleep(GRACE) => "it took too long",
         };
+        tracing::warn!(reason, "cutting off what is at work");
         self.cut.cancel();
         self.tasks.wait().await;
-        Ok(ended)
+        Ok(Ended::Cut)
     }
 }
 

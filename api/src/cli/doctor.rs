@@ -56,6 +56,7 @@ pub(super) async fn run(context: &Context) -> Result<(), Failure> {
     findings.extend(database(context).await);
     findings.push(redis(context).await);
     findings.extend(accounts(context).await);
+    findings.extend(webhooks(context).await);
     findings.push(disk());
     context.out.show(&findings, |findings| {
         let row = |f: &Finding| vec![word(f.verdict).to_owned(), f.what.clone(), f.note.clone()];
@@ -256,6 +257,23 @@ async fn accounts(context: &Context) -> Vec<Finding> {
         }
     });
     futures::future::join_all(probes).await
+}
+
+/// Where each provider is to send its webhooks. Accounts get their ids when a process first declares them.
+async fn webhooks(context: &Context) -> Vec<Finding> {
+    let Ok(store) = assemble::store(context.config()) else { return Vec::new() };
+    let Ok(known) = store.accounts().await else { return Vec::new() };
+    let base = context.config().api.public_url.trim_end_matches('/');
+    let (base, verdict) = match base {
+        "" => ("https://<api.public_url>", Verdict::Warning),
+        url => (url, Verdict::Good),
+    };
+    let ours =
+        known.iter().filter(|account| context.config().accounts.iter().any(|ours| ours.slug == account.slug));
+    ours.map(|account| {
+        Finding::new(format!("webhooks of {}", account.slug), verdict, format!("{base}/hooks/{}", account.id))
+    })
+    .collect()
 }
 
 /// Free space where this runs: a full disk stops the log, and Postgres if it lives here too.

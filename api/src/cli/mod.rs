@@ -18,7 +18,7 @@ mod sandbox;
 mod send;
 pub(crate) mod serve;
 mod suppress;
-pub(crate) mod template;
+mod template;
 mod tenant;
 mod unsent;
 
@@ -85,6 +85,9 @@ pub enum Command {
     Suppress(suppress::Args),
     /// Look for what is missing, and say what to do
     Doctor,
+    /// Say what the exit codes mean
+    #[command(after_help = exit::CODES)]
+    ExitCodes,
     /// See it work: a sample insurer, its files and campaigns, against simulated providers
     Demo(crate::demo::Args),
 }
@@ -120,12 +123,16 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     {
         return config::print_defaults();
     }
+    if let Command::ExitCodes = cli.command {
+        return out::print(exit::CODES);
+    }
     let context = Context::load(&cli.global)?;
     match cli.command {
         Command::Serve(args) => serve::run(&context, &args).await,
         Command::Sandbox(args) => sandbox::run(&context, &args).await,
         Command::Migrate => migrate::run(&context).await,
         Command::Config(_) => config::run(&context),
+        Command::ExitCodes => Ok(()),
         Command::Tenant(args) => tenant::run(&context, args).await,
         Command::Import(args) => import::run(&context, args).await,
         Command::Template(args) => template::run(&context, args).await,

@@ -123,7 +123,7 @@ struct Item {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct PublishedLine {
+struct PublishedLine {
     slug: String,
     channel: Channel,
     locale: String,
@@ -160,19 +160,6 @@ async fn publish_all(context: &Context, args: Publish) -> Result<(), Failure> {
         let rows: Vec<Vec<String>> = lines.iter().map(row).collect();
         out::table(&["PUBLISHED", "CHANNEL", "LOCALE", "VERSION", "VARIABLES"], &rows)
     })
-}
-
-/// Publishes a starter in all its channels and locales; for the demo.
-pub(crate) async fn publish_starter(
-    context: &Context,
-    store: &Store,
-    tenant: &Tenant,
-    slug: &str,
-) -> Result<(), Failure> {
-    for item in starters().iter().filter(|starter| starter.slug == slug).map(starter_item) {
-        publish_one(context, store, tenant, &item?).await?;
-    }
-    Ok(())
 }
 
 async fn publish_one(

@@ -19,12 +19,10 @@ use fanfare_sandbox::{Limit, RunningSandbox, Sandbox, SandboxConfig, Targets, We
 use fanfare_templates::{Published, publish};
 
 use super::plan::{Plan, Planned};
-use crate::{
-    cli::{
-        context::Context,
-        exit::{Exit, Failure},
-        import::limits,
-    },
+use crate::cli::{
+    context::Context,
+    exit::{Exit, Failure},
+    import::limits,
 };
 
 /// Shown by the simulated Brevo with its webhooks.
@@ -58,7 +56,12 @@ pub(super) async fn sandbox(plan: &Plan) -> Result<RunningSandbox, Failure> {
 }
 
 /// The configuration of the demo: what the caller said of database and Redis, and the insurer with its accounts.
-pub(super) fn configuration(context: &Context, folder: &Path, slug: &str, sandbox: &str) -> Result<Loaded, Failure> {
+pub(super) fn configuration(
+    context: &Context,
+    folder: &Path,
+    slug: &str,
+    sandbox: &str,
+) -> Result<Loaded, Failure> {
     let SandboxConfig { brevo, whatsapp, .. } = SandboxConfig::default();
     let (brevo, whatsapp) = match (brevo.accounts.first(), whatsapp.accounts.first()) {
         (Some(brevo), Some(whatsapp)) => (brevo.clone(), whatsapp.clone()),
@@ -114,9 +117,14 @@ limits = [{{ window = "second", requests = {WHATSAPP_RATE} }}]
     );
     let path = folder.join("fanfare.toml");
     std::fs::write(&path, text)?;
-    let mut demo = config::load(&config::Sources { file: Some(path), variables: Vec::new(), folder: folder.to_owned() })?;
+    let mut demo = config::load(&config::Sources {
+        file: Some(path),
+        variables: Vec::new(),
+        folder: folder.to_owned(),
+    })?;
     // Everything but the insurer is as the caller has it.
-    let (tenants, accounts) = (std::mem::take(&mut demo.config.tenants), std::mem::take(&mut demo.config.accounts));
+    let (tenants, accounts) =
+        (std::mem::take(&mut demo.config.tenants), std::mem::take(&mut demo.config.accounts));
     demo.config = context.config().clone();
     (demo.config.tenants, demo.config.accounts) = (tenants, accounts);
     Ok(demo)
@@ -130,7 +138,11 @@ pub(super) fn hook_up(sandbox: &RunningSandbox, accounts: &Accounts, port: u16) 
     };
     let bearer = || WebhookAuth::Bearer(HOOK_TOKEN.to_owned());
     sandbox.set_webhooks(Targets {
-        email: Some(WebhookTarget { url: url(Provider::BrevoEmail), auth: bearer(), ..WebhookTarget::default() }),
+        email: Some(WebhookTarget {
+            url: url(Provider::BrevoEmail),
+            auth: bearer(),
+            ..WebhookTarget::default()
+        }),
         sms: Some(WebhookTarget { url: url(Provider::BrevoSms), auth: bearer(), ..WebhookTarget::default() }),
         whatsapp: Some(WebhookTarget { url: url(Provider::WhatsappCloud), ..WebhookTarget::default() }),
     });
@@ -147,24 +159,28 @@ pub(super) async fn draft(
     let options = ImportOptions { limits: limits(context), ..ImportOptions::default() };
     let request =
         ImportRequest { tenant: tenant.id, path: file.to_owned(), file_name: planned.file.clone(), options };
-    let report = contacts::import(store, &context.sources.ids, &*context.sources.clock, request, &|_| {}).await?;
+    let report =
+        contacts::import(store, &context.sources.ids, &*context.sources.clock, request, &|_| {}).await?;
     let slug = planned.name.to_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "-");
     let mut published = Vec::new();
     let mut template = None;
     for (starter, source) in planned.templates()? {
-        let version = publish(&source)
-            .map_err(|error| Failure::say(Exit::BadInput, format!("{} ({}): {error}", starter.slug, starter.locale)))?;
+        let version = publish(&source).map_err(|error| {
+            Failure::say(Exit::BadInput, format!("{} ({}): {error}", starter.slug, starter.locale))
+        })?;
         let head = TemplateHead {
             slug: &slug,
             channel: planned.channel,
             class: MessageClass::Obligation,
             name: &starter.name,
         };
-        let (id, _) = store.publish_template(&context.sources.ids, tenant.id, &head, starter.locale, &version).await?;
+        let (id, _) =
+            store.publish_template(&context.sources.ids, tenant.id, &head, starter.locale, &version).await?;
         template = Some(id);
         published.push((starter.locale, version));
     }
-    let template = template.ok_or_else(|| Failure::say(Exit::BadInput, format!("there is no starter `{}`", planned.starter)))?;
+    let template = template
+        .ok_or_else(|| Failure::say(Exit::BadInput, format!("there is no starter `{}`", planned.starter)))?;
     let campaign = NewCampaign {
         id: context.sources.ids.next(context.sources.clock.now()),
         tenant: tenant.id,

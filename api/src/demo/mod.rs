@@ -98,7 +98,10 @@ async fn show(
     let port = serve::listen(&context, &engine, life).await?;
     house::hook_up(sandbox, &engine.accounts, port);
     serve::work(&engine, &Role::ALL, life);
-    say(format!("the service: http://127.0.0.1:{port}/readyz and /metrics; the providers' ledger: {}/sandbox/audit", sandbox.base_url()));
+    say(format!(
+        "the service: http://127.0.0.1:{port}/readyz and /metrics; the providers' ledger: {}/sandbox/audit",
+        sandbox.base_url()
+    ));
     let tenant = engine.store.tenant(&slug).await?;
     let mut drafts = Vec::new();
     for planned in &plan.campaigns {
@@ -110,7 +113,8 @@ async fn show(
     let patience = PATIENCE + Duration::from_secs(u64::try_from(args.messages).unwrap_or(0) / 100);
     watch(&engine.store, &tenant, &drafts, patience).await?;
     webhooks(sandbox, &engine.store).await?;
-    compare(&context, &engine.store, &tenant, &drafts, sandbox).await
+    let suppressions = verify::suppressions(&engine.store, &tenant, &plan.suppressions).await?;
+    compare(&context, &engine.store, &tenant, &drafts, (sandbox, suppressions)).await
 }
 
 async fn set_up(
@@ -120,8 +124,9 @@ async fn set_up(
     planned: &Planned,
     (folder, messages): (&std::path::Path, i64),
 ) -> Result<Draft, Failure> {
-    let bytes = plan::file(&planned.file, messages)
-        .ok_or_else(|| Failure::say(Exit::BadInput, format!("{} does not come with the demo", planned.file)))?;
+    let bytes = plan::file(&planned.file, messages).ok_or_else(|| {
+        Failure::say(Exit::BadInput, format!("{} does not come with the demo", planned.file))
+    })?;
     let path = folder.join(&planned.file);
     std::fs::write(&path, bytes)?;
     say(format!("importing {}", planned.file));
@@ -152,7 +157,10 @@ async fn watch(store: &Store, tenant: &Tenant, drafts: &[Draft], patience: Durat
             return Ok(());
         }
         if Instant::now() > give_up {
-            return Err(Failure::say(Exit::Refused, format!("{open} campaigns have not finished in {} s", patience.as_secs())));
+            return Err(Failure::say(
+                Exit::Refused,
+                format!("{open} campaigns have not finished in {} s", patience.as_secs()),
+            ));
         }
         tokio::time::sleep(LOOK).await;
     }
@@ -164,7 +172,8 @@ async fn webhooks(sandbox: &RunningSandbox, store: &Store) -> Result<(), Failure
     let give_up = Instant::now() + WEBHOOKS;
     loop {
         let (counts, backlog) = (sandbox.webhook_counts(), store.inbox_backlog().await?);
-        let waiting = u64::try_from(counts.outstanding).unwrap_or(0) + u64::try_from(backlog.rows).unwrap_or(0);
+        let waiting =
+            u64::try_from(counts.outstanding).unwrap_or(0) + u64::try_from(backlog.rows).unwrap_or(0);
         meter.set(counts.delivered, counts.delivered + waiting, "");
         if waiting == 0 {
             meter.end();
@@ -172,7 +181,10 @@ async fn webhooks(sandbox: &RunningSandbox, store: &Store) -> Result<(), Failure
             return Ok(());
         }
         if Instant::now() > give_up {
-            return Err(Failure::say(Exit::Refused, format!("{waiting} webhooks are not applied after {} s", WEBHOOKS.as_secs())));
+            return Err(Failure::say(
+                Exit::Refused,
+                format!("{waiting} webhooks are not applied after {} s", WEBHOOKS.as_secs()),
+            ));
         }
         tokio::time::sleep(LOOK).await;
     }
@@ -183,9 +195,10 @@ async fn compare(
     store: &Store,
     tenant: &Tenant,
     drafts: &[Draft],
-    sandbox: &RunningSandbox,
+    (sandbox, suppressions): (&RunningSandbox, Option<String>),
 ) -> Result<(), Failure> {
     let (ledger, mut wrong) = verify::ledger(sandbox);
+    wrong.extend(suppressions);
     let (mut rows, mut lines, mut answer) = (Vec::new(), Vec::new(), Vec::new());
     for draft in drafts {
         let ended = verify::ended(store, tenant, draft).await?;
@@ -194,7 +207,13 @@ async fn compare(
         of_this.extend(verify::messages(store, tenant, draft, arrived, ended.ends.sent).await?);
         wrong.extend(of_this.iter().map(|problem| format!("{}: {problem}", draft.planned.name)));
         rows.push(row(draft, &ended));
-        lines.extend(ended.ends.reasons.iter().map(|(reason, count)| format!("{count:>9}  {}: {reason}", draft.planned.name)));
+        lines.extend(
+            ended
+                .ends
+                .reasons
+                .iter()
+                .map(|(reason, count)| format!("{count:>9}  {}: {reason}", draft.planned.name)),
+        );
         answer.push(json(draft, &ended, &of_this));
     }
     let heading = ["CAMPAIGN", "CHANNEL", "RECIPIENTS", "SENT", "FAILED", "SUPPRESSED", "UNKNOWN"];
@@ -209,7 +228,9 @@ async fn compare(
     })?;
     match wrong.len() {
         0 => Ok(()),
-        count => Err(Failure::say(Exit::Refused, format!("{count} things are not as api/demo/expected.toml says"))),
+        count => {
+            Err(Failure::say(Exit::Refused, format!("{count} things are not as api/demo/expected.toml says")))
+        }
     }
 }
 

@@ -36,7 +36,10 @@ pub(super) async fn ended(store: &Store, tenant: &Tenant, draft: &Draft) -> Resu
             failed: progress.failed,
             suppressed: progress.excluded + progress.suppressed,
             unknown: progress.unknown,
-            reasons: reasons.into_iter().map(|r| (format!("{}.{}", r.state, r.reason), r.recipients)).collect(),
+            reasons: reasons
+                .into_iter()
+                .map(|r| (format!("{}.{}", r.state, r.reason), r.recipients))
+                .collect(),
         },
         waiting: progress.waiting,
     })
@@ -48,7 +51,10 @@ pub(super) fn counts(draft: &Draft, ended: &Ended) -> Vec<String> {
     let mut wrong = Vec::new();
     let sum = ends.sent + ends.failed + ends.suppressed + ends.unknown;
     if sum != ends.recipients || ended.waiting != 0 {
-        wrong.push(format!("{} recipients, but {sum} accounted for and {} waiting", ends.recipients, ended.waiting));
+        wrong.push(format!(
+            "{} recipients, but {sum} accounted for and {} waiting",
+            ends.recipients, ended.waiting
+        ));
     }
     if ends.recipients != i64::try_from(draft.report.rows_taken).unwrap_or(i64::MAX) {
         wrong.push(format!("{} recipients of {} rows", ends.recipients, draft.report.rows_taken));
@@ -68,9 +74,27 @@ pub(super) fn counts(draft: &Draft, ended: &Ended) -> Vec<String> {
     wrong
 }
 
-/// The providers' ledger, by campaign.
-pub(super) fn ledger(sandbox: &RunningSandbox) -> (HashMap<CampaignId, Vec<(MessageId, MessageRecord)>>, Vec<String>) {
-    let (mut by_campaign, mut wrong): (HashMap<_, Vec<_>>, _) = (HashMap::new(), Vec::new());
+/// Whether the webhooks led to the suppressions that they should.
+pub(super) async fn suppressions(
+    store: &Store,
+    tenant: &Tenant,
+    expected: &BTreeMap<String, i64>,
+) -> Result<Option<String>, Failure> {
+    let mut found: BTreeMap<String, i64> = BTreeMap::new();
+    for listed in store.suppressions(tenant.id, None, 10_000).await? {
+        *found.entry(format!("{}.{}", listed.channel, listed.reason)).or_default() += 1;
+    }
+    Ok((found != *expected).then(|| format!("suppressions: {found:?}, expected {expected:?}")))
+}
+
+/// What arrived at the providers, by campaign.
+pub(super) type Ledger = HashMap<CampaignId, Vec<(MessageId, MessageRecord)>>;
+
+/// The providers' ledger, and what is wrong with it.
+pub(super) fn ledger(
+    sandbox: &RunningSandbox,
+) -> (Ledger, Vec<String>) {
+    let (mut by_campaign, mut wrong) = (Ledger::new(), Vec::new());
     let mut after = Some(0);
     while let Some(cursor) = after {
         let page = sandbox.audit().messages(cursor, 10_000, 0);
@@ -114,7 +138,8 @@ pub(super) async fn messages(
         match expected.content(&record.address)? {
             Some(content) if record.channel == channel => {
                 let parts: Vec<&str> = content.iter().map(String::as_str).collect();
-                different += usize::from(hex(&digest(&record.address, &id.to_string(), &parts)) != record.digest);
+                different +=
+                    usize::from(hex(&digest(&record.address, &id.to_string(), &parts)) != record.digest);
             }
             _ => foreign += 1,
         }
@@ -149,14 +174,18 @@ impl Expected {
         for row in store.upload_facts(tenant.id, draft.upload).await? {
             let address = match draft.planned.channel {
                 Channel::Email => row.email.clone(),
-                Channel::Sms | Channel::Whatsapp => row.phone.as_deref().map(|phone| phone.trim_start_matches('+').to_owned()),
+                Channel::Sms | Channel::Whatsapp => {
+                    row.phone.as_deref().map(|phone| phone.trim_start_matches('+').to_owned())
+                }
             };
             if let Some(address) = address {
                 rows.entry(address).or_insert(row);
             }
         }
         let compile = |(locale, published): &(&'static str, Published)| {
-            let broken = |error: &dyn std::fmt::Display| Failure::say(Exit::Refused, format!("template in {locale}: {error}"));
+            let broken = |error: &dyn std::fmt::Display| {
+                Failure::say(Exit::Refused, format!("template in {locale}: {error}"))
+            };
             let compiled = Compiled::new(published).map_err(|error| broken(&error))?;
             Ok((*locale, (compiled, Locale::parse(locale).map_err(|error| broken(&error))?)))
         };

@@ -1,4 +1,9 @@
 #![cfg(test)]
-//! The binary from outside: its processes, on real servers.
+//! The program from outside: commands as processes, routes over HTTP, on the Postgres and Redis of `DATABASE_URL` and
+//! `REDIS_URL`.
 
+mod commands;
+mod configuration;
 mod faults;
+mod routes;
+mod support;

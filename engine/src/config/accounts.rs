@@ -6,6 +6,7 @@ use toml::Value;
 use super::{
     error::{ConfigError, Instead},
     tree::{Block, Keys, Origin},
+    typed::in_plain_words,
 };
 use crate::{
     domain::{address::Region, channel::Provider},
@@ -60,7 +61,9 @@ const COMMON: &[&str] = &["slug", "tenant", "priority", "limits"];
 pub(super) fn tenants(blocks: &[Block], errors: &mut Vec<ConfigError>) -> Vec<TenantConfig> {
     let mut tenants: Vec<TenantConfig> = Vec::new();
     for block in blocks {
-        let tenant = match read::<TenantConfig>("tenants", block, |_| true).and_then(|tenant| checked(tenant, block)) {
+        let tenant = match read::<TenantConfig>("tenants", block, |_| true)
+            .and_then(|tenant| checked(tenant, block))
+        {
             Ok(tenant) => tenant,
             Err(error) => {
                 errors.push(error);
@@ -89,7 +92,11 @@ fn checked(tenant: TenantConfig, block: &Block) -> Result<TenantConfig, ConfigEr
         check("locale", false, format!("is wrong: {error}"))?;
     }
     let zone = jiff::tz::TimeZone::get(&tenant.time_zone).is_ok();
-    check("time_zone", zone, format!("`{}` is no IANA time zone such as Indian/Mauritius", tenant.time_zone))?;
+    check(
+        "time_zone",
+        zone,
+        format!("`{}` is no IANA time zone such as Indian/Mauritius", tenant.time_zone),
+    )?;
     let currency = tenant.currency.parse::<iso_currency::Currency>().is_ok();
     check("currency", currency, format!("`{}` is no ISO 4217 currency such as MUR", tenant.currency))?;
     Ok(tenant)
@@ -100,9 +107,14 @@ pub(super) fn accounts(blocks: &[Block], errors: &mut Vec<ConfigError>) -> Vec<A
     for block in blocks {
         match account(block) {
             Ok(account) => {
-                let same = |known: &AccountConfig| known.slug == account.slug && known.tenant == account.tenant;
+                let same =
+                    |known: &AccountConfig| known.slug == account.slug && known.tenant == account.tenant;
                 if accounts.iter().any(same) {
-                    errors.push(wrong("accounts.slug", &block.origin, format!("`{}` is there twice", account.slug)));
+                    errors.push(wrong(
+                        "accounts.slug",
+                        &block.origin,
+                        format!("`{}` is there twice", account.slug),
+                    ));
                 }
                 accounts.push(account);
             }
@@ -113,11 +125,11 @@ pub(super) fn accounts(blocks: &[Block], errors: &mut Vec<ConfigError>) -> Vec<A
 }
 
 fn account(block: &Block) -> Result<AccountConfig, ConfigError> {
-    let common: Common = read("accounts", block, |key| COMMON.contains(&key))?;
+    let named = block.keys.text("slug").map_or("accounts".to_owned(), |slug| format!("accounts.{slug}"));
+    let common: Common = read(&named, block, |key| COMMON.contains(&key))?;
     if !is_slug(&common.slug) {
         return Err(wrong("accounts.slug", &block.origin, slug_rule(&common.slug)));
     }
-    let named = format!("accounts.{}", common.slug);
     let settings: AccountSettings = read(&named, block, |key| !COMMON.contains(&key))?;
     let limits = common.limits.unwrap_or_else(|| default_limits(settings.provider()));
     Ok(AccountConfig {
@@ -146,7 +158,9 @@ fn is_slug(text: &str) -> bool {
 }
 
 fn slug_rule(slug: &str) -> String {
-    format!("`{slug}` must be lower-case letters, digits and hyphens, at most 63, and not begin with a hyphen")
+    format!(
+        "`{slug}` must be lower-case letters, digits and hyphens, at most 63, and not begin with a hyphen"
+    )
 }
 
 fn wrong(key: &str, origin: &Origin, problem: impl Into<String>) -> ConfigError {
@@ -154,7 +168,11 @@ fn wrong(key: &str, origin: &Origin, problem: impl Into<String>) -> ConfigError 
 }
 
 /// Reads the keys of a block that `wanted` picks (by their first part), and says which of them an error is about.
-fn read<T: serde::de::DeserializeOwned>(name: &str, block: &Block, wanted: fn(&str) -> bool) -> Result<T, ConfigError> {
+fn read<T: serde::de::DeserializeOwned>(
+    name: &str,
+    block: &Block,
+    wanted: fn(&str) -> bool,
+) -> Result<T, ConfigError> {
     let table = block.keys.table(|key| wanted(key.split('.').next().unwrap_or(key)));
     Value::Table(table).try_into::<T>().map_err(|error| explained(name, block, error.message()))
 }
@@ -164,12 +182,16 @@ fn explained(name: &str, block: &Block, message: &str) -> ConfigError {
     let field = quoted.next().unwrap_or_default();
     let origin = place(&block.keys, field).unwrap_or_else(|| block.origin.clone());
     if message.starts_with("unknown field") {
-        return ConfigError::Unknown { key: format!("{name}.{field}"), origin, instead: Instead::of(field, quoted) };
+        return ConfigError::Unknown {
+            key: format!("{name}.{field}"),
+            origin,
+            instead: Instead::of(field, quoted),
+        };
     }
     if message.starts_with("missing field") {
         return wrong(&format!("{name}.{field}"), &block.origin, "is missing: add it");
     }
-    wrong(name, &origin, format!("cannot be read: {}", message.trim()))
+    wrong(name, &origin, format!("cannot be read: {}", in_plain_words(message)))
 }
 
 fn place(keys: &Keys, field: &str) -> Option<Origin> {

@@ -43,7 +43,12 @@ impl File<'_> {
         Origin::File { path: self.path.to_owned(), line: before.matches('\n').count() + 1 }
     }
 
-    fn top(&self, name: &Spanned<std::borrow::Cow<'_, str>>, value: &Spanned<DeValue<'_>>, tree: &mut Tree) -> Result<(), ConfigError> {
+    fn top(
+        &self,
+        name: &Spanned<std::borrow::Cow<'_, str>>,
+        value: &Spanned<DeValue<'_>>,
+        tree: &mut Tree,
+    ) -> Result<(), ConfigError> {
         let (key, origin) = (name.get_ref().to_string(), self.at(name.span().start));
         match (key.as_str(), value.get_ref()) {
             ("tenants", DeValue::Array(blocks)) => tree.tenants = self.blocks(&key, blocks)?,
@@ -53,6 +58,10 @@ impl File<'_> {
                 return Err(ConfigError::Value { key, origin, problem });
             }
             (_, DeValue::Table(table)) => self.flatten(&key, table, &mut tree.sections),
+            (name, _) if SECTIONS.iter().any(|section| section.name == name) => {
+                let problem = format!("is a section: write [{key}] and its keys below");
+                return Err(ConfigError::Value { key, origin, problem });
+            }
             _ => {
                 let known = SECTIONS.iter().map(|section| section.name);
                 return Err(ConfigError::Unknown { instead: Instead::of(&key, known), key, origin });
@@ -79,7 +88,11 @@ impl File<'_> {
 
     fn flatten(&self, prefix: &str, table: &DeTable<'_>, keys: &mut Keys) {
         for (name, value) in table {
-            let key = if prefix.is_empty() { name.get_ref().to_string() } else { format!("{prefix}.{}", name.get_ref()) };
+            let key = if prefix.is_empty() {
+                name.get_ref().to_string()
+            } else {
+                format!("{prefix}.{}", name.get_ref())
+            };
             match value.get_ref() {
                 DeValue::Table(inner) => self.flatten(&key, inner, keys),
                 other => keys.set(key, plain(other), self.at(name.span().start)),
@@ -100,8 +113,8 @@ fn plain(value: &DeValue<'_>) -> Value {
         }
         DeValue::Datetime(moment) => Value::Datetime(*moment),
         DeValue::Array(items) => Value::Array(items.iter().map(|item| plain(item.get_ref())).collect()),
-        DeValue::Table(table) => {
-            Value::Table(table.iter().map(|(name, value)| (name.get_ref().to_string(), plain(value.get_ref()))).collect())
-        }
+        DeValue::Table(table) => Value::Table(
+            table.iter().map(|(name, value)| (name.get_ref().to_string(), plain(value.get_ref()))).collect(),
+        ),
     }
 }

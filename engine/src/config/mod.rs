@@ -50,10 +50,9 @@ pub struct Loaded {
 /// Reads, merges and checks. All that is wrong is told at once.
 pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
     let mut tree = Tree::default();
-    let named = sources
-        .file
-        .clone()
-        .or_else(|| sources.variables.iter().find(|(name, _)| name == "FANFARE_CONFIG").map(|(_, path)| path.into()));
+    let named = sources.file.clone().or_else(|| {
+        sources.variables.iter().find(|(name, _)| name == "FANFARE_CONFIG").map(|(_, path)| path.into())
+    });
     let usual = sources.folder.join("fanfare.toml");
     let file = named.or_else(|| usual.exists().then_some(usual));
     if let Some(path) = &file {

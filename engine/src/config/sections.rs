@@ -223,7 +223,9 @@ pub(crate) fn without_password(urls: &str) -> String {
         let Some((scheme, rest)) = url.split_once("://") else { return "***".to_owned() };
         match rest.rsplit_once('@') {
             None => url.to_owned(),
-            Some((user, host)) => format!("{scheme}://{}:***@{host}", user.split(':').next().unwrap_or_default()),
+            Some((user, host)) => {
+                format!("{scheme}://{}:***@{host}", user.split(':').next().unwrap_or_default())
+            }
         }
     };
     urls.split(',').map(one).collect::<Vec<_>>().join(",")

@@ -33,7 +33,11 @@ pub fn shown(loaded: &Loaded) -> Vec<Shown> {
         for key in section.keys {
             let Some(value) = table.and_then(|table| table.get(key.name)) else { continue };
             let path = format!("{}.{}", section.name, key.name);
-            all.push(Shown { value: redacted(key.name, value), origin: loaded.tree.origin(&path), key: path });
+            all.push(Shown {
+                value: redacted(key.name, value),
+                origin: loaded.tree.origin(&path),
+                key: path,
+            });
         }
     }
     all.extend(loaded.tree.tenants.iter().flat_map(|block| block_shown("tenants", block)));

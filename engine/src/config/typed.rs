@@ -11,7 +11,8 @@ use super::{
 };
 
 pub(super) fn config(tree: &Tree) -> Result<Config, ConfigErrors> {
-    let mut errors: Vec<ConfigError> = tree.sections.iter().filter_map(|(key, entry)| known(key, entry).err()).collect();
+    let mut errors: Vec<ConfigError> =
+        tree.sections.iter().filter_map(|(key, entry)| known(key, entry).err()).collect();
     let mut reader = Reader { tree, errors: &mut errors };
     let mut config = Config {
         database: reader.section("database"),
@@ -35,7 +36,8 @@ pub(super) fn config(tree: &Tree) -> Result<Config, ConfigErrors> {
 }
 
 fn known(key: &str, entry: &Entry) -> Result<(), ConfigError> {
-    let unknown = |instead| ConfigError::Unknown { key: key.to_owned(), origin: entry.origin.clone(), instead };
+    let unknown =
+        |instead| ConfigError::Unknown { key: key.to_owned(), origin: entry.origin.clone(), instead };
     let (name, rest) = key.split_once('.').unwrap_or((key, ""));
     let Some(section) = SECTIONS.iter().find(|section| section.name == name) else {
         return Err(unknown(Instead::of(name, SECTIONS.iter().map(|section| section.name))));
@@ -65,12 +67,27 @@ impl Reader<'_> {
                 Err(error) => self.errors.push(ConfigError::Value {
                     key: format!("{name}.{key}"),
                     origin: entry.origin.clone(),
-                    problem: format!("cannot be {}: {}", spelt(key, &entry.value), error.message().trim()),
+                    problem: format!(
+                        "cannot be {}: {}",
+                        spelt(key, &entry.value),
+                        in_plain_words(error.message())
+                    ),
                 }),
             }
         }
         Value::Table(table).try_into().unwrap_or_default()
     }
+}
+
+/// The reader's words without the names of Rust's types.
+pub(super) fn in_plain_words(message: &str) -> String {
+    let words = message.trim().split(' ').map(|word| match word {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number of at least 0 (and not too large)",
+        "i16" | "i32" | "i64" => "a whole number (and not too large)",
+        "bool" | "boolean" => "true or false",
+        other => other,
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// A value as an error may show it.

@@ -9,7 +9,8 @@ use super::{
 };
 
 /// Variables that stand for a key of a section.
-const NAMED: &[(&str, &str)] = &[("DATABASE_URL", "database.url"), ("REDIS_URL", "redis.url"), ("PORT", "api.port")];
+const NAMED: &[(&str, &str)] =
+    &[("DATABASE_URL", "database.url"), ("REDIS_URL", "redis.url"), ("PORT", "api.port")];
 
 /// An account that exists as soon as its `needed` variables do.
 struct NamedAccount {
@@ -53,8 +54,11 @@ const WHATSAPP: NamedAccount = NamedAccount {
 
 pub(super) fn merge(variables: &[(String, String)], tree: &mut Tree) -> Result<(), ConfigErrors> {
     // An empty variable is how many tools say that there is none.
-    let set: Vec<(&str, &str)> =
-        variables.iter().map(|(name, text)| (name.as_str(), text.as_str())).filter(|(_, text)| !text.is_empty()).collect();
+    let set: Vec<(&str, &str)> = variables
+        .iter()
+        .map(|(name, text)| (name.as_str(), text.as_str()))
+        .filter(|(_, text)| !text.is_empty())
+        .collect();
     let look = |name: &str| set.iter().find(|(known, _)| *known == name).map(|(_, text)| *text);
     for (name, key) in NAMED {
         if let Some(text) = look(name) {
@@ -71,7 +75,9 @@ pub(super) fn merge(variables: &[(String, String)], tree: &mut Tree) -> Result<(
 }
 
 fn named_account<'v>(account: &NamedAccount, look: impl Fn(&str) -> Option<&'v str>, tree: &mut Tree) {
-    let Some(first) = account.needed.first().filter(|_| account.needed.iter().all(|name| look(name).is_some())) else {
+    let Some(first) =
+        account.needed.first().filter(|_| account.needed.iter().all(|name| look(name).is_some()))
+    else {
         return;
     };
     let keys = match tree.accounts.iter_mut().find(|block| block.keys.text("slug") == Some(account.slug)) {
@@ -123,7 +129,11 @@ fn own(name: &str, text: &str, tree: &mut Tree) -> Result<(), ConfigError> {
         _ => {
             let known = SECTIONS.iter().map(|section| section.name);
             let key = path.join(".");
-            return Err(ConfigError::Unknown { instead: Instead::of(path.first().map_or("", String::as_str), known), key, origin });
+            return Err(ConfigError::Unknown {
+                instead: Instead::of(path.first().map_or("", String::as_str), known),
+                key,
+                origin,
+            });
         }
     }
     Ok(())
@@ -145,5 +155,8 @@ fn typed(key: &str, text: &str) -> Value {
 
 /// A number of an account is text in most keys, so only lists and truth values are taken for what they look like.
 fn guessed(text: &str) -> Value {
-    text.parse::<Value>().ok().filter(|value| !value.is_datetime()).unwrap_or_else(|| Value::String(text.to_owned()))
+    text.parse::<Value>()
+        .ok()
+        .filter(|value| !value.is_datetime())
+        .unwrap_or_else(|| Value::String(text.to_owned()))
 }

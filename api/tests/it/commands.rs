@@ -1,0 +1,237 @@
+//! Commands as a person or a script meets them: what they print, and how they end.
+
+use clap::CommandFactory as _;
+use fanfare::cli::Cli;
+
+use crate::support::House;
+
+#[test]
+fn the_commands_are_well_formed() {
+    Cli::command().debug_assert();
+}
+
+/// Runs a command that fails, and gives its exit code and sentence.
+fn failed(house: &House, arguments: &[&str]) -> String {
+    let ran = house.run(arguments);
+    let folder = house.folder.path().to_str().unwrap();
+    assert_ne!(ran.code, 0, "{arguments:?}: {}", ran.out);
+    format!("$ fanfare {}\n{}-> {}\n", arguments.join(" "), ran.err, ran.code).replace(folder, ".")
+}
+
+#[test]
+fn what_is_wrong_with_a_command_is_said() {
+    let mut house = House::empty();
+    house.set("DATABASE_URL", "postgres://fanfare@127.0.0.1:1/none");
+    let list = house.file("list.pdf", "%PDF-1.7");
+    let page = house.file("page.html", "<p>Hello {{name</p>");
+    let mut all = String::new();
+    for arguments in [
+        &["frobnicate"][..],
+        &["campaign", "launch", "msg_123"],
+        &["campaign", "launch", "camp_123"],
+        &["campaign", "create", "--name", "x", "--template", "t", "--channel", "fax", "--all-contacts"],
+        &["send", "--template", "otp", "--to", "a@b.example", "--var", "code"],
+        &["import", "nowhere.csv"],
+        &["migrate"],
+        &["tenant", "list"],
+        &["import", &list],
+        &["template", "publish", "--starter", "renewals"],
+        &["template", "publish", &page, "--slug", "x", "--class", "marketing"],
+        &["--config", "nowhere.toml", "config"],
+    ] {
+        all += &failed(&house, arguments);
+        all.push('\n');
+    }
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn an_unset_schema_is_told_from_an_unreachable_database() {
+    // No database of a test's own is needed: the one of the server is empty of schema in a fresh name.
+    let mut house = House::empty();
+    house.set("DATABASE_URL", "not a url");
+    assert_eq!(house.run(&["tenant", "list"]).code, 2, "{}", house.run(&["tenant", "list"]).err);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_database_without_a_schema(pool: sqlx::PgPool) {
+    let house = House::on(&pool);
+    let ran = house.run(&["tenant", "list"]);
+    assert_eq!(
+        (ran.code, ran.err.as_str()),
+        (1, "fanfare: the database's schema is not that of this version: run `fanfare migrate`\n")
+    );
+    assert!(house.run(&["migrate", "--json"]).json()["applied"].as_i64() > Some(5));
+    assert_eq!(house.run(&["migrate", "--json"]).json()["applied"], 0);
+    assert_eq!(house.run(&["tenant", "list", "--json"]).json(), serde_json::json!([]));
+}
+
+/// A tenant with a published template and imported contacts.
+fn furnished(pool: &sqlx::PgPool) -> House {
+    let house = House::on(pool);
+    let tenant = [
+        "tenant",
+        "create",
+        "acme",
+        "--name",
+        "Acme",
+        "--region",
+        "MU",
+        "--time-zone",
+        "Indian/Mauritius",
+        "--currency",
+        "MUR",
+    ];
+    assert_eq!(house.run(&tenant).code, 0);
+    let sms = house.file("hello.txt", "Dear {{first_name}}, policy {{reference}} is due.");
+    let publish = ["template", "publish", &sms, "--slug", "hello", "--class", "obligation"];
+    assert_eq!(house.run(&publish).code, 0, "{}", house.run(&publish).err);
+    house
+}
+
+const LIST: &str = "policy no,name,phone\nA/1,Ann Lee,57001001\nA/2,Bob Roy,57001002\nA/3,Cid Day,12\n";
+
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn from_a_file_to_a_checked_campaign(pool: sqlx::PgPool) {
+    let mut house = furnished(&pool);
+    for (name, value) in [("BREVO_API_KEY", "k"), ("BREVO_SENDER_NAME", "Acme")] {
+        house.set(name, value);
+    }
+    let list = house.file("list.csv", LIST);
+    let refused = house.folder.path().join("refused.csv");
+    let report = house.run(&["import", &list, "--refused", refused.to_str().unwrap(), "--json"]).json();
+    assert_eq!((&report["rowsTaken"], &report["rowsRefused"]), (&2.into(), &1.into()));
+    assert!(std::fs::read_to_string(refused).unwrap().contains("not a phone number"));
+    let again = house.run(&["import", &list]);
+    assert_eq!(again.code, 1, "{}", again.err);
+
+    let upload = report["upload"].as_str().unwrap();
+    let create = [
+        "campaign",
+        "create",
+        "--name",
+        "Due",
+        "--template",
+        "hello",
+        "--channel",
+        "sms",
+        "--upload",
+        upload,
+        "--json",
+    ];
+    let campaign = house.run(&create).json()["campaign"].as_str().unwrap().to_owned();
+    let check = house.run(&["campaign", "check", &campaign, "--json"]).json();
+    assert_eq!((&check["recipients"], &check["sendable"]), (&2.into(), &2.into()));
+    let preview = house
+        .run(&["template", "preview", "hello", "--channel", "sms", "--contact", "57001001", "--json"])
+        .json();
+    assert_eq!(preview["message"]["text"], "Dear Ann, policy A/1 is due.");
+
+    let launched = house.run(&["campaign", "launch", &campaign, "--json"]).json();
+    assert_eq!(launched["state"], "launching");
+    let refused = house.run(&["campaign", "launch", &campaign]);
+    assert_eq!(
+        (refused.code, refused.err.as_str()),
+        (1, "fanfare: a campaign that is launching cannot be launched\n")
+    );
+    assert_eq!(house.run(&["campaign", "pause", &campaign, "--json"]).json()["state"], "paused");
+    assert_eq!(house.run(&["campaign", "cancel", &campaign, "--json"]).json()["state"], "cancelled");
+    let listed = house.run(&["campaign", "list", "--json"]).json();
+    assert_eq!((&listed[0]["name"], &listed[0]["state"]), (&"Due".into(), &"cancelled".into()));
+    assert_eq!(house.run(&["unsent", &campaign, "--json"]).json()["unsent"], serde_json::json!([]));
+}
+
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn one_message_is_sent_once(pool: sqlx::PgPool) {
+    let mut house = furnished(&pool);
+    let sandbox = fanfare_sandbox::Sandbox::start(fanfare_sandbox::SandboxConfig::default()).await.unwrap();
+    for (name, value) in [
+        ("BREVO_API_KEY", "xkeysib-sandbox"),
+        ("BREVO_SENDER_NAME", "Acme"),
+        ("BREVO_BASE_URL", &format!("{}/v3", sandbox.base_url())),
+    ] {
+        house.set(name, value);
+    }
+    let send = [
+        "send",
+        "--template",
+        "hello",
+        "--channel",
+        "sms",
+        "--to",
+        "57001001",
+        "--var",
+        "first_name=Ann",
+        "--var",
+        "reference=A/1",
+        "--business-key",
+        "hello:1",
+        "--json",
+    ];
+    let house = std::sync::Arc::new(house);
+    let run = |arguments: Vec<String>| {
+        let house = std::sync::Arc::clone(&house);
+        // The sandbox needs this thread's runtime.
+        tokio::task::spawn_blocking(move || {
+            house.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+        })
+    };
+    let owned = |arguments: &[&str]| arguments.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    let sent = run(owned(&send)).await.unwrap().json();
+    assert_eq!(sent["state"], "accepted");
+    let again = run(owned(&send)).await.unwrap();
+    assert_eq!(again.code, 1, "{}", again.err);
+    let arrived = sandbox.audit().messages(0, 10, 0).records;
+    assert_eq!(arrived.len(), 1);
+    assert_eq!(arrived[0].message_id, sent["message"].as_str().unwrap());
+    let record = run(owned(&["message", &arrived[0].message_id, "--json"])).await.unwrap().json();
+    assert_eq!((&record["address"], &record["facts"][0]["kind"]), (&"+23057001001".into(), &0.into()));
+
+    let stopped = run(owned(&["suppress", "57001002", "--channel", "sms", "--scope", "all", "--json"]))
+        .await
+        .unwrap()
+        .json();
+    assert_eq!(stopped["address"], "+23057001002");
+    let mut to_stopped = owned(&send[..send.len() - 3]);
+    to_stopped[6] = "57001002".to_owned();
+    let refused = run(to_stopped).await.unwrap();
+    assert_eq!(
+        (refused.code, refused.err.trim_end()),
+        (1, "fanfare: the message was not sent: the recipient unsubscribed")
+    );
+}
+
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn the_doctor_says_what_is_missing(pool: sqlx::PgPool) {
+    let mut house = House::on(&pool);
+    let findings = house.run(&["doctor", "--json"]).json();
+    let of = |findings: &serde_json::Value, what: &str| {
+        let found = findings.as_array().unwrap().iter().find(|finding| finding["what"] == what).unwrap();
+        found["verdict"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(
+        (of(&findings, "schema"), of(&findings, "redis"), of(&findings, "configuration")),
+        ("good".into(), "good".into(), "warning".into())
+    );
+    house.set("REDIS_URL", "redis://127.0.0.1:1");
+    let ran = house.run(&["doctor", "--json"]);
+    assert_eq!(ran.code, 3, "{}", ran.out);
+    assert_eq!(of(&serde_json::from_str(&ran.out).unwrap(), "redis"), "unreachable");
+}
+
+#[test]
+fn a_service_ends_in_order_when_it_is_told() {
+    let house = House::empty();
+    let mut sandbox = std::process::Command::new(env!("CARGO_BIN_EXE_fanfare"))
+        .args(["sandbox", "--json"])
+        .current_dir(house.folder.path())
+        .env_clear()
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(sandbox.stdout.take().unwrap()));
+    assert!(lines.by_ref().map(Result::unwrap).any(|line| line.contains("baseUrl")));
+    let told =
+        std::process::Command::new("kill").args(["-TERM", &sandbox.id().to_string()]).status().unwrap();
+    assert!(told.success() && sandbox.wait().unwrap().success());
+}
