@@ -14,6 +14,7 @@ use crate::{
         plans::Plans,
         recorder::{Recorder, RecorderSettings},
         slice::Deliverer,
+        tame,
         worker::Worker,
     },
     domain::channel::{Lane, MessageClass},
@@ -122,7 +123,10 @@ impl Engine {
         if roles.contains(&Role::Worker) {
             let bulk = self.desk(&mut recorders, &plans, Priority::Bulk, &stop);
             let is_urgent = |lane: &Lane| lane.class == MessageClass::Transactional;
-            self.worker(bulk, self.settings.worker.chunks, &tasks).start(Lane::all().filter(|l| !is_urgent(l)), &stop);
+            let chunks = self.settings.worker.chunks;
+            let bulk = self.worker(bulk, chunks, &tasks);
+            bulk.start(Lane::all().filter(|lane| !is_urgent(lane)), &stop);
+            tasks.spawn(tame::tame(Arc::clone(&bulk.room), chunks, direct.latency.clone(), stop.clone()));
             let room = self.settings.worker.urgent_in_flight;
             self.worker(urgent, room, &tasks).start(Lane::all().filter(is_urgent), &stop);
             feedback::start(&self.store, &self.accounts, &tasks, &stop);

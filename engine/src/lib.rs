@@ -8,6 +8,7 @@
 //! Postgres alone can restart everything. Redis may be emptied at any time at the cost of delay, never of loss.
 
 pub mod clock;
+pub mod contacts;
 pub mod deliver;
 pub mod domain;
 pub mod engine;

@@ -11,7 +11,8 @@ use std::{sync::Arc, time::Duration};
 
 use deadpool_redis::{Manager, Pool, PoolError, Runtime, Timeouts};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, IntoConnectionInfo, Pipeline, RedisError, RedisFuture, Value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, IntoConnectionInfo, Pipeline, RedisError,
+    RedisFuture, Value,
     aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig, MultiplexedConnection},
     cluster::ClusterClient,
     cluster_async::ClusterConnection,
@@ -31,7 +32,9 @@ const BLOCKING_CONNECTIONS: usize = 32;
 /// What a call to Redis came to, when it came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
-    #[error("the Redis URL cannot be used (expected redis://[user:password@]host:port/db, or several of them separated by commas): {0}")]
+    #[error(
+        "the Redis URL cannot be used (expected redis://[user:password@]host:port/db, or several of them separated by commas): {0}"
+    )]
     Url(RedisError),
     #[error("Redis cannot be reached: {0}")]
     Unavailable(String),
@@ -43,7 +46,8 @@ impl From<RedisError> for LinkError {
     fn from(error: RedisError) -> Self {
         let away = error.is_io_error() || error.is_connection_dropped() || error.is_unrecoverable_error();
         // A server that loads its data, or a replica that lost its master, is away too.
-        let starting = matches!(error.code(), Some("LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "READONLY"));
+        let starting =
+            matches!(error.code(), Some("LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "READONLY"));
         if away || starting { Self::Unavailable(error.to_string()) } else { Self::Refused(error) }
     }
 }
@@ -126,7 +130,8 @@ fn single(url: &str) -> Result<Way, RedisError> {
     let short = ConnectionManager::new_lazy_with_config(Client::open(info.clone())?, short)?;
     let patient =
         AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT_WITHIN)).set_response_timeout(None);
-    let timeouts = Timeouts { wait: Some(CONNECT_WITHIN), create: Some(CONNECT_WITHIN), recycle: Some(CONNECT_WITHIN) };
+    let timeouts =
+        Timeouts { wait: Some(CONNECT_WITHIN), create: Some(CONNECT_WITHIN), recycle: Some(CONNECT_WITHIN) };
     let blocking = Pool::builder(Manager::new_with_config(info, patient)?)
         .max_size(BLOCKING_CONNECTIONS)
         .timeouts(timeouts)
@@ -175,7 +180,12 @@ impl ConnectionLike for Connection {
         }
     }
 
-    fn req_packed_commands<'a>(&'a mut self, cmd: &'a Pipeline, offset: usize, count: usize) -> RedisFuture<'a, Vec<Value>> {
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        cmd: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
         match self {
             Self::Single(one) => one.req_packed_commands(cmd, offset, count),
             Self::Cluster(many) => Box::pin(in_time(many.req_packed_commands(cmd, offset, count))),
@@ -206,7 +216,11 @@ impl std::fmt::Debug for BlockingConnection {
 
 impl BlockingConnection {
     /// Sends a command that may block for `block`, and waits a second longer at most. A failed connection is closed.
-    pub async fn query<T: redis::FromRedisValue>(mut self, cmd: &Cmd, block: Duration) -> Result<(Self, T), LinkError> {
+    pub async fn query<T: redis::FromRedisValue>(
+        mut self,
+        cmd: &Cmd,
+        block: Duration,
+    ) -> Result<(Self, T), LinkError> {
         let call = async {
             match &mut self.0 {
                 Blocking::Single(one) => cmd.query_async::<T>(one).await,

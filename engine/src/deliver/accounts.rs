@@ -9,7 +9,7 @@ use std::{
 use crate::{
     domain::outcome::Outcome,
     id::AccountId,
-    limit::{AccountPacer, Permit, breaker::Breaker},
+    limit::{AccountPacer, Limiter, Permit, breaker::Breaker},
     providers::{Adapter, Answer, Effect, Quota},
     store::{Store, accounts::Account},
 };
@@ -23,6 +23,8 @@ pub struct AccountHandle {
     pub adapter: Arc<dyn Adapter>,
     pub pacer: Arc<AccountPacer>,
     pub breaker: Breaker,
+    /// For the limits of single recipients.
+    pub limiter: Arc<Limiter>,
 }
 
 /// All accounts by id; the same set for every stage of a process.
@@ -55,11 +57,11 @@ impl AccountHandle {
 
     pub async fn heed(&self, effect: Effect, quota: Option<Quota>, permit: Permit, store: &Store) {
         if let Some(quota) = quota {
-            self.pacer.quota(&quota).await;
+            self.pacer.quota(&quota);
         }
         match effect {
             Effect::None => self.breaker.succeeded(),
-            Effect::Throttled { retry_after } => self.pacer.throttled(retry_after, permit).await,
+            Effect::Throttled { retry_after } => self.pacer.throttled(retry_after, permit),
             Effect::Failing => self.breaker.failed(None),
             Effect::Blocked { reason } => {
                 tracing::error!(account = %self.account.id, slug = self.account.slug, reason = reason.as_str(),

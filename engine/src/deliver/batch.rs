@@ -4,24 +4,22 @@
 //! refusal because of the content the batch is halved, each half with a new key, so that one bad address costs one
 //! message. Every request has an intent of its own that holds its key.
 
-use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
     chunk::{ChunkDesk, End, Pending, SameKeyBatch},
-    slice::{Intended, Work, may_repeat},
+    slice::{Intended, Intent, Work, may_repeat},
 };
 use crate::{
     domain::outcome::Outcome,
+    limit::Admission,
     providers::{BatchAnswer, Envelope},
 };
 
 impl ChunkDesk {
     /// One batch request; `Some` when the chunk is over before its members are.
     pub(super) async fn batch_slice(&self, work: &Work, pending: &mut Pending) -> Option<End> {
-        if work.account.pacer.admit(1).await.is_none() {
-            return Some(End::GivenBack);
-        }
+        let Ok(admission) = work.account.pacer.admit(1).await else { return Some(End::GivenBack) };
         let batch = match pending.batches.pop_front() {
             Some(batch) => batch,
             None => {
@@ -29,10 +27,16 @@ impl ChunkDesk {
                 SameKeyBatch::fresh(self.deliverer.ids.random_uuid(), pending.take(size))
             }
         };
-        self.send_batch(work, pending, batch).await
+        self.send_batch(work, pending, batch, admission).await
     }
 
-    async fn send_batch(&self, work: &Work, pending: &mut Pending, mut batch: SameKeyBatch) -> Option<End> {
+    async fn send_batch(
+        &self,
+        work: &Work,
+        pending: &mut Pending,
+        mut batch: SameKeyBatch,
+        admission: Admission,
+    ) -> Option<End> {
         let mut rendered = Vec::with_capacity(batch.positions.len());
         for position in std::mem::take(&mut batch.positions) {
             match self.deliverer.render(work, position) {
@@ -52,7 +56,7 @@ impl ChunkDesk {
             }
             Intended::Lost => return Some(End::Lost),
         };
-        let intended = Instant::now();
+        let intent = Intent::committed_now(admission);
         for &(position, reason) in &excluded {
             let outcome = batch.left_out(Outcome::Suppressed { reason });
             self.deliverer.record(work, position, outcome).await;
@@ -73,7 +77,7 @@ impl ChunkDesk {
                 key: keys(*position),
             })
             .collect();
-        let Some(answer) = self.request(work, batch.key, &envelopes, intended).await else {
+        let Some(answer) = self.request(work, batch.key, &envelopes, &intent).await else {
             pending.batches.push_back(batch);
             return None;
         };
@@ -83,8 +87,8 @@ impl ChunkDesk {
     }
 
     /// `None` when nothing was on the wire before the intent became void.
-    async fn request(&self, work: &Work, key: Uuid, envelopes: &[Envelope<'_>], intended: Instant) -> Option<BatchAnswer> {
-        let permit = self.deliverer.permit(work, intended).await?;
+    async fn request(&self, work: &Work, key: Uuid, envelopes: &[Envelope<'_>], intent: &Intent) -> Option<BatchAnswer> {
+        let permit = self.deliverer.permit(work, intent).await?;
         let answer = match envelopes {
             [only] => BatchAnswer::All(work.account.adapter.send(Envelope { key, ..*only }).await),
             _ => work.account.adapter.send_batch(key, envelopes).await,

@@ -6,18 +6,17 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     accounts::Accounts,
     plans::Plans,
     recover::{self, Policy, SameKey},
-    slice::{Deliverer, Intended, Work},
+    slice::{Deliverer, Intended, Intent, Work},
 };
 use crate::{
     domain::{
-        channel::MessageClass,
+        channel::{Channel, MessageClass},
         outcome::{Outcome, Reason},
     },
     store::{StoreResult, chunks::Claim},
@@ -132,11 +131,14 @@ impl ChunkDesk {
 
     /// One slice of single requests; `Some` when the chunk is over before its members are.
     async fn single_slice(&self, work: &Work, pending: &mut Pending) -> Option<End> {
-        let Some(admission) = work.account.pacer.admit(pending.len().min(self.slice)).await else {
+        // A breaker that is trying again wants one probe, not a slice of them.
+        let most = if work.account.breaker.is_probing() { 1 } else { self.slice };
+        let Ok(admission) = work.account.pacer.admit(pending.len().min(most)).await else {
             return Some(End::GivenBack);
         };
-        let mut rendered = Vec::with_capacity(admission.count());
-        for position in pending.take(admission.count()) {
+        let positions = self.without_the_hasty(work, pending.take(admission.count())).await;
+        let mut rendered = Vec::with_capacity(positions.len());
+        for position in positions {
             match self.deliverer.render(work, position) {
                 Ok(content) => rendered.push((position, content)),
                 Err(outcome) => self.deliverer.record(work, position, outcome).await,
@@ -154,13 +156,13 @@ impl ChunkDesk {
             }
             Intended::Lost => return Some(End::Lost),
         };
-        let intended = Instant::now();
+        let intent = Intent::committed_now(admission);
         for &(position, reason) in &excluded {
             let outcome = pending.settle(position).unwrap_or(Outcome::Suppressed { reason });
             self.deliverer.record(work, position, outcome).await;
         }
         rendered.retain(|(position, _)| excluded.iter().all(|(out, _)| out != position));
-        let open = self.deliverer.send(work, rendered, intended).await;
+        let open = self.deliverer.send(work, rendered, &intent).await;
         metrics::counter!(crate::metrics::VOIDED).increment(open.voided.len() as u64);
         pending.put_back(&open.voided);
         for (position, outcome) in open.ambiguous {
@@ -169,6 +171,28 @@ impl ChunkDesk {
             }
         }
         None
+    }
+}
+
+impl ChunkDesk {
+    /// Puts off those whose address had too many messages lately, where the provider limits that.
+    async fn without_the_hasty(&self, work: &Work, positions: Vec<usize>) -> Vec<usize> {
+        if work.plan.campaign.channel != Channel::Whatsapp {
+            return positions;
+        }
+        let addresses: Vec<&str> = positions.iter().map(|&at| work.members[at].address.as_str()).collect();
+        let waits = work.account.limiter.pairs(work.account.account.id, &addresses).await;
+        let mut now = Vec::with_capacity(positions.len());
+        for (position, wait) in positions.into_iter().zip(waits) {
+            match wait {
+                None => now.push(position),
+                Some(wait) => {
+                    let later = Outcome::Retry { reason: Reason::PairLimited, after: Some(wait), burns_attempt: false };
+                    self.deliverer.record(work, position, later).await;
+                }
+            }
+        }
+        now
     }
 }
 

@@ -18,7 +18,8 @@ use tokio_util::task::TaskTracker;
 use super::{
     accounts::Accounts,
     plans::Plans,
-    slice::{Deliverer, Work, may_repeat},
+    slice::{Deliverer, Intent, Work, may_repeat},
+    tame::UrgentLatency,
 };
 use crate::{
     domain::{
@@ -89,7 +90,18 @@ pub struct DirectPath {
     pub plans: Arc<Plans>,
     pub queue: Queue,
     pub tasks: TaskTracker,
+    pub latency: UrgentLatency,
     gatherers: Arc<Mutex<HashMap<String, Gatherer>>>,
+}
+
+/// A message whose intent this process has just committed.
+#[derive(Debug)]
+struct Sending {
+    work: Work,
+    content: fanfare_templates::Rendered,
+    intent: Intent,
+    lane: Lane,
+    tell: tokio::sync::oneshot::Sender<Outcome>,
 }
 
 /// The campaign row that a day's messages of one template are gathered under, kept for a while.
@@ -114,7 +126,8 @@ impl DirectPath {
         queue: Queue,
         tasks: TaskTracker,
     ) -> Self {
-        Self { process, deliverer, accounts, plans, queue, tasks, gatherers: Arc::default() }
+        let latency = UrgentLatency::default();
+        Self { process, deliverer, accounts, plans, queue, tasks, latency, gatherers: Arc::default() }
     }
 
     /// Takes a message in; when it returns `Accepted` the message survives whatever happens to this process.
@@ -136,7 +149,7 @@ impl DirectPath {
             .render(&variables, &plan.variants[variant].locale)
             .map_err(|error| DirectError::Render(error.to_string()))?;
         // A slot at once, or the queue: an intent must not wait for a permit.
-        let ready = handle.breaker.allows() && handle.pacer.admit_now(1).is_some();
+        let admission = if handle.breaker.allows() { handle.pacer.admit_now(1) } else { None };
         let message = DirectMessage {
             tenant: request.tenant.id,
             campaign: gatherer.campaign,
@@ -148,7 +161,7 @@ impl DirectPath {
             address: &address,
             variables: &variables,
             business_key: request.business_key,
-            sender: ready.then_some(self.process),
+            sender: admission.is_some().then_some(self.process),
         };
         let acceptance = self.deliverer.store.accept_direct(&message, self.deliverer.lease).await?;
         let verdict = match acceptance {
@@ -167,7 +180,8 @@ impl DirectPath {
         let (tell, outcome) = tokio::sync::oneshot::channel();
         let chunk = ChunkRef { campaign: id.campaign, no: i64::from(id.n) };
         let lane = Lane { channel: request.channel, class: gatherer.template.class };
-        if ready {
+        if let Some(admission) = admission {
+            let intent = Intent::committed_now(admission);
             let now = self.deliverer.clock.now();
             let claim = Claim {
                 chunk,
@@ -191,23 +205,20 @@ impl DirectPath {
             };
             let work = Work { claim, plan, account: handle, members: vec![recipient] };
             let path = self.clone();
-            self.tasks.spawn(async move { path.send(work, content, accepted_at, lane, tell).await });
+            let sending = Sending { work, content, intent, lane, tell };
+            self.tasks.spawn(async move { path.send(sending, accepted_at).await });
         } else {
             self.leave_to_queue(lane, chunk).await;
         }
         Ok(Taken::Accepted { message: id, outcome })
     }
 
-    async fn send(
-        self,
-        work: Work,
-        content: fanfare_templates::Rendered,
-        intended: Instant,
-        lane: Lane,
-        tell: tokio::sync::oneshot::Sender<Outcome>,
-    ) {
-        metrics::histogram!(crate::metrics::URGENT_SECONDS).record(intended.elapsed().as_secs_f64());
-        match self.deliverer.send_alone(&work, &content, intended).await {
+    async fn send(self, sending: Sending, accepted_at: Instant) {
+        let Sending { work, content, intent, lane, tell } = sending;
+        let latency = accepted_at.elapsed();
+        self.latency.observe(latency);
+        metrics::histogram!(crate::metrics::URGENT_SECONDS).record(latency.as_secs_f64());
+        match self.deliverer.send_alone(&work, &content, &intent).await {
             // A request under the same key may settle it: the chunk's next owner repeats it.
             Some(outcome) if may_repeat(&outcome) && work.account.adapter.key_lifetime().is_some() => {
                 let _ = tell.send(outcome);

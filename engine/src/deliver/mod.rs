@@ -26,4 +26,5 @@ pub mod plans;
 pub mod recorder;
 pub mod recover;
 pub mod slice;
+pub mod tame;
 pub mod worker;

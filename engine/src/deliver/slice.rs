@@ -17,7 +17,7 @@ use crate::{
     clock::Clock,
     domain::outcome::{Outcome, Reason},
     id::{Ids, MessageId},
-    limit::{Permit, Priority},
+    limit::{Admission, Permit, Priority},
     providers::Envelope,
     store::{
         Store,
@@ -28,7 +28,24 @@ use crate::{
 };
 
 /// An intent that is not on the wire within this is void.
-pub(super) const INTENT_LIFETIME: Duration = Duration::from_secs(1);
+const INTENT_LIFETIME: Duration = Duration::from_secs(1);
+
+/// A committed intent: its members may be sent until it is void.
+#[derive(Debug)]
+pub(super) struct Intent {
+    committed: Instant,
+    admission: Admission,
+}
+
+impl Intent {
+    pub(super) fn committed_now(admission: Admission) -> Self {
+        Self { committed: Instant::now(), admission }
+    }
+
+    fn void_at(&self) -> Instant {
+        self.committed + INTENT_LIFETIME
+    }
+}
 
 /// What every chunk task of a process shares.
 #[derive(Debug, Clone)]
@@ -126,10 +143,10 @@ impl Deliverer {
     }
 
     /// Sends the members of a committed intent, each at its own time slot, and records what became of them.
-    pub(super) async fn send(&self, work: &Work, rendered: Vec<(usize, Rendered)>, intended: Instant) -> Open {
+    pub(super) async fn send(&self, work: &Work, rendered: Vec<(usize, Rendered)>, intent: &Intent) -> Open {
         let mut sending: FuturesUnordered<_> = rendered
             .into_iter()
-            .map(|(position, content)| async move { (position, self.send_one(work, position, &content, intended).await) })
+            .map(|(position, content)| async move { (position, self.send_one(work, position, &content, intent).await) })
             .collect();
         let repeatable = work.account.adapter.key_lifetime().is_some();
         let mut open = Open::default();
@@ -144,13 +161,15 @@ impl Deliverer {
     }
 
     /// Sends the one message of a direct chunk.
-    pub(super) async fn send_alone(&self, work: &Work, content: &Rendered, intended: Instant) -> Option<Outcome> {
-        self.send_one(work, 0, content, intended).await
+    pub(super) async fn send_alone(&self, work: &Work, content: &Rendered, intent: &Intent) -> Option<Outcome> {
+        self.send_one(work, 0, content, intent).await
     }
 
-    async fn send_one(&self, work: &Work, position: usize, content: &Rendered, intended: Instant) -> Option<Outcome> {
-        let Ok(_in_flight) = self.in_flight.acquire().await else { return None };
-        let permit = self.permit(work, intended).await?;
+    /// `None` when nothing was on the wire before the intent became void.
+    async fn send_one(&self, work: &Work, position: usize, content: &Rendered, intent: &Intent) -> Option<Outcome> {
+        let in_flight = tokio::time::timeout_at(intent.void_at(), self.in_flight.acquire()).await.ok()?;
+        let Ok(_in_flight) = in_flight else { return None };
+        let permit = self.permit(work, intent).await?;
         let message = work.message(position);
         let envelope = Envelope {
             message,
@@ -166,12 +185,20 @@ impl Deliverer {
     }
 
     /// Waits for the account's next time slot; `None` when the intent is void before it comes.
-    pub(super) async fn permit(&self, work: &Work, intended: Instant) -> Option<Permit> {
-        let left = INTENT_LIFETIME.checked_sub(intended.elapsed())?;
+    pub(super) async fn permit(&self, work: &Work, intent: &Intent) -> Option<Permit> {
         let waited = Instant::now();
-        let permit = tokio::time::timeout(left, work.account.pacer.permit(self.priority)).await.ok()?.ok()?;
-        metrics::histogram!(crate::metrics::STAGE_SECONDS, "stage" => "permit").record(waited.elapsed().as_secs_f64());
-        (intended.elapsed() <= INTENT_LIFETIME).then_some(permit)
+        loop {
+            let permit = tokio::time::timeout_at(intent.void_at(), work.account.pacer.permit(self.priority)).await.ok()?.ok()?;
+            let now = Instant::now();
+            if now > intent.void_at() {
+                return None;
+            }
+            if !permit.is_late(now) {
+                intent.admission.sent();
+                metrics::histogram!(crate::metrics::STAGE_SECONDS, "stage" => "permit").record(waited.elapsed().as_secs_f64());
+                return Some(permit);
+            }
+        }
     }
 
     /// Settles an outcome and hands it to the recorder.

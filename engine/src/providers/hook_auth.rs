@@ -1,7 +1,5 @@
 //! Proofs that a webhook comes from its provider. Secrets are compared in constant time.
 
-use std::net::IpAddr;
-
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
 use ipnet::IpNet;
@@ -62,6 +60,8 @@ pub(super) fn verify_signature(secret: &SecretString, header: Option<&str>, body
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
     use crate::providers::HeaderLookup;
 

@@ -1,0 +1,182 @@
+use std::{future::Future, net::SocketAddr};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
+
+use super::*;
+
+const TIMEOUT: Duration = Duration::from_millis(300);
+
+fn http() -> Http {
+    let settings = HttpSettings {
+        connect_timeout: TIMEOUT,
+        request_timeout: TIMEOUT,
+        batch_timeout: TIMEOUT,
+        ..HttpSettings::default()
+    };
+    Http::new(&settings, ("api-key", "k")).unwrap()
+}
+
+fn url(address: SocketAddr) -> Url {
+    format!("http://{address}/send").parse().unwrap()
+}
+
+/// Reads a request's head and body, as far as `content-length` says.
+async fn read_request(stream: &mut TcpStream) -> String {
+    let mut request = Vec::new();
+    while !request.ends_with(b"{}") && !request.ends_with(b"\r\n\r\n{}") {
+        let mut buffer = [0_u8; 1024];
+        match stream.read(&mut buffer).await {
+            Ok(0) | Err(_) => break,
+            Ok(read) => request.extend_from_slice(&buffer[..read]),
+        }
+    }
+    String::from_utf8_lossy(&request).into_owned()
+}
+
+/// What a server does that answers each connection with `script`.
+async fn against<S, F>(script: S) -> Result<Reply, SendError>
+where
+    S: Fn(TcpStream) -> F + Send + 'static,
+    F: Future<Output = ()> + Send,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut server = JoinSet::new();
+    server.spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let request = read_request(&mut stream).await;
+            assert!(request.starts_with("POST /send HTTP/1.1\r\n") && request.contains("api-key: k\r\n"), "{request}");
+            script(stream).await;
+        }
+    });
+    http().post(&url(address), b"{}".to_vec(), Size::One).await
+}
+
+async fn answer(bytes: impl Into<Vec<u8>>) -> Result<Reply, SendError> {
+    let bytes = bytes.into();
+    against(move |mut stream| {
+        let bytes = bytes.clone();
+        async move {
+            let _ = stream.write_all(&bytes).await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_answer_is_read_with_what_its_headers_say() {
+    let reply = answer(
+        "HTTP/1.1 429 Too Many\r\nContent-Length: 2\r\nRetry-After: 7\r\nx-sib-ratelimit-limit: 1000\r\n\
+         x-sib-ratelimit-remaining: 0\r\nx-sib-ratelimit-reset: 3\r\n\r\n{}",
+    )
+    .await
+    .unwrap();
+    assert_eq!((reply.status, reply.body), (429, Ok(Bytes::from_static(b"{}"))));
+    assert_eq!(reply.retry_after, Some(Duration::from_secs(7)));
+    assert_eq!(reply.quota, Some(Quota { limit: 1000, remaining: 0, reset: Duration::from_secs(3) }));
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let reply = answer("HTTP/1.1 307 Go\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+    assert_eq!(reply.status, 307);
+}
+
+#[tokio::test]
+async fn after_the_request_was_written_nobody_can_tell() {
+    assert_eq!(answer("").await.unwrap_err(), SendError::Ambiguous(Reason::ConnectionLost), "closed");
+    assert_eq!(answer("Hello").await.unwrap_err(), SendError::Ambiguous(Reason::ConnectionLost), "no HTTP");
+    let silent = against(|stream| async move {
+        tokio::time::sleep(TIMEOUT * 3).await;
+        drop(stream);
+    });
+    assert_eq!(silent.await.unwrap_err(), SendError::Ambiguous(Reason::TimedOut), "silent");
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_whole_is_told_apart_from_its_status() {
+    let truncated = answer("HTTP/1.1 201 Created\r\nContent-Length: 50\r\n\r\n{\"messageId\"").await.unwrap();
+    assert_eq!((truncated.status, truncated.body), (201, Err(Reason::UnreadableAnswer)));
+    let mut huge = b"HTTP/1.1 201 Created\r\nContent-Length: 2000000\r\n\r\n".to_vec();
+    huge.resize(huge.len() + 2_000_000, b' ');
+    assert_eq!(answer(huge).await.unwrap().body, Err(Reason::UnreadableAnswer));
+    let slow = against(|mut stream| async move {
+        let _ = stream.write_all(b"HTTP/1.1 201 Created\r\nContent-Length: 50\r\n\r\n").await;
+        while stream.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(TIMEOUT / 2).await;
+        }
+    });
+    assert_eq!(slow.await.unwrap().body, Err(Reason::TimedOut));
+}
+
+#[tokio::test]
+async fn without_a_connection_nothing_was_sent() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let refused = http().post(&url(address), b"{}".to_vec(), Size::One).await;
+    assert_eq!(refused.unwrap_err(), SendError::NotSent);
+    let unknown: Url = "http://no-such-host.invalid/".parse().unwrap();
+    assert_eq!(http().post(&unknown, b"{}".to_vec(), Size::One).await.unwrap_err(), SendError::NotSent);
+}
+
+#[tokio::test]
+async fn a_failed_handshake_sent_nothing() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let https: Url = format!("https://{}/send", listener.local_addr().unwrap()).parse().unwrap();
+    let mut server = JoinSet::new();
+    server.spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.write_all(b"HTTP/1.1 400 Plain\r\n\r\n").await;
+        }
+    });
+    assert_eq!(http().post(&https, b"{}".to_vec(), Size::One).await.unwrap_err(), SendError::NotSent);
+}
+
+#[tokio::test]
+async fn a_connection_that_fails_to_come_about_is_tried_again_shortly() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    drop(taken);
+    let mut server = JoinSet::new();
+    let sent = http();
+    let late = async {
+        // The first try finds nobody; the listener is there before the last one.
+        tokio::time::sleep(CONNECT_WAIT / 2).await;
+        let listener = TcpListener::bind(address).await.unwrap();
+        server.spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                read_request(&mut stream).await;
+                let _ = stream.write_all(b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\n{}").await;
+            }
+        });
+    };
+    let (reply, ()) = tokio::join!(sent.post(&url(address), b"{}".to_vec(), Size::One), late);
+    assert_eq!(reply.unwrap().status, 201);
+}
+
+#[test]
+fn retry_after_comes_in_seconds_or_as_a_date() {
+    let check = |asked: &'static str, date: Option<&'static str>, expected: Option<u64>| {
+        let mut headers = HeaderMap::from_iter([(HeaderName::from_static("retry-after"), HeaderValue::from_static(asked))]);
+        if let Some(date) = date {
+            headers.insert("date", HeaderValue::from_static(date));
+        }
+        assert_eq!(retry_after(&headers), expected.map(Duration::from_secs), "{asked} at {date:?}");
+    };
+    let now = Some("Wed, 21 Oct 2026 07:28:00 GMT");
+    check("120", None, Some(120));
+    check(" 0 ", now, Some(0));
+    check("1000000000", now, Some(1_000_000_000));
+    check("99999999999999999999999999", now, Some(u64::MAX));
+    check("Wed, 21 Oct 2026 07:30:00 GMT", now, Some(120));
+    check("Wed, 21 Oct 2026 07:00:00 GMT", now, Some(0));
+    check("Wed, 21 Oct 2026 07:30:00 GMT", None, None);
+    check("-5", now, None);
+    check("soon", now, None);
+    check("", now, None);
+}

@@ -11,6 +11,8 @@ mod http;
 mod loose;
 pub mod settings;
 mod stop_words;
+#[cfg(test)]
+mod testing;
 mod whatsapp;
 
 use std::{net::IpAddr, time::Duration};

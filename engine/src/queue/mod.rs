@@ -34,7 +34,9 @@ pub enum QueueError {
     /// Redis is away or starting: nothing is lost, upkeep publishes again what should be in the lane.
     #[error(transparent)]
     Unavailable(LinkError),
-    #[error("the queue cannot be used: {0}; is REDIS_URL a Redis of version 7.0 or later with a user that may use streams?")]
+    #[error(
+        "the queue cannot be used: {0}; is REDIS_URL a Redis of version 7.0 or later with a user that may use streams?"
+    )]
     Refused(LinkError),
 }
 

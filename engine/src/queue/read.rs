@@ -50,7 +50,11 @@ impl LaneReader {
         Ok(deliveries)
     }
 
-    async fn read_group(&mut self, count: usize, block: Duration) -> Result<Option<StreamReadReply>, LinkError> {
+    async fn read_group(
+        &mut self,
+        count: usize,
+        block: Duration,
+    ) -> Result<Option<StreamReadReply>, LinkError> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
             None => self.queue.link.blocking().await?,

@@ -59,7 +59,9 @@ impl Queue {
         let groups: RedisResult<StreamInfoGroupsReply> =
             redis::cmd("XINFO").arg("GROUPS").arg(&key).query_async(&mut connection).await;
         let pending = match groups {
-            Ok(reply) => reply.groups.iter().find(|group| group.name == GROUP).map_or(0, |group| group.pending),
+            Ok(reply) => {
+                reply.groups.iter().find(|group| group.name == GROUP).map_or(0, |group| group.pending)
+            }
             // A lane that nobody has published to has no key yet.
             Err(error) if error.code() == Some("ERR") => 0,
             Err(error) => return Err(error.into()),
@@ -71,10 +73,24 @@ impl Queue {
     /// Takes over up to `count` entries that some consumer has had for `idle` without finishing them, and answers with
     /// them as if `consumer` had read them. A live but slow consumer may lose entries so: two then look at one chunk,
     /// and one of them claims it.
-    pub async fn reclaim(&self, lane: Lane, consumer: &str, idle: Duration, count: usize) -> Result<Vec<Delivery>, QueueError> {
+    pub async fn reclaim(
+        &self,
+        lane: Lane,
+        consumer: &str,
+        idle: Duration,
+        count: usize,
+    ) -> Result<Vec<Delivery>, QueueError> {
         let mut claim = redis::cmd("XAUTOCLAIM");
-        claim.arg(self.keys.lane(lane)).arg(GROUP).arg(consumer).arg(millis(idle)).arg("0-0").arg("COUNT").arg(count.max(1));
-        let claimed: RedisResult<StreamAutoClaimReply> = claim.query_async(&mut self.link.short().await?).await;
+        claim
+            .arg(self.keys.lane(lane))
+            .arg(GROUP)
+            .arg(consumer)
+            .arg(millis(idle))
+            .arg("0-0")
+            .arg("COUNT")
+            .arg(count.max(1));
+        let claimed: RedisResult<StreamAutoClaimReply> =
+            claim.query_async(&mut self.link.short().await?).await;
         match claimed {
             Ok(reply) => {
                 let (deliveries, foreign) = sorted_out(reply.claimed);
@@ -99,7 +115,9 @@ impl Queue {
             Err(error) => return Err(error.into()),
         };
         let mut forgotten = 0;
-        for consumer in known.iter().filter(|consumer| consumer.pending == 0 && consumer.idle as u64 >= millis(idle)) {
+        for consumer in
+            known.iter().filter(|consumer| consumer.pending == 0 && consumer.idle as u64 >= millis(idle))
+        {
             let mut forget = redis::cmd("XGROUP");
             forget.arg("DELCONSUMER").arg(&key).arg(GROUP).arg(&consumer.name);
             let lost: usize = forget.query_async(&mut connection).await?;

@@ -7,14 +7,18 @@ pub mod accounts;
 pub mod campaigns;
 pub mod check;
 pub mod chunks;
+pub mod contacts;
 pub mod direct;
 pub mod duties;
 mod grace;
 pub mod messages;
+pub mod pace;
 pub mod recipients;
 pub mod results;
+pub mod suppressions;
 pub mod templates;
 pub mod tenants;
+pub mod uploads;
 
 use std::time::Duration;
 

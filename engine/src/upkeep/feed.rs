@@ -84,7 +84,7 @@ impl Upkeep {
 
     fn may_have_out(&self, account: AccountId) -> i64 {
         let Some(handle) = self.accounts.get(account) else { return LEAST_OUT };
-        if !handle.breaker.allows() {
+        if !handle.breaker.is_closed() {
             return 0;
         }
         let per_second = handle.account.limits.iter().map(|window| window.per_second()).reduce(f64::min);

@@ -13,16 +13,23 @@ use crate::config::PairLimit;
 pub(crate) struct PairPace {
     limit: PairLimit,
     hasher: RandomState,
-    shards: Box<[Mutex<HashMap<u64, u64, RandomState>>]>,
+    shards: Box<[Mutex<Pairs>]>,
+}
+
+#[derive(Debug)]
+struct Pairs {
+    paid_off_us: HashMap<u64, u64, RandomState>,
+    sweep_at: usize,
 }
 
 const SHARDS: usize = 16;
-/// Pairs without debt are swept out when a shard has grown by this many.
-const SWEEP_EVERY: usize = 8_192;
+/// Pairs without debt are swept out when a shard has doubled since the last time.
+const FIRST_SWEEP: usize = 4_096;
 
 impl PairPace {
     pub(crate) fn new(limit: PairLimit) -> Self {
-        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        let pairs = || Mutex::new(Pairs { paid_off_us: HashMap::default(), sweep_at: FIRST_SWEEP });
+        let shards = (0..SHARDS).map(|_| pairs()).collect();
         Self { limit, hasher: RandomState::new(), shards }
     }
 
@@ -32,10 +39,11 @@ impl PairPace {
         let key = self.hasher.hash_one((sender, recipient));
         let mut pairs = self.shards[key as usize % SHARDS].lock().unwrap_or_else(PoisonError::into_inner);
         let now = clock.now_us();
-        if pairs.len() == pairs.capacity() && pairs.len() % SWEEP_EVERY == 0 {
-            pairs.retain(|_, paid_off| *paid_off > now);
+        if pairs.paid_off_us.len() >= pairs.sweep_at {
+            pairs.paid_off_us.retain(|_, paid_off| *paid_off > now);
+            pairs.sweep_at = (pairs.paid_off_us.len() * 2).max(FIRST_SWEEP);
         }
-        let paid_off = pairs.entry(key).or_insert(now);
+        let paid_off = pairs.paid_off_us.entry(key).or_insert(now);
         let after = (*paid_off).max(now) + interval;
         let admitted = after <= now + interval * u64::from(burst);
         if admitted {

@@ -188,10 +188,10 @@ fn check_extras(request: &EmailRequest<'_>, wall_us: u64, uuid_keys: bool) -> Re
     if let Some(at) = given(&request.scheduled_at) {
         check_schedule(at, wall_us)?;
     }
-    if let Some(id) = given(&request.batch_id) {
-        if !uuid::Uuid::try_parse(id).is_ok_and(|id| id.get_version_num() == 4) {
-            return Err(Refusal::invalid("batchId is not a UUIDv4"));
-        }
+    if let Some(id) = given(&request.batch_id)
+        && !uuid::Uuid::try_parse(id).is_ok_and(|id| id.get_version_num() == 4)
+    {
+        return Err(Refusal::invalid("batchId is not a UUIDv4"));
     }
     let key = request.headers.as_ref().and_then(|headers| headers.idempotency_key.as_ref());
     match key {

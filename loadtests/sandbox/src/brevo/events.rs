@@ -221,10 +221,10 @@ fn filter(world: &World, wanted: &Wanted) -> Result<LogFilter, Refusal> {
 
 impl Log {
     fn select<'m>(&self, wanted: &Wanted, messages: &'m [Logged]) -> Result<Vec<Happened<'m>>, Refusal> {
-        if let Some(event) = wanted.event.as_deref() {
-            if !self.events.contains(&event) {
-                return Err(Refusal::invalid("event is not valid"));
-            }
+        if let Some(event) = wanted.event.as_deref()
+            && !self.events.contains(&event)
+        {
+            return Err(Refusal::invalid("event is not valid"));
         }
         let limit = wanted.limit.unwrap_or(self.default_limit);
         if limit > self.max_limit {

@@ -205,10 +205,10 @@ fn check_parameter(parameter: &Parameter<'_>) -> Result<(), GraphError> {
 
 fn interactive(content: &Interactive<'_>) -> Result<(), GraphError> {
     let kind = given(&content.kind).ok_or_else(|| GraphError::missing("interactive['type']"))?;
-    if let Some(header) = &content.header {
-        if given(&header.kind) == Some("text") {
-            required(&header.text, MAX_HEADER, "interactive['header']['text']")?;
-        }
+    if let Some(header) = &content.header
+        && given(&header.kind) == Some("text")
+    {
+        required(&header.text, MAX_HEADER, "interactive['header']['text']")?;
     }
     let body = content.body.as_ref().ok_or_else(|| GraphError::missing("interactive['body']"))?;
     required(&body.text, MAX_INTERACTIVE_BODY, "interactive['body']['text']")?;

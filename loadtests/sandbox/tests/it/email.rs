@@ -1,6 +1,6 @@
 //! The contract of Brevo e-mail.
 
-use fanfare_sandbox::{Sandbox, digest};
+use fanfare_sandbox::{Matcher, Sandbox, SandboxConfig, default_rules, digest};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -302,6 +302,30 @@ async fn an_impossible_configuration_is_refused() {
         "[faults.email]\nerror_mix = { 500 = 0.7, 429 = 0.7 }\n[brevo]\naccounts = [{ api_key = \"k\", email_per_second = \"unlimited\" }]\n",
     );
     let error =
-        Sandbox::start(config.expect("a well-formed configuration")).await.err().expect("shares above 1");
+        Sandbox::start(config.expect("a well-formed configuration")).await.expect_err("shares above 1");
     assert!(error.to_string().contains("error_mix"), "{error}");
+}
+
+/// The configuration shown in the README is a configuration, and names every default as it is.
+#[test]
+fn the_readme_shows_the_defaults() {
+    let readme = include_str!("../../README.md");
+    let shown =
+        readme.split("```toml").nth(1).and_then(|rest| rest.split("```").next()).expect("a TOML block");
+    let shown: SandboxConfig = toml::from_str(shown).expect("a configuration");
+    let mut expected = SandboxConfig::default();
+    expected.webhooks.email.url = shown.webhooks.email.url.clone();
+    expected.webhooks.email.auth = shown.webhooks.email.auth.clone();
+    expected.rules = shown.rules.clone();
+    let text = |config: &SandboxConfig| serde_json::to_string(config).expect("plain data");
+    assert_eq!(text(&shown), text(&expected));
+}
+
+#[test]
+fn the_readme_names_every_scripted_address() {
+    let readme = include_str!("../../README.md");
+    for rule in default_rules() {
+        let (Matcher::Contains(part) | Matcher::Suffix(part) | Matcher::Exact(part)) = &rule.matcher;
+        assert!(readme.contains(part.as_str()), "{part}");
+    }
 }

@@ -49,6 +49,7 @@ async fn tells_of_a_mail_as_brevo_does() {
     let mut receiver = Receiver::start().await;
     let mut config = sending_to(&receiver);
     config.webhooks.email.auth = WebhookAuth::Bearer("secret".to_owned());
+    config.webhooks.concurrency = 1;
     let rig = rig_of(config).await;
     let id = send(&rig, "a@example.com").await;
     let request = receiver.next().await;

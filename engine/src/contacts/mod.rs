@@ -1,0 +1,33 @@
+//! Contacts from files, as back offices export them.
+//!
+//! Actors: a *parser* (blocking thread) that turns a CSV, TSV or XLSX file into rows, and a *merger* (database) that
+//! turns staged rows into contacts. They meet in a bounded channel and in a temporary table. The file's size, content,
+//! hash and encoding are looked at first ([`inspect`]); a workbook is inflated and counted before anything is built
+//! from it ([`bomb`]).
+//!
+//! Guarantees: a file is taken in whole or not at all (one transaction on a connection of its own, so a crash, a
+//! dropped future or a `kill -9` leaves nothing); memory is bounded whatever the file; every row ends up taken or
+//! refused with a reason, and every field that was left out of a taken row is reported; nothing is guessed silently:
+//! which column became what is part of the report. The same file twice is refused unless forced.
+
+pub mod error;
+pub mod import;
+pub mod refused;
+pub mod report;
+
+mod bomb;
+mod delimited;
+mod header;
+mod inspect;
+mod parse;
+mod row;
+mod stage;
+mod synonyms;
+mod table;
+mod text;
+mod values;
+mod workbook;
+
+pub use error::ImportError;
+pub use import::{ImportOptions, ImportRequest, Limits, Progress, import};
+pub use report::ImportReport;

@@ -1,0 +1,78 @@
+//! Transactional messages: durable, once per business key, and refused where they must be.
+
+use fanfare_engine::{
+    deliver::direct::{DirectError, DirectRequest, Taken},
+    domain::{
+        channel::{Channel, MessageClass},
+        event::Scope,
+        outcome::{Outcome, Reason},
+    },
+    engine::Settings,
+};
+use sqlx::PgPool;
+
+use crate::house::{ALL, House, stop};
+
+const MIGRATOR: &sqlx::migrate::Migrator = &fanfare_engine::store::MIGRATOR;
+
+fn request<'a>(house: &'a House, to: &'a str, key: Option<&'a str>) -> DirectRequest<'a> {
+    let variables = serde_json::json!({"name": "Ann", "policy": "P-1"});
+    DirectRequest {
+        tenant: &house.tenant,
+        channel: Channel::Sms,
+        template: "transactional",
+        to,
+        contact: None,
+        locale: None,
+        variables: variables.as_object().cloned().unwrap(),
+        business_key: key,
+    }
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn one_is_sent_at_once_and_once_per_business_key(pool: PgPool) {
+    let house = House::new(pool).await;
+    house.template(Channel::Sms, MessageClass::Transactional).await;
+    let running = house.engine(Settings::default()).await.start(ALL);
+    let Taken::Accepted { message, outcome } =
+        running.direct.take(request(&house, "+23052345678", Some("otp:1"))).await.unwrap()
+    else {
+        panic!("taken")
+    };
+    assert!(matches!(outcome.await.unwrap(), Outcome::Accepted { provider_id: Some(_) }));
+    let again = running.direct.take(request(&house, "+23052345678", Some("otp:1"))).await.unwrap();
+    assert!(matches!(again, Taken::Duplicate { message: first } if first == message));
+    let received = house.received();
+    assert_eq!(received.len(), 1);
+    assert_eq!(received[&message.to_string()].count, 1);
+    let record = house.store.message(house.tenant_id(), message).await.unwrap().unwrap();
+    assert_eq!((record.facts.len(), record.facts[0].kind), (1, 0));
+    stop(running).await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn whoever_must_not_be_written_to_is_not(pool: PgPool) {
+    let house = House::new(pool).await;
+    house.template(Channel::Sms, MessageClass::Transactional).await;
+    let running = house.engine(Settings::default()).await.start(ALL);
+    let to = "+23052345678";
+    let suppress = |scope, reason| house.store.suppress(house.tenant_id(), Channel::Sms, to, scope, reason, "test");
+    suppress(Scope::Marketing, Reason::Unsubscribed).await.unwrap();
+    let taken = running.direct.take(request(&house, to, None)).await.unwrap();
+    assert!(matches!(taken, Taken::Accepted { .. }), "an OTP is no marketing: {taken:?}");
+    suppress(Scope::All, Reason::Bounced).await.unwrap();
+    let taken = running.direct.take(request(&house, to, None)).await.unwrap();
+    assert!(matches!(taken, Taken::Refused { reason: Reason::Bounced, .. }), "{taken:?}");
+    stop(running).await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_mistake_is_named(pool: PgPool) {
+    let house = House::new(pool).await;
+    let running = house.engine(Settings::default()).await.start(ALL);
+    let error = running.direct.take(request(&house, "12", None)).await.expect_err("no number");
+    assert!(matches!(error, DirectError::Address(_)), "{error}");
+    let error = running.direct.take(request(&house, "+23052345678", None)).await.expect_err("no template");
+    assert!(error.to_string().contains("`transactional`"), "{error}");
+    stop(running).await;
+}

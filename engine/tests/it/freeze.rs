@@ -1,0 +1,167 @@
+//! An audience becomes numbered recipients and chunks, once, whatever happens on the way.
+
+use fanfare_engine::{
+    domain::channel::{Channel, MessageClass},
+    launch::{self, LaunchError, check},
+    store::recipients::Slice,
+};
+use sqlx::PgPool;
+
+use crate::house::House;
+
+const MIGRATOR: &sqlx::migrate::Migrator = &fanfare_engine::store::MIGRATOR;
+
+async fn freeze_all(house: &House, campaign: fanfare_engine::id::CampaignId, slice: i32, chunk: i32) {
+    house.store.prepare_audience(campaign).await.unwrap();
+    while let Slice::Frozen { complete: false, .. } = house.store.freeze_slice(campaign, slice, chunk).await.unwrap() {}
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn everybody_is_numbered_once_and_is_in_one_chunk(pool: PgPool) {
+    let house = House::new(pool).await;
+    house.contacts(1_234).await;
+    let campaign = house.draft(Channel::Email, MessageClass::Obligation).await;
+    launch_only(&house, campaign).await;
+    freeze_all(&house, campaign, 100, 30).await;
+    let (total, least, most, people): (i64, i32, i32, i64) =
+        sqlx::query_as("select count(*), min(n), max(n), count(distinct contact_id) from recipients where campaign_id = $1")
+            .bind(campaign.uuid())
+            .fetch_one(house.store.pool())
+            .await
+            .unwrap();
+    assert_eq!((total, least, most, people), (1_234, 1, 1_234, 1_234));
+    let uncovered: i64 = sqlx::query_scalar(
+        "select count(*) from recipients r where campaign_id = $1 and 1 <> (
+             select count(*) from chunks c where c.campaign_id = $1 and r.n between c.first_n and c.last_n)",
+    )
+    .bind(campaign.uuid())
+    .fetch_one(house.store.pool())
+    .await
+    .unwrap();
+    assert_eq!(uncovered, 0);
+    assert_eq!(house.state(campaign).await, "sending");
+}
+
+async fn launch_only(house: &House, campaign: fanfare_engine::id::CampaignId) {
+    // An engine declares the accounts that a launch pins.
+    let _ = house.engine(fanfare_engine::engine::Settings::default()).await;
+    house.launch(campaign).await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn one_address_gets_one_message_and_the_rest_is_explained(pool: PgPool) {
+    let house = House::new(pool).await;
+    house.contacts(20).await;
+    sqlx::query("update contacts set phone = '+23052345678' where name in ('Person 3', 'Person 4', 'Person 5')")
+        .execute(house.store.pool())
+        .await
+        .unwrap();
+    sqlx::query("update contacts set phone = null where name = 'Person 9'").execute(house.store.pool()).await.unwrap();
+    let campaign = house.draft(Channel::Sms, MessageClass::Obligation).await;
+    launch_only(&house, campaign).await;
+    freeze_all(&house, campaign, 4, 3).await;
+    let reasons = house.store.reasons(house.tenant_id(), campaign).await.unwrap();
+    let counted: Vec<_> = reasons.iter().map(|count| (count.reason.as_str(), count.recipients)).collect();
+    assert_eq!(counted, [("duplicate_address", 2), ("no_address", 1)]);
+    let progress = house.progress(campaign).await;
+    assert_eq!((progress.recipients, progress.excluded, progress.waiting), (20, 3, 17));
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_business_key_is_used_once_over_campaigns(pool: PgPool) {
+    let house = House::new(pool).await;
+    house.contacts(10).await;
+    let keyed = |campaign: &mut fanfare_engine::store::campaigns::NewCampaign| {
+        campaign.business_key = Some("policy:{policy}:renewal-2026".to_owned());
+    };
+    for expected in [0, 10] {
+        let campaign = house.draft_with(Channel::Email, MessageClass::Obligation, keyed).await;
+        launch_only(&house, campaign).await;
+        freeze_all(&house, campaign, 4, 3).await;
+        let reasons = house.store.reasons(house.tenant_id(), campaign).await.unwrap();
+        let duplicates: i64 = reasons.iter().filter(|c| c.reason == "duplicate_business_key").map(|c| c.recipients).sum();
+        assert_eq!(duplicates, expected);
+    }
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_paused_launch_goes_on_where_it_was(pool: PgPool) {
+    let house = House::new(pool).await;
+    house.contacts(50).await;
+    let campaign = house.draft(Channel::Email, MessageClass::Obligation).await;
+    launch_only(&house, campaign).await;
+    house.store.prepare_audience(campaign).await.unwrap();
+    house.store.freeze_slice(campaign, 20, 10).await.unwrap();
+    launch::control::pause(&house.store, house.tenant_id(), campaign).await.unwrap();
+    assert_eq!(house.store.freeze_slice(campaign, 20, 10).await.unwrap(), Slice::Stopped);
+    launch::control::resume(&house.store, house.tenant_id(), campaign).await.unwrap();
+    freeze_all(&house, campaign, 20, 10).await;
+    assert_eq!(house.progress(campaign).await.waiting, 50);
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_check_tells_all_and_changes_nothing(pool: PgPool) {
+    let house = House::new(pool).await;
+    house.contacts(30).await;
+    sqlx::query("update contacts set attributes = '{}' where name in ('Person 1', 'Person 2')")
+        .execute(house.store.pool())
+        .await
+        .unwrap();
+    sqlx::query(
+        "insert into suppressions (tenant_id, channel, address, scope, reason, source)
+         values ($1, 'email', 'person7@example.com', 'all', 'bounced', 'test')",
+    )
+    .bind(house.tenant_id().uuid())
+    .execute(house.store.pool())
+    .await
+    .unwrap();
+    let campaign = house.draft(Channel::Email, MessageClass::Obligation).await;
+    let _ = house.engine(fanfare_engine::engine::Settings::default()).await;
+    let mut problems = Vec::new();
+    let report = check::check(&house.store, house.tenant_id(), campaign, |problem| problems.push(problem)).await.unwrap();
+    assert_eq!((report.recipients, report.sendable), (30, 27));
+    assert_eq!(report.missing_variables.get("policy"), Some(&2));
+    assert_eq!(report.not_sent.get("bounced"), Some(&1));
+    assert_eq!(problems.len(), 3);
+    assert_eq!(house.state(campaign).await, "draft");
+    assert_eq!(house.progress(campaign).await.recipients, 0);
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn what_cannot_be_launched_says_what_to_do(pool: PgPool) {
+    let house = House::new(pool).await;
+    let campaign = house.draft(Channel::Email, MessageClass::Obligation).await;
+    let error = launch::launch(&house.store, house.tenant_id(), campaign).await.expect_err("no account");
+    assert!(matches!(error, LaunchError::NoAccount(Channel::Email)), "{error}");
+    launch_only(&house, campaign).await;
+    let error = launch::launch(&house.store, house.tenant_id(), campaign).await.expect_err("launched already");
+    assert_eq!(error.to_string(), "a campaign that is launching cannot be launched");
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn local_hours_are_kept(pool: PgPool) {
+    // The window of somebody for whom it is now 03:00 opens at 09:00 there; the database says when that is.
+    let opens: Option<bool> = sqlx::query_scalar(
+        "select next_window(zone, '09:00', '20:00') > now() from (
+             select name as zone from pg_timezone_names
+             where name like 'Etc/GMT%' and extract(hour from now() at time zone name) = 3 limit 1) z",
+    )
+    .fetch_one(&pool)
+    .await
+    .unwrap();
+    assert_eq!(opens, Some(true));
+    let open: Option<bool> = sqlx::query_scalar(
+        "select next_window(zone, '09:00', '20:00') is null from (
+             select name as zone from pg_timezone_names
+             where name like 'Etc/GMT%' and extract(hour from now() at time zone name) = 12 limit 1) z",
+    )
+    .fetch_one(&pool)
+    .await
+    .unwrap();
+    assert_eq!(open, Some(true));
+    let night: Option<bool> = sqlx::query_scalar("select next_window('UTC', now()::time - interval '1 hour', now()::time + interval '1 hour') is null")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    assert_eq!(night, Some(true), "also across midnight");
+}

@@ -1,0 +1,283 @@
+//! An engine on a database, a Redis prefix and a sandbox of its own.
+
+use std::{sync::Arc, time::Duration};
+
+use fanfare_engine::{
+    clock::SystemClock,
+    deliver::accounts::{AccountHandle, Accounts},
+    domain::channel::{Channel, MessageClass, Provider},
+    engine::{Engine, Role, Running, Settings},
+    id::{CampaignId, Ids, TenantId},
+    launch,
+    limit::{Limiter, Window, breaker::Breaker},
+    link::RedisLink,
+    providers::settings::{AccountSettings, HttpSettings, build},
+    queue::Queue,
+    store::{
+        Store,
+        accounts::AccountDeclaration,
+        campaigns::{AllContacts, Audience, NewCampaign, Progress},
+        templates::TemplateHead,
+        tenants::Tenant,
+    },
+};
+use fanfare_sandbox::{RunningSandbox, Sandbox, SandboxConfig};
+use fanfare_templates::{EmailBody, Source, publish};
+use sqlx::PgPool;
+
+/// A tenant, its accounts and its simulated providers; engines are started on it.
+pub(crate) struct House {
+    pub(crate) store: Store,
+    pub(crate) ids: Arc<Ids>,
+    pub(crate) tenant: Tenant,
+    pub(crate) sandbox: RunningSandbox,
+    prefix: String,
+    limits: Vec<Window>,
+    batch: bool,
+}
+
+impl House {
+    pub(crate) async fn new(pool: PgPool) -> Self {
+        Self::with(pool, SandboxConfig::default()).await
+    }
+
+    pub(crate) async fn with(pool: PgPool, mut config: SandboxConfig) -> Self {
+        let store = Store::from_pool(pool);
+        let ids = Arc::new(Ids::from_entropy());
+        let now = store.now().await.unwrap();
+        let tenant = tenant(&ids, now, "acme");
+        store.create_tenant(&tenant).await.unwrap();
+        // The quotas of the real providers are small; a test that is about quotas sets them.
+        config.brevo.accounts[0].email_per_second = fanfare_sandbox::Limit::Unlimited;
+        config.brevo.accounts[0].sms_per_second = fanfare_sandbox::Limit::Unlimited;
+        config.whatsapp.accounts[0].messages_per_second = fanfare_sandbox::Limit::Unlimited;
+        let sandbox = Sandbox::start(config).await.unwrap();
+        let prefix = format!("test-{}", ids.random_uuid());
+        Self { store, ids, tenant, sandbox, prefix, limits: Vec::new(), batch: false }
+    }
+
+    pub(crate) fn limited(mut self, limits: Vec<Window>) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    pub(crate) fn batching(mut self) -> Self {
+        self.batch = true;
+        self
+    }
+
+    pub(crate) fn tenant_id(&self) -> TenantId {
+        self.tenant.id
+    }
+
+    fn account_settings(&self) -> [AccountSettings; 3] {
+        let base = self.sandbox.base_url();
+        let toml = [
+            format!(
+                "provider = 'brevo_email'\nbase_url = '{base}/v3'\napi_key = 'xkeysib-sandbox'\nsender_email = 'bills@acme.example'\n\
+                 sender_name = 'Acme'\nbatch = {}",
+                self.batch
+            ),
+            format!("provider = 'brevo_sms'\nbase_url = '{base}/v3'\napi_key = 'xkeysib-sandbox'\nsender = 'Acme'"),
+            format!(
+                "provider = 'whatsapp_cloud'\nbase_url = '{base}'\nphone_number_id = '106540352242922'\n\
+                 access_token = 'sandbox-token'\napp_secret = 'app_secret'\nverify_token = 'verify-token'"
+            ),
+        ];
+        toml.map(|text| toml::from_str(&text).unwrap())
+    }
+
+    /// An engine as another process would be one: with accounts, queue and process id of its own.
+    pub(crate) async fn engine(&self, settings: Settings) -> Engine {
+        let redis = std::env::var("REDIS_URL").expect("REDIS_URL names the Redis of the tests");
+        let queue = Queue::new(RedisLink::open(&redis).unwrap(), &self.prefix);
+        let http = HttpSettings { request_timeout: settings.worker.request_timeout, ..HttpSettings::default() };
+        let mut handles = Vec::new();
+        for settings in self.account_settings() {
+            let provider = settings.provider();
+            let id = self
+                .store
+                .declare_account(&AccountDeclaration {
+                    id: self.ids.next(self.store.now().await.unwrap()),
+                    tenant: self.tenant.id,
+                    slug: provider.as_str(),
+                    provider,
+                    priority: 0,
+                    limits: &self.limits,
+                })
+                .await
+                .unwrap();
+            handles.push((id, build(&settings, &http).unwrap()));
+        }
+        let accounts = self.store.accounts().await.unwrap();
+        let limiter = Arc::new(Limiter::new(RedisLink::open(&redis).unwrap(), self.store.clone(), &self.prefix));
+        let handle = |account: &fanfare_engine::store::accounts::Account| AccountHandle {
+            account: account.clone(),
+            adapter: Arc::clone(&handles.iter().find(|(id, _)| *id == account.id).unwrap().1),
+            pacer: limiter.account(account.id, &account.limits),
+            breaker: Breaker::default(),
+            limiter: Arc::clone(&limiter),
+        };
+        let accounts = Accounts::new(accounts.iter().map(handle));
+        Engine {
+            process: self.ids.next(self.store.now().await.unwrap()),
+            store: self.store.clone(),
+            urgent_store: self.store.clone(),
+            queue,
+            urgent_accounts: accounts.clone(),
+            accounts,
+            clock: Arc::new(SystemClock),
+            ids: Arc::clone(&self.ids),
+            settings,
+        }
+    }
+
+    /// Publishes a template with one variable, `name`, and its policy.
+    pub(crate) async fn template(&self, channel: Channel, class: MessageClass) {
+        let body = "Dear {{name}}, policy {{policy}} is due.".to_owned();
+        let source = match channel {
+            Channel::Email => Source::Email {
+                subject: "Policy {{policy}}".to_owned(),
+                preheader: None,
+                body: EmailBody::Html(format!("<p>{body}</p>")),
+                text: None,
+            },
+            Channel::Sms => Source::Sms { text: body },
+            Channel::Whatsapp => serde_json::from_value(serde_json::json!({
+                "channel": "whatsapp", "kind": "text", "body": body
+            }))
+            .unwrap(),
+        };
+        let head = TemplateHead { slug: class.as_str(), channel, class, name: "Test" };
+        let published = publish(&source).unwrap();
+        self.store.publish_template(&self.ids, self.tenant.id, &head, "en", &published).await.unwrap();
+    }
+
+    /// `count` contacts with distinct addresses and values.
+    pub(crate) async fn contacts(&self, count: i32) {
+        sqlx::query(
+            "insert into contacts (id, tenant_id, name, email, phone, locale, time_zone, attributes, created_at)
+             select gen_random_uuid(), $1, 'Person ' || i, 'person' || i || '@example.com',
+                    '+2305' || lpad(i::text, 7, '0'), 'en', 'Indian/Mauritius',
+                    jsonb_build_object('policy', 'P-' || i), now() - interval '1 second'
+             from generate_series(1, $2) i",
+        )
+        .bind(self.tenant.id.uuid())
+        .bind(count)
+        .execute(self.store.pool())
+        .await
+        .unwrap();
+    }
+
+    /// A draft to all contacts over a channel.
+    pub(crate) async fn draft(&self, channel: Channel, class: MessageClass) -> CampaignId {
+        self.draft_with(channel, class, |_| {}).await
+    }
+
+    pub(crate) async fn draft_with(
+        &self,
+        channel: Channel,
+        class: MessageClass,
+        change: impl FnOnce(&mut NewCampaign),
+    ) -> CampaignId {
+        let template = match self.store.template(self.tenant.id, class.as_str(), channel).await {
+            Ok(template) => template,
+            Err(_) => {
+                self.template(channel, class).await;
+                self.store.template(self.tenant.id, class.as_str(), channel).await.unwrap()
+            }
+        };
+        let mut campaign = NewCampaign {
+            id: self.ids.next(self.store.now().await.unwrap()),
+            tenant: self.tenant.id,
+            name: format!("{channel} {class}"),
+            channel,
+            class,
+            template: template.id,
+            audience: Audience::Contacts(AllContacts::All),
+            business_key: None,
+            window: None,
+        };
+        change(&mut campaign);
+        self.store.create_campaign(&campaign).await.unwrap();
+        campaign.id
+    }
+
+    pub(crate) async fn launch(&self, campaign: CampaignId) {
+        launch::launch(&self.store, self.tenant.id, campaign).await.unwrap();
+    }
+
+    pub(crate) async fn progress(&self, campaign: CampaignId) -> Progress {
+        self.store.progress(self.tenant.id, campaign).await.unwrap()
+    }
+
+    pub(crate) async fn state(&self, campaign: CampaignId) -> &'static str {
+        self.store.campaign(self.tenant.id, campaign).await.unwrap().state.as_str()
+    }
+
+    /// Waits until `done` holds of a campaign's progress.
+    pub(crate) async fn until(&self, campaign: CampaignId, what: &str, done: impl Fn(&Progress) -> bool) -> Progress {
+        let give_up = tokio::time::Instant::now() + Duration::from_secs(60);
+        loop {
+            let progress = self.progress(campaign).await;
+            if done(&progress) {
+                return progress;
+            }
+            assert!(tokio::time::Instant::now() < give_up, "no {what} after a minute: {progress:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub(crate) async fn finished(&self, campaign: CampaignId) -> Progress {
+        let give_up = tokio::time::Instant::now() + Duration::from_secs(60);
+        while self.state(campaign).await != "finished" {
+            let progress = self.progress(campaign).await;
+            assert!(tokio::time::Instant::now() < give_up, "not finished after a minute: {progress:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.progress(campaign).await
+    }
+
+    /// What the sandbox took, by our message id: address, times received, digest.
+    pub(crate) fn received(&self) -> std::collections::BTreeMap<String, fanfare_sandbox::MessageRecord> {
+        let mut received = std::collections::BTreeMap::new();
+        let mut after = 0;
+        loop {
+            let page = self.sandbox.audit().messages(after, 10_000, 0);
+            for record in page.records {
+                received.insert(record.message_id.clone(), record);
+            }
+            match page.next {
+                Some(next) => after = next,
+                None => return received,
+            }
+        }
+    }
+}
+
+pub(crate) fn tenant(ids: &Ids, now: jiff::Timestamp, slug: &str) -> Tenant {
+    Tenant {
+        id: ids.next(now),
+        slug: slug.to_owned(),
+        name: "Acme Insurance".to_owned(),
+        region: "MU".to_owned(),
+        locale: "en".to_owned(),
+        time_zone: "Indian/Mauritius".to_owned(),
+        currency: "MUR".to_owned(),
+    }
+}
+
+/// All roles but HTTP.
+pub(crate) const ALL: &[Role] = &[Role::Worker, Role::Scheduler, Role::Upkeep];
+
+pub(crate) async fn stop(running: Running) {
+    tokio::time::timeout(Duration::from_secs(20), running.shut_down()).await.expect("drains within 20 seconds");
+}
+
+pub(crate) const fn provider(channel: Channel) -> Provider {
+    match channel {
+        Channel::Email => Provider::BrevoEmail,
+        Channel::Sms => Provider::BrevoSms,
+        Channel::Whatsapp => Provider::WhatsappCloud,
+    }
+}

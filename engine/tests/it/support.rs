@@ -1,0 +1,26 @@
+//! What several modules need: servers by their URLs, and a prefix of its own for each test.
+
+use fanfare_engine::{link::RedisLink, store::Store};
+use tokio::sync::OnceCell;
+
+pub(crate) fn redis_url() -> String {
+    std::env::var("REDIS_URL").expect("REDIS_URL names the Redis to test against")
+}
+
+pub(crate) fn redis() -> RedisLink {
+    RedisLink::open(&redis_url()).expect("REDIS_URL is a Redis URL")
+}
+
+/// Tests run side by side in one Redis.
+pub(crate) fn prefix(test: &str) -> String {
+    format!("test-{}-{test}", uuid::Uuid::new_v4().simple())
+}
+
+/// Connections of its own on a database that has all migrations.
+pub(crate) async fn store() -> Store {
+    static MIGRATED: OnceCell<()> = OnceCell::const_new();
+    let url = std::env::var("DATABASE_URL").expect("DATABASE_URL names the Postgres to test against");
+    let store = Store::connect(&url, 4).expect("DATABASE_URL is a Postgres URL");
+    MIGRATED.get_or_init(async || store.migrate().await.expect("migrations")).await;
+    store
+}

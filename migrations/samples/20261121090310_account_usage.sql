@@ -1,0 +1,1 @@
+update account_pace set used = '{"windows": {}}', used_at = now();
