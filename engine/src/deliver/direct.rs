@@ -11,13 +11,13 @@ use std::{
     time::Duration,
 };
 
-use fanfare_templates::Locale;
+use fanfare_templates::{Locale, Rendered};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::{
-    accounts::Accounts,
-    plans::Plans,
+    accounts::{AccountHandle, Accounts},
+    plans::{Plan, Plans},
     slice::{Deliverer, Intent, Work, may_repeat},
     tame::UrgentLatency,
 };
@@ -28,7 +28,7 @@ use crate::{
         chunk::{ChunkRef, Members},
         outcome::{Outcome, Reason},
     },
-    id::{CampaignId, ContactId, MessageId, ProcessId},
+    id::{CampaignId, ContactId, MessageId, ProcessId, TenantId},
     queue::Queue,
     store::{
         StoreError,
@@ -36,7 +36,6 @@ use crate::{
         chunks::Claim,
         direct::{Acceptance, DirectMessage},
         recipients::Recipient,
-        templates::Template,
         tenants::Tenant,
     },
 };
@@ -63,8 +62,6 @@ pub enum DirectError {
     NoAccount(Channel),
     #[error("template `{0}` has no published version: publish one")]
     NotPublished(String),
-    #[error("template `{template}` needs a value for `{variable}`")]
-    MissingVariable { template: String, variable: String },
     #[error("the template cannot be rendered with these values: {0}")]
     Render(String),
     #[error(transparent)]
@@ -94,13 +91,24 @@ pub struct DirectPath {
     gatherers: Arc<Mutex<HashMap<String, Gatherer>>>,
 }
 
+/// A message that nothing but the database can refuse any more.
+#[derive(Debug)]
+struct Ready<'a> {
+    tenant: TenantId,
+    plan: Arc<Plan>,
+    account: Arc<AccountHandle>,
+    recipient: Recipient,
+    variables: serde_json::Value,
+    content: Rendered,
+    business_key: Option<&'a str>,
+}
+
 /// A message whose intent this process has just committed.
 #[derive(Debug)]
 struct Sending {
     work: Work,
-    content: fanfare_templates::Rendered,
+    content: Rendered,
     intent: Intent,
-    lane: Lane,
     tell: tokio::sync::oneshot::Sender<Outcome>,
 }
 
@@ -108,9 +116,7 @@ struct Sending {
 #[derive(Debug, Clone)]
 struct Gatherer {
     campaign: CampaignId,
-    template: Template,
     locales: Vec<String>,
-    route: Vec<crate::id::AccountId>,
     until: Instant,
 }
 
@@ -133,88 +139,94 @@ impl DirectPath {
     /// Takes a message in; when it returns `Accepted` the message survives whatever happens to this process.
     pub async fn take(&self, request: DirectRequest<'_>) -> Result<Taken, DirectError> {
         let accepted_at = Instant::now();
-        let address = address::normalised(request.channel, request.to)?;
-        let gatherer = self.gatherer(&request).await?;
-        let plan = self.plans.get(&self.deliverer.store, gatherer.campaign).await?;
-        let locale = request.locale.unwrap_or(&request.tenant.locale);
-        let variant = Locale::parse(locale)
-            .ok()
-            .and_then(|locale| locale.fallbacks().find_map(|l| gatherer.locales.iter().position(|known| known == l)))
-            .unwrap_or(0);
-        let account = gatherer.route.first().copied().ok_or(DirectError::NoAccount(request.channel))?;
-        let handle = self.accounts.get(account).ok_or(DirectError::NoAccount(request.channel))?;
-        let variables = serde_json::Value::Object(request.variables);
-        let content = plan.variants[variant]
-            .compiled
-            .render(&variables, &plan.variants[variant].locale)
-            .map_err(|error| DirectError::Render(error.to_string()))?;
+        let ready = self.prepare(request).await?;
         // A slot at once, or the queue: an intent must not wait for a permit.
-        let admission = if handle.breaker.allows() { handle.pacer.admit_now(1) } else { None };
+        let admission = if ready.account.breaker.allows() { ready.account.pacer.admit_now(1) } else { None };
         let message = DirectMessage {
-            tenant: request.tenant.id,
-            campaign: gatherer.campaign,
-            account,
-            channel: request.channel,
-            class: gatherer.template.class,
-            variant: i16::try_from(variant).unwrap_or(0),
-            contact: request.contact,
-            address: &address,
-            variables: &variables,
-            business_key: request.business_key,
+            tenant: ready.tenant,
+            campaign: ready.plan.campaign.id,
+            account: ready.account.account.id,
+            channel: ready.plan.campaign.channel,
+            class: ready.plan.campaign.class,
+            variant: ready.recipient.variant,
+            contact: ready.recipient.contact,
+            address: &ready.recipient.address,
+            variables: &ready.variables,
+            business_key: ready.business_key,
             sender: admission.is_some().then_some(self.process),
         };
         let acceptance = self.deliverer.store.accept_direct(&message, self.deliverer.lease).await?;
-        let verdict = match acceptance {
-            Acceptance::Accepted(_) => "accepted",
-            Acceptance::Refused(..) => "refused",
-            Acceptance::Duplicate(_) => "duplicate",
-        };
-        metrics::counter!(crate::metrics::DIRECT, "channel" => request.channel.as_str(),
-            "class" => gatherer.template.class.as_str(), "verdict" => verdict)
-        .increment(1);
-        let id = match acceptance {
+        count(&ready.plan, acceptance);
+        let message = match acceptance {
             Acceptance::Refused(message, reason) => return Ok(Taken::Refused { message, reason }),
             Acceptance::Duplicate(message) => return Ok(Taken::Duplicate { message }),
-            Acceptance::Accepted(id) => id,
+            Acceptance::Accepted(message) => message,
         };
         let (tell, outcome) = tokio::sync::oneshot::channel();
-        let chunk = ChunkRef { campaign: id.campaign, no: i64::from(id.n) };
-        let lane = Lane { channel: request.channel, class: gatherer.template.class };
-        if let Some(admission) = admission {
-            let intent = Intent::committed_now(admission);
-            let now = self.deliverer.clock.now();
-            let claim = Claim {
-                chunk,
-                tenant: request.tenant.id,
-                account,
-                epoch: 1,
-                attempt: 1,
-                burned: 0,
-                members: Members::Range { first: id.n, last: id.n },
-                born_at: now,
-                intents: Vec::new(),
-                now,
-            };
-            let recipient = Recipient {
-                n: id.n,
-                variant: message.variant,
-                contact: request.contact,
-                address,
-                variables: sqlx::types::Json(serde_json::value::RawValue::NULL.to_owned()),
-                keyed: request.business_key.is_some(),
-            };
-            let work = Work { claim, plan, account: handle, members: vec![recipient] };
-            let path = self.clone();
-            let sending = Sending { work, content, intent, lane, tell };
-            self.tasks.spawn(async move { path.send(sending, accepted_at).await });
-        } else {
-            self.leave_to_queue(lane, chunk).await;
+        match admission {
+            Some(admission) => {
+                let intent = Intent::committed_now(admission);
+                let content = ready.content.clone();
+                let sending = Sending { work: self.work(ready, message), content, intent, tell };
+                let path = self.clone();
+                self.tasks.spawn(async move { path.send(sending, accepted_at).await });
+            }
+            None => self.leave_to_queue(&ready.plan, chunk_of(message)).await,
         }
-        Ok(Taken::Accepted { message: id, outcome })
+        Ok(Taken::Accepted { message, outcome })
+    }
+
+    /// Everything that can be refused before the database is asked.
+    async fn prepare<'a>(&self, request: DirectRequest<'a>) -> Result<Ready<'a>, DirectError> {
+        let address = address::normalised(request.channel, request.to)?;
+        let gatherer = self.gatherer(&request).await?;
+        let plan = self.plans.get(&self.deliverer.store, gatherer.campaign).await?;
+        let account = plan.campaign.route.first().and_then(|&account| self.accounts.get(account));
+        let account = account.ok_or(DirectError::NoAccount(request.channel))?;
+        let wanted = Locale::parse(request.locale.unwrap_or(&request.tenant.locale)).ok();
+        let variant = wanted
+            .and_then(|locale| locale.fallbacks().find_map(|l| gatherer.locales.iter().position(|known| known == l)))
+            .unwrap_or(0);
+        let variables = serde_json::Value::Object(request.variables);
+        let template = &plan.variants[variant];
+        let content = template
+            .compiled
+            .render(&variables, &template.locale)
+            .map_err(|error| DirectError::Render(error.to_string()))?;
+        let recipient = Recipient {
+            n: 0,
+            variant: i16::try_from(variant).unwrap_or(0),
+            contact: request.contact,
+            address,
+            // Rendered already.
+            variables: sqlx::types::Json(serde_json::value::RawValue::NULL.to_owned()),
+            keyed: request.business_key.is_some(),
+        };
+        let (tenant, business_key) = (request.tenant.id, request.business_key);
+        Ok(Ready { tenant, plan, account, recipient, variables, content, business_key })
+    }
+
+    /// The message as the one member of its chunk, which this process owns already.
+    fn work(&self, ready: Ready<'_>, message: MessageId) -> Work {
+        let now = self.deliverer.clock.now();
+        let claim = Claim {
+            chunk: chunk_of(message),
+            tenant: ready.tenant,
+            account: ready.account.account.id,
+            epoch: 1,
+            attempt: 1,
+            burned: 0,
+            members: Members::Range { first: message.n, last: message.n },
+            born_at: now,
+            intents: Vec::new(),
+            now,
+        };
+        let members = vec![Recipient { n: message.n, ..ready.recipient }];
+        Work { claim, plan: ready.plan, account: ready.account, members }
     }
 
     async fn send(self, sending: Sending, accepted_at: Instant) {
-        let Sending { work, content, intent, lane, tell } = sending;
+        let Sending { work, content, intent, tell } = sending;
         let latency = accepted_at.elapsed();
         self.latency.observe(latency);
         metrics::histogram!(crate::metrics::URGENT_SECONDS).record(latency.as_secs_f64());
@@ -233,13 +245,14 @@ impl DirectPath {
                 if let Err(error) = self.deliverer.store.release_chunk(&work.claim, Duration::ZERO).await {
                     tracing::warn!(%error, chunk = %work.claim.chunk, "left to its lease");
                 }
-                self.leave_to_queue(lane, work.claim.chunk).await;
+                self.leave_to_queue(&work.plan, work.claim.chunk).await;
             }
         }
     }
 
     /// The hint only makes it quicker: the feeder finds the chunk in any case.
-    async fn leave_to_queue(&self, lane: Lane, chunk: ChunkRef) {
+    async fn leave_to_queue(&self, plan: &Plan, chunk: ChunkRef) {
+        let lane = Lane { channel: plan.campaign.channel, class: plan.campaign.class };
         if let Err(error) = self.queue.publish(lane, &[chunk]).await {
             tracing::debug!(%error, %chunk, "no hint could be given");
         }
@@ -261,13 +274,13 @@ impl DirectPath {
             variants: variants.iter().map(|variant| variant.id).collect(),
             locales: variants.iter().map(|variant| variant.locale.clone()).collect(),
             variables: crate::store::templates::variables(&variants).into_iter().collect(),
-            route: route.clone(),
+            route,
         };
         let new = self.deliverer.ids.next(self.deliverer.clock.now());
         let kind = (template.channel, template.class);
         let campaign = store.direct_campaign(new, request.tenant.id, template.id, kind, &pins).await?;
         let until = Instant::now() + GATHERER_LIFETIME;
-        let gatherer = Gatherer { campaign, template, locales: pins.locales, route, until };
+        let gatherer = Gatherer { campaign, locales: pins.locales, until };
         self.lock().insert(name, gatherer.clone());
         Ok(gatherer)
     }
@@ -275,6 +288,20 @@ impl DirectPath {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Gatherer>> {
         self.gatherers.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+const fn chunk_of(message: MessageId) -> ChunkRef {
+    ChunkRef { campaign: message.campaign, no: message.n as i64 }
+}
+
+fn count(plan: &Plan, acceptance: Acceptance) {
+    let verdict = match acceptance {
+        Acceptance::Accepted(_) => "accepted",
+        Acceptance::Refused(..) => "refused",
+        Acceptance::Duplicate(_) => "duplicate",
+    };
+    let (channel, class) = (plan.campaign.channel.as_str(), plan.campaign.class.as_str());
+    metrics::counter!(crate::metrics::DIRECT, "channel" => channel, "class" => class, "verdict" => verdict).increment(1);
 }
 
 /// Variables from `name=value` texts: what is a JSON number, object or boolean is taken as one, all else as text.
