@@ -139,11 +139,20 @@ impl Bare {
         Ok(best.context("there are candidates")?.setting)
     }
 
-    pub(crate) async fn measure(&self, sandbox: &SandboxProcess, setting: Setting) -> anyhow::Result<Measured> {
+    pub(crate) async fn measure(
+        &self,
+        sandbox: &SandboxProcess,
+        setting: Setting,
+    ) -> anyhow::Result<Measured> {
         self.run(sandbox, setting, MEASURED).await
     }
 
-    async fn run(&self, sandbox: &SandboxProcess, setting: Setting, requests: u64) -> anyhow::Result<Measured> {
+    async fn run(
+        &self,
+        sandbox: &SandboxProcess,
+        setting: Setting,
+        requests: u64,
+    ) -> anyhow::Result<Measured> {
         sandbox.reset().await?;
         let (own, other) = (processes::cpu(std::process::id())?, processes::cpu(sandbox.pid()?)?);
         let end = self.post.next.load(Ordering::Relaxed) + requests;
@@ -206,7 +215,11 @@ impl Post {
 
     async fn with_reqwest(&self, end: u64) -> anyhow::Result<()> {
         while let Some(body) = self.next_body(end)? {
-            let request = self.client.post(&self.url).header("api-key", API_KEY).header("content-type", "application/json");
+            let request = self
+                .client
+                .post(&self.url)
+                .header("api-key", API_KEY)
+                .header("content-type", "application/json");
             let response = request.body(body).send().await?;
             ensure!(response.status() == 201, "the sandbox answered {}", response.status());
             response.bytes().await?;

@@ -13,7 +13,8 @@ pub(crate) fn checkout() -> &'static Path {
 /// Cargo's target folder that this program was built into.
 pub(crate) fn target() -> anyhow::Result<PathBuf> {
     let program = std::env::current_exe().context("the path of this program")?;
-    let target = program.parent().and_then(Path::parent).context("this program does not lie in a target folder")?;
+    let target =
+        program.parent().and_then(Path::parent).context("this program does not lie in a target folder")?;
     Ok(target.to_owned())
 }
 

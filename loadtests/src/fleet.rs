@@ -102,7 +102,11 @@ impl Fleet {
         // A new holder of the feeder's lease: the process serves, with every role.
         while feeder(pool).await?.is_none_or(|holder| before == Some(holder)) {
             self.check()?;
-            ensure!(Instant::now() < patience, "no `fanfare serve` is at work after {READY_WITHIN:?}{}", self.last_words());
+            ensure!(
+                Instant::now() < patience,
+                "no `fanfare serve` is at work after {READY_WITHIN:?}{}",
+                self.last_words()
+            );
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         Ok(())

@@ -71,10 +71,21 @@ fn rupees(minor: u64) -> String {
 
 fn long_date(Renewal { year, month, day, .. }: Renewal) -> String {
     const MONTHS: [&str; 12] = [
-        "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
         "December",
     ];
-    let month = usize::try_from(month).ok().and_then(|month| MONTHS.get(month - 1)).expect("a month is 1 to 12");
+    let month =
+        usize::try_from(month).ok().and_then(|month| MONTHS.get(month - 1)).expect("a month is 1 to 12");
     format!("{day} {month} {year}")
 }
 

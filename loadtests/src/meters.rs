@@ -68,15 +68,18 @@ impl Meters<'_> {
             postgres: processes::cpu_with_children(self.services.postmaster)?,
             redis: processes::cpu_with_children(self.services.redis)?,
             sandbox: processes::cpu(self.sandbox.pid()?)?,
-            wal_bytes: sqlx::query_scalar("select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint")
-                .fetch_one(self.pool)
-                .await?,
+            wal_bytes: sqlx::query_scalar(
+                "select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint",
+            )
+            .fetch_one(self.pool)
+            .await?,
             redis_commands: self.redis_commands().await?,
         })
     }
 
     async fn redis_commands(&self) -> anyhow::Result<u64> {
-        let info: String = redis::cmd("INFO").arg("stats").query_async(&mut self.services.redis().await?).await?;
+        let info: String =
+            redis::cmd("INFO").arg("stats").query_async(&mut self.services.redis().await?).await?;
         let count = info.lines().find_map(|line| line.strip_prefix("total_commands_processed:"));
         Ok(count.context("Redis counts its commands")?.trim().parse()?)
     }

@@ -4,11 +4,30 @@
 use serde_json::{Value, json};
 
 const FIRST_NAMES: [&str; 12] = [
-    "Anita", "Bilal", "Chloé", "Dev", "Élodie", "Farah", "Gavin", "Hema", "Irfan", "Jean-Marc", "Kavita", "Lindsay",
+    "Anita",
+    "Bilal",
+    "Chloé",
+    "Dev",
+    "Élodie",
+    "Farah",
+    "Gavin",
+    "Hema",
+    "Irfan",
+    "Jean-Marc",
+    "Kavita",
+    "Lindsay",
 ];
 /// Some have to be escaped in HTML.
 const LAST_NAMES: [&str; 9] = [
-    "Ramgoolam", "O'Neil", "Dupont & fils", "Appadoo", "Li Wan Po", "Beeharry", "D'Unienville", "Jugnauth", "Mohamed",
+    "Ramgoolam",
+    "O'Neil",
+    "Dupont & fils",
+    "Appadoo",
+    "Li Wan Po",
+    "Beeharry",
+    "D'Unienville",
+    "Jugnauth",
+    "Mohamed",
 ];
 const PRODUCTS: [&str; 5] = ["private motor", "home & contents", "travel", "marine hull", "health \"plus\""];
 
@@ -78,7 +97,12 @@ impl Person {
 
     pub(crate) const fn renewal(self) -> Renewal {
         let i = self.index;
-        Renewal { premium_minor: 90_000 + i * 37 % 9_000_000, year: 2027, month: 1 + i / 28 % 12, day: 1 + i % 28 }
+        Renewal {
+            premium_minor: 90_000 + i * 37 % 9_000_000,
+            year: 2027,
+            month: 1 + i / 28 % 12,
+            day: 1 + i % 28,
+        }
     }
 
     pub(crate) fn agent(self) -> String {
@@ -122,7 +146,9 @@ mod tests {
             assert_eq!(person.is_refused(), index % 100 == 0);
             assert_eq!(Person::of_address(&person.address()), Some(person));
         }
-        for strange in ["", "p1@mail1.example", "p000000001@mail2.example", "x000000001@mail1.example", "p000000001"] {
+        for strange in
+            ["", "p1@mail1.example", "p000000001@mail2.example", "x000000001@mail1.example", "p000000001"]
+        {
             assert_eq!(Person::of_address(strange), None, "{strange}");
         }
     }

@@ -17,7 +17,9 @@ pub(crate) fn cpu(pid: u32) -> anyhow::Result<Duration> {
 pub(crate) fn cpu_with_children(pid: u32) -> anyhow::Result<Duration> {
     let mut total = cpu(pid)?;
     for entry in fs::read_dir("/proc")? {
-        let Some(other) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let Some(other) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
         // One that ends meanwhile is in its parent's count from then on: at worst it is missed in this reading.
         if let Ok(stat) = Stat::read(other)
             && stat.parent == pid
@@ -30,9 +32,11 @@ pub(crate) fn cpu_with_children(pid: u32) -> anyhow::Result<Duration> {
 
 /// The most memory that a process has had resident.
 pub(crate) fn peak_rss(pid: u32) -> anyhow::Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).with_context(|| format!("process {pid}"))?;
+    let status =
+        fs::read_to_string(format!("/proc/{pid}/status")).with_context(|| format!("process {pid}"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM in /proc")?;
-    let kilobytes: u64 = line.trim().trim_end_matches("kB").trim().parse().context("VmHWM is a number of kB")?;
+    let kilobytes: u64 =
+        line.trim().trim_end_matches("kB").trim().parse().context("VmHWM is a number of kB")?;
     Ok(kilobytes * 1_024)
 }
 
@@ -44,7 +48,8 @@ struct Stat {
 
 impl Stat {
     fn read(pid: u32) -> anyhow::Result<Self> {
-        let text = fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("process {pid}"))?;
+        let text =
+            fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("process {pid}"))?;
         Self::parse(&text).with_context(|| format!("/proc/{pid}/stat"))
     }
 

@@ -30,7 +30,10 @@ const NOT_SENT: &str = "select n, address, reason from (
 pub(crate) async fn show_states(pool: &PgPool, campaign: CampaignId) -> anyhow::Result<()> {
     println!("\nState, provider id and time of every recipient:\n\n{STATES};\n");
     // Of the same statement, so that nothing but its end differs from what is printed.
-    let rows = sqlx::query(sqlx::AssertSqlSafe(format!("{STATES} limit 3"))).bind(campaign.uuid()).fetch_all(pool).await?;
+    let rows = sqlx::query(sqlx::AssertSqlSafe(format!("{STATES} limit 3")))
+        .bind(campaign.uuid())
+        .fetch_all(pool)
+        .await?;
     for row in rows {
         let text = |name: &str| row.get::<Option<String>, _>(name).unwrap_or_default();
         let (n, address, state) = (row.get::<i32, _>("n"), text("address"), text("state"));

@@ -2,12 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{
-    bare,
-    machine::Machine,
-    meters::Cost,
-    verify::Verdict,
-};
+use crate::{bare, machine::Machine, meters::Cost, verify::Verdict};
 
 /// One bare loop and one campaign, right after each other.
 #[derive(Debug, Clone, Serialize)]
@@ -63,7 +58,12 @@ impl Report {
         let Machine { cpu, cores } = &self.machine;
         println!(
             "\n{} recipients, {} process(es), answers after {} ms, {} round(s)\n{cpu}, {cores} cores, commit {}, {}\n",
-            self.recipients, self.workers, self.latency_ms, self.rounds.len(), self.commit, self.date
+            self.recipients,
+            self.workers,
+            self.latency_ms,
+            self.rounds.len(),
+            self.commit,
+            self.date
         );
         print!("{:<34}", "");
         for number in 1..=self.rounds.len() {
@@ -78,7 +78,10 @@ impl Report {
             println!();
         }
         println!("\nbare loop: {}; CPU in microseconds for each message", self.median.bare.setting);
-        println!("{}", if self.is_clean() { "every message was right" } else { "NOT EVERY MESSAGE WAS RIGHT" });
+        println!(
+            "{}",
+            if self.is_clean() { "every message was right" } else { "NOT EVERY MESSAGE WAS RIGHT" }
+        );
     }
 }
 

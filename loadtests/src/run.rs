@@ -103,7 +103,8 @@ impl Stage {
 
 /// Whether every message was right.
 pub(crate) async fn run(options: Options) -> anyhow::Result<bool> {
-    let mut stage = Stage { folder: binary::target()?.join("loadtest"), fleet: Fleet::default(), sandbox: None };
+    let mut stage =
+        Stage { folder: binary::target()?.join("loadtest"), fleet: Fleet::default(), sandbox: None };
     std::fs::create_dir_all(&stage.folder)?;
     let limit = Duration::from_secs(options.minutes * 60);
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
@@ -140,7 +141,8 @@ async fn measure(options: &Options, stage: &mut Stage) -> anyhow::Result<Report>
     let sandbox = stage.sandbox.insert(sandbox);
     let bare = Bare::new(sandbox, seeded.campaign_id().await?)?;
     let setting = bare.best(sandbox, options.latency_ms).await?;
-    let site = Site { options, binary, folder: &stage.folder, services, pool, seeded, sandbox, bare, setting };
+    let site =
+        Site { options, binary, folder: &stage.folder, services, pool, seeded, sandbox, bare, setting };
     let mut rounds = Vec::new();
     for number in 1..=options.rounds {
         println!("\nround {number} of {}", options.rounds);
@@ -153,9 +155,11 @@ async fn measure(options: &Options, stage: &mut Stage) -> anyhow::Result<Report>
         latency_ms: options.latency_ms,
         fail_percent: options.fail_percent,
         batch: options.batch,
-        date: sqlx::query_scalar("select to_char(now() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')")
-            .fetch_one(&site.pool)
-            .await?,
+        date: sqlx::query_scalar(
+            "select to_char(now() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')",
+        )
+        .fetch_one(&site.pool)
+        .await?,
         machine: Machine::this(),
         commit: machine::commit(),
         rounds,
@@ -185,7 +189,10 @@ struct Times {
 impl Site<'_> {
     async fn round(&self, fleet: &mut Fleet) -> anyhow::Result<Round> {
         let bare = self.bare.measure(self.sandbox, self.setting).await?;
-        println!("  bare loop, {}: {:.0}/s over {} requests", bare.setting, bare.requests_per_second, bare.requests);
+        println!(
+            "  bare loop, {}: {:.0}/s over {} requests",
+            bare.setting, bare.requests_per_second, bare.requests
+        );
         self.sandbox.reset().await?;
         let campaign = self.seeded.campaign().await?;
         let tuning = Tuning {
@@ -210,7 +217,9 @@ impl Site<'_> {
         bar.finish();
         questions::show_states(&self.pool, campaign).await?;
         let (unsent_first_page_ms, unsent) = questions::not_sent(&self.pool, campaign).await?;
-        println!("\nfirst page of who was not sent, and why: {unsent} recipients, {unsent_first_page_ms:.1} ms");
+        println!(
+            "\nfirst page of who was not sent, and why: {unsent} recipients, {unsent_first_page_ms:.1} ms"
+        );
         let messages_per_second = bare::per(self.options.recipients, times.whole);
         Ok(Round {
             messages_per_second,
@@ -252,13 +261,21 @@ impl Site<'_> {
                 bar.set_position(state.settled);
             }
             fleet.check()?;
-            ensure!(changed.elapsed() < STALLED, "nothing has moved for {STALLED:?}: {state:?}{}", fleet.last_words());
+            ensure!(
+                changed.elapsed() < STALLED,
+                "nothing has moved for {STALLED:?}: {state:?}{}",
+                fleet.last_words()
+            );
             tokio::time::sleep(LOOK).await;
         }
         let whole = launched.elapsed();
         bar.set_position(self.options.recipients);
         bar.finish();
-        println!("  sent and recorded in {:.1} s: {:.0}/s", whole.as_secs_f64(), bare::per(self.options.recipients, whole));
+        println!(
+            "  sent and recorded in {:.1} s: {:.0}/s",
+            whole.as_secs_f64(),
+            bare::per(self.options.recipients, whole)
+        );
         let first_us = self.sandbox.summary().await?.lanes.iter().filter_map(|lane| lane.first_us).min();
         let first = Duration::from_micros(first_us.context("nothing was sent")?.saturating_sub(launched_us));
         Ok(Times { whole, freeze: freeze.unwrap_or(whole), first_message_ms: first.as_secs_f64() * 1e3 })
@@ -305,7 +322,9 @@ fn bar(what: &'static str, of: u64) -> ProgressBar {
     if bar.is_hidden() {
         println!("  {what}: {of}");
     }
-    if let Ok(style) = ProgressStyle::with_template("  {msg:18} [{bar:40}] {human_pos}/{human_len} {per_sec} {eta}") {
+    if let Ok(style) =
+        ProgressStyle::with_template("  {msg:18} [{bar:40}] {human_pos}/{human_len} {per_sec} {eta}")
+    {
         bar.set_style(style);
     }
     bar.set_message(what);

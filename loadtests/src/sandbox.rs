@@ -4,11 +4,12 @@ use std::{process::Stdio, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use fanfare_sandbox::{
-    BrevoAccount, BrevoConfig, ChannelFaults, Faults, Latency, Limit, MessageRecord, Sandbox, SandboxConfig, Summary,
+    BrevoAccount, BrevoConfig, ChannelFaults, Faults, Latency, Limit, MessageRecord, Sandbox, SandboxConfig,
+    Summary,
 };
 use serde::Deserialize;
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
+    io::{AsyncBufReadExt as _, BufReader},
     process::{Child, Command},
 };
 
@@ -42,8 +43,7 @@ fn config(options: Options) -> SandboxConfig {
 pub(crate) async fn serve(options: Options) -> anyhow::Result<()> {
     let sandbox = Sandbox::start(config(options)).await?;
     println!("{}", sandbox.base_url());
-    let mut nothing = Vec::new();
-    tokio::io::stdin().read_to_end(&mut nothing).await?;
+    tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink())).await??;
     sandbox.shutdown().await;
     Ok(())
 }

@@ -35,7 +35,12 @@ pub(crate) struct Seeded {
 
 impl Seeded {
     /// Brings the schema up to date and fills an empty database.
-    pub(crate) async fn make(pool: &PgPool, people: u64, fail_percent: u64, bar: &ProgressBar) -> anyhow::Result<Self> {
+    pub(crate) async fn make(
+        pool: &PgPool,
+        people: u64,
+        fail_percent: u64,
+        bar: &ProgressBar,
+    ) -> anyhow::Result<Self> {
         let store = Store::from_pool(pool.clone());
         store.migrate().await.context("the schema")?;
         let ids = Ids::from_entropy();
@@ -56,7 +61,8 @@ impl Seeded {
             class: MessageClass::Obligation,
             name: "Policy renewal",
         };
-        let (template, _) = store.publish_template(&ids, tenant.id, &head, "en", &letter::published()?).await?;
+        let (template, _) =
+            store.publish_template(&ids, tenant.id, &head, "en", &letter::published()?).await?;
         let seeded = Self { store, ids, tenant: tenant.id, template };
         seeded.copy_contacts(pool, people, fail_percent, now, bar).await?;
         // What an import's own aftermath would cost does not belong to the campaign.
@@ -75,7 +81,9 @@ impl Seeded {
     ) -> anyhow::Result<()> {
         let mut connection = pool.acquire().await?;
         let mut copy = connection
-            .copy_in_raw("copy contacts (id, tenant_id, name, email, locale, time_zone, attributes) from stdin")
+            .copy_in_raw(
+                "copy contacts (id, tenant_id, name, email, locale, time_zone, attributes) from stdin",
+            )
             .await?;
         let mut rows = String::new();
         for index in 0..people {

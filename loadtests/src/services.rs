@@ -17,7 +17,8 @@ pub(crate) struct Services {
 }
 
 /// What has to hold for a figure to count, by the servers' own word.
-const POSTGRES: [(&str, &str); 3] = [("fsync", "on"), ("synchronous_commit", "on"), ("full_page_writes", "on")];
+const POSTGRES: [(&str, &str); 3] =
+    [("fsync", "on"), ("synchronous_commit", "on"), ("full_page_writes", "on")];
 const REDIS: [(&str, &str); 2] = [("appendonly", "yes"), ("appendfsync", "everysec")];
 /// Shown beside them.
 const SIZES: [&str; 4] = ["shared_buffers", "max_wal_size", "checkpoint_timeout", "wal_compression"];
@@ -30,7 +31,13 @@ impl Services {
     /// Fresh servers, whatever an earlier run may have left in the folder.
     pub(crate) async fn up(dir: &Path) -> anyhow::Result<Self> {
         down(dir).await?;
-        let status = Command::new(script()).arg("up").arg("--dir").arg(dir).status().await.context("deploy/services.sh")?;
+        let status = Command::new(script())
+            .arg("up")
+            .arg("--dir")
+            .arg(dir)
+            .status()
+            .await
+            .context("deploy/services.sh")?;
         ensure!(status.success(), "the private servers did not start");
         let told = Command::new("bash")
             .args(["-c", "env=$(\"$1\" env --dir \"$2\") && eval \"$env\" && printf '%s\\n' \"$DATABASE_URL\" \"$REDIS_URL\" \"$FANFARE_PG_PID_FILE\" \"$FANFARE_REDIS_PID_FILE\"", "-"])
@@ -63,11 +70,13 @@ impl Services {
     /// Prints the settings that matter, and fails when a figure would be worth nothing.
     pub(crate) async fn check_durability(&self, pool: &PgPool) -> anyhow::Result<()> {
         let names: Vec<&str> = POSTGRES.iter().map(|(name, _)| *name).chain(SIZES).collect();
-        let rows = sqlx::query("select name, current_setting(name) as value from pg_settings where name = any ($1)")
-            .bind(&names)
-            .fetch_all(pool)
-            .await?;
-        let settings: Vec<(String, String)> = rows.iter().map(|row| (row.get("name"), row.get("value"))).collect();
+        let rows =
+            sqlx::query("select name, current_setting(name) as value from pg_settings where name = any ($1)")
+                .bind(&names)
+                .fetch_all(pool)
+                .await?;
+        let settings: Vec<(String, String)> =
+            rows.iter().map(|row| (row.get("name"), row.get("value"))).collect();
         assert_settings("Postgres", &settings, &POSTGRES)?;
         let mut redis = self.redis().await?;
         let mut settings = Vec::new();
@@ -81,18 +90,29 @@ impl Services {
 
 /// Ends the servers of a folder and deletes their data; none is fine.
 pub(crate) async fn down(dir: &Path) -> anyhow::Result<()> {
-    let status =
-        Command::new(script()).args(["down", "--wipe", "--dir"]).arg(dir).status().await.context("deploy/services.sh")?;
+    let status = Command::new(script())
+        .args(["down", "--wipe", "--dir"])
+        .arg(dir)
+        .status()
+        .await
+        .context("deploy/services.sh")?;
     ensure!(status.success(), "the private servers in {} did not end", dir.display());
     Ok(())
 }
 
-fn assert_settings(server: &str, settings: &[(String, String)], wanted: &[(&str, &str)]) -> anyhow::Result<()> {
+fn assert_settings(
+    server: &str,
+    settings: &[(String, String)],
+    wanted: &[(&str, &str)],
+) -> anyhow::Result<()> {
     let shown: Vec<String> = settings.iter().map(|(name, value)| format!("{name} {value}")).collect();
     println!("{server}: {}", shown.join(", "));
     for (name, wanted) in wanted {
         let found = settings.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
-        ensure!(found == Some(*wanted), "{server} has {name} = {found:?} instead of {wanted}: the figures would be worth nothing");
+        ensure!(
+            found == Some(*wanted),
+            "{server} has {name} = {found:?} instead of {wanted}: the figures would be worth nothing"
+        );
     }
     Ok(())
 }

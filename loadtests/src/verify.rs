@@ -162,7 +162,11 @@ fn mark(seen: &mut [bool], at: u64) -> bool {
     place.is_some_and(|seen| std::mem::replace(seen, true))
 }
 
-async fn claimed(pool: &PgPool, campaign: CampaignId, numbers: &[i32]) -> anyhow::Result<HashMap<i32, Claimed>> {
+async fn claimed(
+    pool: &PgPool,
+    campaign: CampaignId,
+    numbers: &[i32],
+) -> anyhow::Result<HashMap<i32, Claimed>> {
     let rows = sqlx::query(
         "select r.n, r.address, a.provider_id
          from unnest($2::integer[]) wanted (n)
@@ -176,6 +180,8 @@ async fn claimed(pool: &PgPool, campaign: CampaignId, numbers: &[i32]) -> anyhow
     .context("the recipients of a page")?;
     Ok(rows
         .iter()
-        .map(|row| (row.get("n"), Claimed { address: row.get("address"), provider_id: row.get("provider_id") }))
+        .map(|row| {
+            (row.get("n"), Claimed { address: row.get("address"), provider_id: row.get("provider_id") })
+        })
         .collect())
 }
