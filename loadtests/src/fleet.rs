@@ -102,11 +102,7 @@ impl Fleet {
         // A new holder of the feeder's lease: the process serves, with every role.
         while feeder(pool).await?.is_none_or(|holder| before == Some(holder)) {
             self.check()?;
-            ensure!(
-                Instant::now() < patience,
-                "no `fanfare serve` is at work after {READY_WITHIN:?}{}",
-                self.last_words()
-            );
+            ensure!(Instant::now() < patience, "no `fanfare serve` is at work after {READY_WITHIN:?}");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         Ok(())
@@ -120,8 +116,7 @@ impl Fleet {
     pub(crate) fn check(&mut self) -> anyhow::Result<()> {
         for child in &mut self.processes {
             if let Some(status) = child.try_wait()? {
-                let words = self.last_words();
-                bail!("a `fanfare serve` ended by itself ({status}){words}");
+                bail!("a `fanfare serve` ended by itself ({status})");
             }
         }
         Ok(())
@@ -133,8 +128,8 @@ impl Fleet {
         for number in 0..self.processes.len() {
             let text = std::fs::read_to_string(log(&self.folder, number)).unwrap_or_default();
             let lines: Vec<&str> = text.lines().collect();
-            words.push_str(&format!("\n--- log of process {number}, its end:\n"));
-            words.push_str(&lines[lines.len().saturating_sub(15)..].join("\n"));
+            let end = lines[lines.len().saturating_sub(15)..].join("\n");
+            words.push_str(&format!("--- the end of the log of process {number}:\n{end}\n"));
         }
         words
     }

@@ -114,9 +114,11 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<bool> {
         _ = interrupt.recv() => bail_out(),
         _ = terminate.recv() => bail_out(),
     };
-    let words = stage.fleet.last_words();
+    if result.is_err() {
+        eprint!("{}", stage.fleet.last_words());
+    }
     stage.tear_down().await;
-    let report = result.with_context(|| format!("the run failed{words}"))?;
+    let report = result?;
     report.print();
     if let Some(path) = &options.json {
         std::fs::write(path, serde_json::to_string_pretty(&report)? + "\n")
@@ -261,11 +263,7 @@ impl Site<'_> {
                 bar.set_position(state.settled);
             }
             fleet.check()?;
-            ensure!(
-                changed.elapsed() < STALLED,
-                "nothing has moved for {STALLED:?}: {state:?}{}",
-                fleet.last_words()
-            );
+            ensure!(changed.elapsed() < STALLED, "nothing has moved for {STALLED:?}: {state:?}");
             tokio::time::sleep(LOOK).await;
         }
         let whole = launched.elapsed();
