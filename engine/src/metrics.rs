@@ -28,6 +28,10 @@ pub const BREAKER: &str = "fanfare_breaker_state";
 pub const WEBHOOKS: &str = "fanfare_webhooks_total";
 /// Events applied. Label: `kind`.
 pub const EVENTS: &str = "fanfare_events_total";
+/// What else feedback came to. Label: `effect` (repeated, orphan, foreign, suppressed, resumed, settled).
+pub const FEEDBACK: &str = "fanfare_feedback_total";
+/// Webhooks that were committed together.
+pub const INBOX_COMMIT_ROWS: &str = "fanfare_inbox_commit_rows";
 /// From the storage of a webhook to its application.
 pub const WEBHOOK_LAG_SECONDS: &str = "fanfare_webhook_lag_seconds";
 /// Database connections, by `state` (idle, used).
@@ -52,6 +56,8 @@ pub fn describe() {
     describe_gauge!(BREAKER, "Circuit breaker of a provider's accounts: 0 closed, 1 half-open, 2 open");
     describe_counter!(WEBHOOKS, "Webhooks by what became of them");
     describe_counter!(EVENTS, "Delivery events applied");
+    describe_counter!(FEEDBACK, "Items of webhooks and look-ups by what they came to, beside events");
+    describe_histogram!(INBOX_COMMIT_ROWS, "Webhooks committed together");
     describe_histogram!(WEBHOOK_LAG_SECONDS, Unit::Seconds, "From the storage of a webhook to its application");
     describe_gauge!(POOL, "Database connections by state");
     describe_counter!(UPKEEP, "Runs of the duties of upkeep");

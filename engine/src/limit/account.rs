@@ -127,15 +127,20 @@ impl Account {
         let mut known = self.known();
         known.blocked_until = known.blocked_until.max(until);
         drop(known);
-        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-        refusals.generation = refusals.generation.max(generation);
-        refusals.block_until = refusals.block_until.max(until);
+        self.put_back(Refusals { generation, block_until: until });
     }
 
     pub(super) fn take_refusals(&self) -> Option<Refusals> {
         let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = std::mem::take(&mut *refusals);
         (taken != Refusals::default()).then_some(taken)
+    }
+
+    /// Notes what is to be written down, for the first time or again.
+    pub(super) fn put_back(&self, taken: Refusals) {
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        refusals.generation = refusals.generation.max(taken.generation);
+        refusals.block_until = refusals.block_until.max(taken.block_until);
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {

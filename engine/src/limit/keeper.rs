@@ -103,7 +103,12 @@ impl Keeper {
     async fn look_at_rows(&self) -> StoreResult<()> {
         let pacers = self.registry.all();
         for shared in &pacers {
-            self.write_refusals(shared).await?;
+            let Some(refusals) = shared.account.take_refusals() else { continue };
+            // Written within the statement's time, or noted again: a cancelled attempt must not lose them.
+            let written = timeout(STATEMENT_WITHIN / 2, self.write_refusals(shared, refusals)).await;
+            if !matches!(written, Ok(Ok(()))) {
+                shared.account.put_back(refusals);
+            }
         }
         let ids: Vec<AccountId> = pacers.iter().map(|shared| shared.account.id).collect();
         if ids.is_empty() {
@@ -145,9 +150,8 @@ impl Keeper {
         Ok(!on_postgres.is_empty() && store.return_to_redis(&on_postgres).await? > 0)
     }
 
-    async fn write_refusals(&self, shared: &Shared) -> StoreResult<()> {
-        let account = &shared.account;
-        let Some(Refusals { generation, block_until }) = account.take_refusals() else { return Ok(()) };
+    async fn write_refusals(&self, shared: &Shared, refusals: Refusals) -> StoreResult<()> {
+        let (account, Refusals { generation, block_until }) = (&shared.account, refusals);
         let wait = block_until.map(|until| until.saturating_duration_since(Instant::now()));
         if let Some(wait) = wait.filter(|wait| !wait.is_zero()) {
             self.sources.block(account, wait).await;

@@ -211,6 +211,10 @@ impl AccountPacer {
         }
         let mut verdict = self.shared.desk.enter(priority, since, false);
         loop {
+            // Checked after entering: whoever entered before the pump ended was sent away by it.
+            if self.shared.closed.is_cancelled() {
+                return Err(NoCapacity::busy(LONGEST_WAIT));
+            }
             let slot = verdict.await.unwrap_or(Err(NoCapacity::busy(LONGEST_WAIT)))?;
             let permit = Permit { due: slot.due, generation: slot.generation };
             if !permit.is_late(Instant::now()) {

@@ -92,6 +92,7 @@ impl Pump {
     /// Hands out what is due, and throws away what is late or no longer valid.
     fn hand_out(&mut self, now: Instant) {
         if self.hand.front().is_some_and(|run| !self.shared.speaks(run.by, now)) {
+            self.shared.late.fetch_add(self.held() as u64, Ordering::Relaxed);
             self.hand.clear();
         }
         let stale = now.checked_sub(micros(EXPIRY));

@@ -155,7 +155,8 @@ async fn a_connection_that_fails_to_come_about_is_tried_again_shortly() {
             }
         });
     };
-    let (reply, ()) = tokio::join!(sent.post(&url(address), b"{}".to_vec(), Size::One), late);
+    let target = url(address);
+    let (reply, ()) = tokio::join!(sent.post(&target, b"{}".to_vec(), Size::One), late);
     assert_eq!(reply.unwrap().status, 201);
 }
 

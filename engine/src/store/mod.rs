@@ -10,7 +10,9 @@ pub mod chunks;
 pub mod contacts;
 pub mod direct;
 pub mod duties;
+pub mod events;
 mod grace;
+pub mod inbox;
 pub mod messages;
 pub mod pace;
 pub mod recipients;
@@ -20,7 +22,7 @@ pub mod templates;
 pub mod tenants;
 pub mod uploads;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use sqlx::{PgPool, postgres::PgPoolOptions};
 
@@ -73,6 +75,7 @@ pub type StoreResult<T> = Result<T, StoreError>;
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: PgPool,
+    turns: Arc<grace::Turns>,
 }
 
 impl Store {
@@ -83,11 +86,11 @@ impl Store {
             .max_connections(connections)
             .acquire_timeout(Duration::from_secs(5))
             .connect_lazy_with(options);
-        Ok(Self { pool })
+        Ok(Self::from_pool(pool))
     }
 
-    pub const fn from_pool(pool: PgPool) -> Self {
-        Self { pool }
+    pub fn from_pool(pool: PgPool) -> Self {
+        Self { pool, turns: Arc::default() }
     }
 
     pub const fn pool(&self) -> &PgPool {

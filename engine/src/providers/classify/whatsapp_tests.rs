@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     domain::outcome::Outcome,
-    providers::{Effect, classify::Verdict},
+    providers::Effect,
 };
 
 /// The documented list, as retry marks: Y try again, N never, F fix the account, T renew the token, W wait long,

@@ -171,6 +171,8 @@ fn many_changes_come_in_one_request() {
     }
 }
 
+const NAMES: &[&str] = &["status", "errors", "code", "text", "body", "type", "from", "timestamp", "value", "button"];
+
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(json!(null)),
@@ -179,10 +181,9 @@ fn any_json() -> impl Strategy<Value = Value> {
         ".{0,12}".prop_map(|s| json!(s)),
     ];
     leaf.prop_recursive(3, 16, 3, |inner| {
-        let names = ["status", "errors", "code", "text", "body", "type", "from", "timestamp", "value", "button"];
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..3).prop_map(Value::Array),
-            prop::collection::hash_map(prop::sample::select(&names[..]).prop_map(str::to_owned), inner, 0..4)
+            prop::collection::hash_map(prop::sample::select(NAMES).prop_map(str::to_owned), inner, 0..4)
                 .prop_map(|map| Value::Object(map.into_iter().collect())),
         ]
     })

@@ -42,10 +42,10 @@ impl World {
             "insert into tenants (id, slug, name, region, locale, time_zone, currency)
              values ($1, $1::text, 'Test', 'MU', 'en', 'Indian/Mauritius', 'MUR')",
         )
-            .bind(tenant)
-            .execute(store.pool())
-            .await
-            .expect("tenant");
+        .bind(tenant)
+        .execute(store.pool())
+        .await
+        .expect("tenant");
         sqlx::query(
             "insert into accounts (id, tenant_id, slug, provider, limits) values ($1, $2, 'a', 'whatsapp_cloud', '[]')",
         )
