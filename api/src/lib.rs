@@ -1,0 +1,15 @@
+//! The service and the commands of Fanfare; `bin/fanfare` is a door to [`cli::main`].
+//!
+//! [`assemble`] makes an engine of a configuration, the same way for every command. [`router`] lists every route and
+//! [`cli::Command`] every command. The HTTP side keeps nothing in memory that matters: a webhook is in the database
+//! before it is answered, so a crash at any moment makes the provider send it again or leaves it to be applied.
+
+pub mod assemble;
+pub mod cli;
+
+mod health;
+mod hooks;
+mod problem;
+pub mod router;
+pub mod service;
+pub mod telemetry;

@@ -8,6 +8,7 @@
 //! Postgres alone can restart everything. Redis may be emptied at any time at the cost of delay, never of loss.
 
 pub mod clock;
+pub mod config;
 pub mod contacts;
 pub mod deliver;
 pub mod domain;
@@ -15,6 +16,7 @@ pub mod engine;
 pub mod feedback;
 pub mod id;
 pub mod launch;
+pub mod lifecycle;
 pub mod limit;
 pub mod link;
 pub mod metrics;

@@ -1,0 +1,321 @@
+//! `fanfare campaign`: from a draft to its end.
+
+use std::path::PathBuf;
+
+use fanfare_engine::{
+    domain::{campaign::CampaignState, channel::Channel},
+    id::{CampaignId, TenantId, UploadId},
+    launch::{self, check::Problem, control},
+    store::{
+        Store,
+        campaigns::{AllContacts, Audience, Campaign, NewCampaign, Progress},
+    },
+};
+use jiff::{Timestamp, civil::Time};
+use serde::Serialize;
+use serde_json::json;
+
+use super::{
+    context::Context,
+    exit::{Exit, Failure},
+    follow::follow,
+    out,
+};
+
+#[derive(Debug, clap::Subcommand)]
+pub enum Args {
+    /// Make a draft
+    Create(Create),
+    /// Look at everybody whom a launch would reach, and send nothing
+    Check(Check),
+    /// Send it, now or at a time
+    Launch(Launch),
+    /// Let nothing more leave, until it is resumed
+    Pause(One),
+    /// Go on
+    Resume(One),
+    /// End it; who was not sent to will not be
+    Cancel(One),
+    /// Send the messages that failed for good once more, and only those
+    RetryFailed(One),
+    /// How far it is
+    Status(Status),
+    /// The latest campaigns
+    List(List),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Create {
+    /// Name as people know it
+    #[arg(long)]
+    name: String,
+    /// Slug of the template
+    #[arg(long)]
+    template: String,
+    /// email, sms or whatsapp
+    #[arg(long)]
+    channel: Channel,
+    /// To the rows of this upload, as `fanfare import` names it
+    #[arg(long, required_unless_present = "all_contacts", conflicts_with = "all_contacts")]
+    upload: Option<UploadId>,
+    /// To all contacts
+    #[arg(long)]
+    all_contacts: bool,
+    /// What makes a message unique to the business, as in policy:{policy_number}:renewal-2026
+    #[arg(long, value_name = "KEY")]
+    business_key: Option<String>,
+    /// Local hours within which messages leave, as in 08:00-19:00
+    #[arg(long, value_parser = hours)]
+    hours: Option<(Time, Time)>,
+    /// Slug of the tenant [default: the only one]
+    #[arg(long)]
+    tenant: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct One {
+    /// Campaign, as in camp_01…
+    campaign: CampaignId,
+    /// Slug of the tenant [default: the only one]
+    #[arg(long)]
+    tenant: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Check {
+    #[command(flatten)]
+    one: One,
+    /// Where to write who would not be sent to, and why
+    #[arg(long, value_name = "OUT.csv")]
+    problems: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Launch {
+    #[command(flatten)]
+    one: One,
+    /// When, as in 2026-12-01T09:00:00+04:00 [default: now]
+    #[arg(long, conflicts_with = "follow")]
+    at: Option<Timestamp>,
+    /// Watch until it has ended
+    #[arg(long)]
+    follow: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Status {
+    #[command(flatten)]
+    one: One,
+    /// Watch until it has ended
+    #[arg(long)]
+    follow: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct List {
+    /// How many at most
+    #[arg(long, default_value_t = 50)]
+    limit: i64,
+    /// Slug of the tenant [default: the only one]
+    #[arg(long)]
+    tenant: Option<String>,
+}
+
+fn hours(text: &str) -> Result<(Time, Time), String> {
+    let time = |text: &str| text.trim().parse::<Time>().ok();
+    text.split_once('-')
+        .and_then(|(from, to)| Some((time(from)?, time(to)?)))
+        .filter(|(from, to)| from != to)
+        .ok_or_else(|| "write two times of day, as in 08:00-19:00".to_owned())
+}
+
+pub(super) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
+    context.start_log(true)?;
+    match args {
+        Args::Create(args) => create(context, args).await,
+        Args::Check(args) => check(context, args).await,
+        Args::Launch(args) => launched(context, args).await,
+        Args::Pause(one) => {
+            let (store, tenant) = find(context, &one).await?;
+            changed(context, one.campaign, control::pause(&store, tenant, one.campaign).await?)
+        }
+        Args::Resume(one) => {
+            let (store, tenant) = find(context, &one).await?;
+            changed(context, one.campaign, control::resume(&store, tenant, one.campaign).await?)
+        }
+        Args::Cancel(one) => {
+            let (store, tenant) = find(context, &one).await?;
+            changed(context, one.campaign, control::cancel(&store, tenant, one.campaign).await?)
+        }
+        Args::RetryFailed(one) => {
+            let (store, tenant) = find(context, &one).await?;
+            let chunk = context.config().launch.chunk;
+            let messages = control::retry_failed(&store, tenant, one.campaign, chunk).await?;
+            context.out.show(&json!({"campaign": one.campaign, "messages": messages}), |_| {
+                format!("{messages} messages are sent once more.")
+            })
+        }
+        Args::Status(args) => status(context, args).await,
+        Args::List(args) => list(context, args).await,
+    }
+}
+
+async fn find(context: &Context, one: &One) -> Result<(Store, TenantId), Failure> {
+    let store = context.store().await?;
+    let tenant = context.tenant(&store, one.tenant.as_deref()).await?;
+    Ok((store, tenant.id))
+}
+
+fn changed(context: &Context, id: CampaignId, state: CampaignState) -> Result<(), Failure> {
+    let answer = json!({"campaign": id, "state": state.as_str()});
+    context.out.show(&answer, |_| format!("{id} is {} now.", state.as_str()))
+}
+
+async fn create(context: &Context, args: Create) -> Result<(), Failure> {
+    let store = context.store().await?;
+    let tenant = context.tenant(&store, args.tenant.as_deref()).await?;
+    let template = store.template(tenant.id, &args.template, args.channel).await?;
+    let audience = match args.upload {
+        Some(upload) => Audience::Upload(store.upload(tenant.id, upload).await?.id),
+        None => Audience::Contacts(AllContacts::All),
+    };
+    let campaign = NewCampaign {
+        id: context.sources.ids.next(context.sources.clock.now()),
+        tenant: tenant.id,
+        name: args.name,
+        channel: args.channel,
+        class: template.class,
+        template: template.id,
+        audience,
+        business_key: args.business_key,
+        window: args.hours,
+    };
+    store.create_campaign(&campaign).await?;
+    let id = campaign.id;
+    let answer = json!({"campaign": id, "state": "draft"});
+    context.out.show(&answer, |_| format!("{id} is a draft: `fanfare campaign check {id}`, then `launch`."))
+}
+
+async fn check(context: &Context, args: Check) -> Result<(), Failure> {
+    let store = context.declared_store().await?;
+    let tenant = context.tenant(&store, args.one.tenant.as_deref()).await?;
+    let mut lines = csv::Writer::from_writer(Vec::new());
+    lines.write_record(["n", "address", "reason", "detail"]).map_err(Failure::refused)?;
+    let note = |p: Problem| {
+        // Into memory, which takes everything.
+        let _ = lines.write_record([
+            &p.n.to_string(),
+            &p.address,
+            &p.reason,
+            p.detail.as_deref().unwrap_or_default(),
+        ]);
+    };
+    let report = launch::check::check(&store, tenant.id, args.one.campaign, note).await?;
+    if let Some(path) = &args.problems {
+        let bytes = lines.into_inner().map_err(|error| Failure::refused(error.into_error()))?;
+        std::fs::write(path, bytes).map_err(|error| {
+            Failure::say(Exit::Usage, format!("{} cannot be written: {error}", path.display()))
+        })?;
+    }
+    context.out.show(&report, |report| {
+        let mut text = format!("{} recipients, {} would be sent to", report.recipients, report.sendable);
+        if report.segments > 0 {
+            text += &format!(", {} SMS parts", report.segments);
+        }
+        if let Some(seconds) = report.forecast_seconds {
+            text += &format!(", in about {} at the configured quota", duration(seconds));
+        }
+        for (reason, count) in &report.not_sent {
+            text += &format!("\n{count:>9}  not: {reason}");
+        }
+        for (name, count) in &report.missing_variables {
+            text += &format!("\n{count:>9}  lack a value for `{name}`");
+        }
+        text
+    })
+}
+
+fn duration(seconds: u64) -> String {
+    match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7_199 => format!("{} min", seconds / 60),
+        _ => format!("{} h", seconds / 3_600),
+    }
+}
+
+async fn launched(context: &Context, args: Launch) -> Result<(), Failure> {
+    let store = context.declared_store().await?;
+    let (tenant, id) = (context.tenant(&store, args.one.tenant.as_deref()).await?.id, args.one.campaign);
+    if let Some(at) = args.at {
+        return changed(context, id, launch::schedule(&store, tenant, id, at).await?);
+    }
+    let state = launch::launch(&store, tenant, id).await?;
+    if args.follow { ended(context, &store, tenant, id).await } else { changed(context, id, state) }
+}
+
+async fn status(context: &Context, args: Status) -> Result<(), Failure> {
+    let (store, tenant) = find(context, &args.one).await?;
+    if args.follow {
+        return ended(context, &store, tenant, args.one.campaign).await;
+    }
+    let campaign = store.campaign(tenant, args.one.campaign).await?;
+    let progress = store.progress(tenant, args.one.campaign).await?;
+    show(context, &campaign, campaign.state, progress)
+}
+
+async fn ended(context: &Context, store: &Store, tenant: TenantId, id: CampaignId) -> Result<(), Failure> {
+    let (state, progress) = follow(store, tenant, id).await?;
+    show(context, &store.campaign(tenant, id).await?, state, progress)
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown<'a> {
+    campaign: CampaignId,
+    name: &'a str,
+    channel: Channel,
+    state: &'static str,
+    #[serde(flatten)]
+    progress: Progress,
+}
+
+fn show(
+    context: &Context,
+    campaign: &Campaign,
+    state: CampaignState,
+    progress: Progress,
+) -> Result<(), Failure> {
+    let Campaign { id, name, channel, .. } = campaign;
+    let shown = Shown { campaign: *id, name, channel: *channel, state: state.as_str(), progress };
+    context.out.show(&shown, |_| {
+        let Progress { recipients, excluded, sent, failed, suppressed, unknown, waiting } = progress;
+        format!(
+            "{name} ({channel}, {}): {recipients} recipients = {sent} sent + {failed} failed + {} suppressed + {unknown} unknown \
+             + {waiting} waiting",
+            state.as_str(),
+            excluded + suppressed,
+        )
+    })
+}
+
+async fn list(context: &Context, args: List) -> Result<(), Failure> {
+    let store = context.store().await?;
+    let tenant = context.tenant(&store, args.tenant.as_deref()).await?;
+    let campaigns = store.campaigns(tenant.id, args.limit).await?;
+    let entry = |c: &Campaign| json!({"campaign": c.id, "name": c.name, "channel": c.channel, "class": c.class, "state": c.state.as_str(), "recipients": c.frozen});
+    let answer: Vec<serde_json::Value> = campaigns.iter().map(entry).collect();
+    context.out.show(&answer, |_| {
+        let row = |c: &Campaign| {
+            vec![
+                c.id.to_string(),
+                c.name.clone(),
+                c.channel.to_string(),
+                c.class.to_string(),
+                c.state.as_str().to_owned(),
+                c.frozen.to_string(),
+            ]
+        };
+        let rows: Vec<Vec<String>> = campaigns.iter().map(row).collect();
+        out::table(&["CAMPAIGN", "NAME", "CHANNEL", "CLASS", "STATE", "RECIPIENTS"], &rows)
+    })
+}

@@ -1,0 +1,89 @@
+//! What every command begins with: the configuration, a log, a way to print, and the database when it is asked for.
+
+use fanfare_engine::{
+    config::{self, Config, Loaded},
+    store::{Store, tenants::Tenant},
+};
+
+use super::{
+    Global,
+    exit::{Exit, Failure},
+    out::Out,
+};
+use crate::{
+    assemble::{self, Sources},
+    telemetry,
+};
+
+#[derive(Debug)]
+pub struct Context {
+    pub loaded: Loaded,
+    pub out: Out,
+    pub sources: Sources,
+}
+
+impl Context {
+    pub(super) fn load(global: &Global) -> Result<Self, Failure> {
+        let folder = std::env::current_dir()?;
+        // A name or value that is no text cannot be a setting of ours.
+        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        let variables = std::env::vars_os().filter_map(text).collect();
+        let mut loaded = config::load(&config::Sources { file: global.config.clone(), variables, folder })?;
+        match global.verbose {
+            0 => {}
+            1 => loaded.config.log.filter = "info,fanfare=debug,fanfare_engine=debug".to_owned(),
+            _ => loaded.config.log.filter = "debug,fanfare=trace,fanfare_engine=trace".to_owned(),
+        }
+        Ok(Self { loaded, out: Out { json: global.json }, sources: Sources::default() })
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.loaded.config
+    }
+
+    /// The log of a service. A command that a person waits for shows warnings only, unless it is asked for more.
+    pub(super) fn start_log(&self, quiet: bool) -> Result<(), Failure> {
+        let mut log = self.config().log.clone();
+        if quiet && log.filter == config::sections::LogConfig::default().filter {
+            "warn".clone_into(&mut log.filter);
+        }
+        Ok(telemetry::start_log(&log)?)
+    }
+
+    /// The database, known to answer.
+    pub async fn store(&self) -> Result<Store, Failure> {
+        let store = assemble::store(self.config())?;
+        store.ping().await?;
+        Ok(store)
+    }
+
+    /// The database with the configured tenants and accounts in it.
+    pub async fn declared_store(&self) -> Result<Store, Failure> {
+        let store = self.store().await?;
+        assemble::declare(&store, self.config(), &self.sources).await?;
+        Ok(store)
+    }
+
+    /// The tenant of this slug; without one, the only tenant.
+    pub async fn tenant(&self, store: &Store, slug: Option<&str>) -> Result<Tenant, Failure> {
+        if let Some(slug) = slug {
+            return Ok(store.tenant(slug).await?);
+        }
+        let mut tenants = store.tenants().await?;
+        match tenants.len() {
+            1 => Ok(tenants.remove(0)),
+            0 => Err(Failure::say(
+                Exit::Refused,
+                "there is no tenant yet: make one with `fanfare tenant create`",
+            )),
+            _ => {
+                let slugs: Vec<&str> = tenants.iter().map(|tenant| tenant.slug.as_str()).collect();
+                let sentence =
+                    format!("there are several tenants: say which by --tenant ({})", slugs.join(", "));
+                Err(Failure::say(Exit::Usage, sentence))
+            }
+        }
+    }
+}

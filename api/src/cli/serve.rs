@@ -1,0 +1,122 @@
+//! `fanfare serve`: the service, in any of its roles.
+
+use fanfare_engine::{
+    engine::{Engine, Role},
+    lifecycle::{Ended, Lifecycle},
+    store::{Store, health::Schema},
+};
+use tokio::net::TcpListener;
+
+use super::{
+    context::Context,
+    exit::{Exit, Failure},
+};
+use crate::{assemble, service::Service};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What this process does; any number of processes may do any of them
+    #[arg(long, value_delimiter = ',', value_enum, default_value = "api,worker,scheduler,upkeep")]
+    roles: Vec<RoleName>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum RoleName {
+    /// HTTP: health, metrics, webhooks
+    Api,
+    /// Sends what is due
+    Worker,
+    /// Launches, freezes audiences, fills the queue
+    Scheduler,
+    /// Puts right whatever was lost
+    Upkeep,
+}
+
+impl From<RoleName> for Role {
+    fn from(name: RoleName) -> Self {
+        match name {
+            RoleName::Api => Self::Api,
+            RoleName::Worker => Self::Worker,
+            RoleName::Scheduler => Self::Scheduler,
+            RoleName::Upkeep => Self::Upkeep,
+        }
+    }
+}
+
+pub(super) async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
+    context.start_log(false)?;
+    // Before anything is recorded, or the first samples are lost.
+    crate::telemetry::metrics();
+    let store = context.store().await?;
+    prepare(context, &store).await?;
+    let engine = assemble::engine(context.config(), store, &context.sources).await?;
+    let roles: Vec<Role> = args.roles.iter().copied().map(Role::from).collect();
+    let life = Lifecycle::new();
+    if roles.contains(&Role::Api) {
+        listen(context, &engine, &life).await?;
+    }
+    work(&engine, &roles, &life);
+    tracing::info!(process = %engine.process, roles = ?roles, accounts = engine.accounts.all().len(), "fanfare serves");
+    match life.ended().await? {
+        Ended::Drained => Ok(()),
+        Ended::Cut => Err(Failure::say(
+            Exit::Interrupted,
+            "cut off: what was at work is taken up again by the next process",
+        )),
+    }
+}
+
+/// Migrates if that is wanted; refuses a database that this version does not fit.
+async fn prepare(context: &Context, store: &Store) -> Result<(), Failure> {
+    match store.schema().await? {
+        Schema::Current => Ok(()),
+        Schema::Behind { .. } if context.config().database.migrate => super::migrate::migrate(store).await,
+        Schema::Behind { missing } => Err(Failure::say(
+            Exit::Refused,
+            format!(
+                "the database lacks {missing} migrations: run `fanfare migrate`, or set database.migrate = true"
+            ),
+        )),
+        Schema::Ahead { unknown } => Err(Failure::say(
+            Exit::Refused,
+            format!(
+                "the database has {unknown} migrations that this version does not know: run the newer version"
+            ),
+        )),
+    }
+}
+
+/// Starts the HTTP service; returns its port.
+pub(crate) async fn listen(context: &Context, engine: &Engine, life: &Lifecycle) -> Result<u16, Failure> {
+    let api = &context.config().api;
+    let listener = TcpListener::bind((api.bind, api.port)).await.map_err(|error| {
+        let sentence = format!(
+            "port {} of {} cannot be had ({error}): choose another by PORT or `api.port`",
+            api.port, api.bind
+        );
+        Failure::say(Exit::Refused, sentence)
+    })?;
+    let address = listener.local_addr()?;
+    tracing::info!(%address, "listening");
+    let ((service, writer), stop) = (Service::new(engine), life.drain().clone());
+    life.spawn(async move {
+        if let Err(error) = service.serve(writer, listener, stop).await {
+            tracing::error!(%error, "the HTTP service ended");
+        }
+    });
+    Ok(address.port())
+}
+
+/// Starts the engine in its roles, to be drained with the process.
+pub(crate) fn work(engine: &Engine, roles: &[Role], life: &Lifecycle) {
+    let (running, drain) = (engine.start(roles), life.drain().clone());
+    let (store, process) = (engine.store.clone(), engine.process);
+    life.spawn(async move {
+        drain.cancelled().await;
+        running.shut_down().await;
+        // Another process takes the duties over at once, not when their leases end.
+        if let Err(error) = store.drop_duties(process).await {
+            tracing::debug!(%error, "the duties are left to their leases");
+        }
+    });
+}

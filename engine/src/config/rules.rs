@@ -1,0 +1,52 @@
+//! Settings that make no sense, or none together. Told at start, not at three in the morning.
+
+use super::{
+    error::{ConfigError, ConfigErrors, all_or_nothing},
+    sections::Config,
+    tree::Tree,
+};
+
+pub(super) fn check(config: &Config, tree: &Tree) -> Result<(), ConfigErrors> {
+    let mut errors = Vec::new();
+    let mut rule = |key: &str, holds: bool, problem: String| {
+        if !holds {
+            errors.push(ConfigError::Value { key: key.to_owned(), origin: tree.origin(key), problem });
+        }
+    };
+    let Config { database, worker, recorder, launch, queue, http, unknown, retention, .. } = config;
+    for (key, value) in [
+        ("worker.chunks", worker.chunks),
+        ("worker.in_flight", worker.in_flight),
+        ("worker.slice", worker.slice),
+        ("worker.urgent_in_flight", worker.urgent_in_flight),
+        ("recorder.batch", recorder.batch),
+        ("queue.high_water", queue.high_water),
+        ("database.urgent_connections", database.urgent_connections as usize),
+        ("launch.first_slice", usize::try_from(launch.first_slice).unwrap_or(0)),
+        ("launch.chunk", usize::try_from(launch.chunk).unwrap_or(0)),
+        ("retention.months", usize::try_from(retention.months).unwrap_or(0)),
+        ("http.timeout_ms", usize::try_from(http.timeout_ms).unwrap_or(usize::MAX)),
+    ] {
+        rule(key, value > 0, "must be at least 1".to_owned());
+    }
+    rule("worker.lease_s", worker.lease_s * 1_000 > 2 * http.timeout_ms, format!(
+        "is {} s, which must be more than twice http.timeout_ms ({} ms): a claim must not end while an answer may come",
+        worker.lease_s, http.timeout_ms
+    ));
+    let needed = worker.chunks + 4;
+    rule("database.connections", database.connections as usize >= needed, format!(
+        "is {}, which must be at least worker.chunks + 4 = {needed}: each chunk commits by itself",
+        database.connections
+    ));
+    rule("recorder.buffer", recorder.buffer >= recorder.batch, format!(
+        "is {}, which must be at least recorder.batch ({})", recorder.buffer, recorder.batch
+    ));
+    rule("launch.slice", launch.slice >= launch.chunk, format!(
+        "is {}, which must be at least launch.chunk ({})", launch.slice, launch.chunk
+    ));
+    rule("unknown.look_up_s", unknown.look_up_s < unknown.deadline_s, format!(
+        "is {} s, which must be less than unknown.deadline_s ({} s): afterwards nobody asks",
+        unknown.look_up_s, unknown.deadline_s
+    ));
+    all_or_nothing(errors)
+}

@@ -1,0 +1,288 @@
+//! Every key that the file may hold, with its default and what it means: a small struct per concern.
+
+use serde::{Deserialize, Serialize};
+
+use super::accounts::{AccountConfig, TenantConfig};
+use crate::deliver::recorder::RecorderSettings;
+
+/// What the default file and the errors tell about a section. Made by [`section!`].
+#[derive(Debug, Clone, Copy)]
+pub struct SectionDoc {
+    pub name: &'static str,
+    pub about: &'static str,
+    pub keys: &'static [KeyDoc],
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct KeyDoc {
+    pub name: &'static str,
+    pub about: &'static str,
+}
+
+macro_rules! section {
+    ($(#[doc = $about:literal])+ $name:ident in $section:literal {
+        $($(#[doc = $doc:literal])+ $key:ident: $type:ty = $default:expr,)+
+    }) => {
+        $(#[doc = $about])+
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct $name {
+            $($(#[doc = $doc])+ pub $key: $type,)+
+        }
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($key: $default,)+ }
+            }
+        }
+        impl $name {
+            pub(crate) const DOC: SectionDoc = SectionDoc {
+                name: $section,
+                about: concat!($($about),+),
+                keys: &[$(KeyDoc { name: stringify!($key), about: concat!($($doc),+) },)+],
+            };
+        }
+    };
+}
+
+section! {
+    /// Postgres, the system of record.
+    DatabaseConfig in "database" {
+        /// Where it is. DATABASE_URL says it, too.
+        url: SecretUrl = SecretUrl::from("postgres://fanfare@localhost:5432/fanfare"),
+        /// Connections that one process may hold for campaigns, webhooks and upkeep.
+        connections: u32 = 20,
+        /// Connections beside those, for transactional messages alone.
+        urgent_connections: u32 = 4,
+        /// Whether `fanfare serve` brings the schema up to date before it starts.
+        migrate: bool = true,
+    }
+}
+
+section! {
+    /// Redis, the queue of hints. Nothing is lost when it is away, and sending goes on more slowly.
+    RedisConfig in "redis" {
+        /// Where it is; several nodes of a Redis Cluster are separated by commas. REDIS_URL says it, too.
+        url: SecretUrl = SecretUrl::from("redis://localhost:6379/0"),
+        /// Begins every key, so that several installations can share one Redis.
+        prefix: String = "fanfare".to_owned(),
+    }
+}
+
+section! {
+    /// The HTTP service: health, metrics and the providers' webhooks.
+    ApiConfig in "api" {
+        /// Address to listen on. 0.0.0.0 listens on all interfaces.
+        bind: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+        /// Port to listen on; 0 takes a free one. PORT says it, too.
+        port: u16 = 8080,
+        /// Address that providers reach this service by, as in https://hooks.example.com; shown, never called.
+        public_url: String = String::new(),
+    }
+}
+
+section! {
+    /// Deliverers.
+    WorkerConfig in "worker" {
+        /// Chunks that one process works on at the same time.
+        chunks: usize = 8,
+        /// Requests of campaigns that one process has on the wire at the same time.
+        in_flight: usize = 256,
+        /// Recipients of a chunk whose intents are committed together, at most.
+        slice: usize = 500,
+        /// How long a chunk stays with a process that does not renew its claim, in seconds.
+        lease_s: u64 = 30,
+        /// Transactional messages that one process has on the wire at the same time.
+        urgent_in_flight: usize = 64,
+    }
+}
+
+section! {
+    /// Freezing of audiences.
+    LaunchConfig in "launch" {
+        /// Recipients that are frozen in one transaction.
+        slice: i32 = 10_000,
+        /// Recipients of the first transaction: few, so that the first message leaves at once.
+        first_slice: i32 = 1_000,
+        /// Recipients that are queued, claimed and recorded together.
+        chunk: i32 = 500,
+    }
+}
+
+section! {
+    /// The queue in Redis.
+    QueueConfig in "queue" {
+        /// Hints that a lane holds at most.
+        high_water: usize = 128,
+    }
+}
+
+section! {
+    /// Requests to providers.
+    HttpConfig in "http" {
+        /// Longest wait for a connection, in milliseconds.
+        connect_timeout_ms: u64 = 3_000,
+        /// Longest wait for an answer, in milliseconds. Afterwards nobody knows whether the message was sent.
+        timeout_ms: u64 = 10_000,
+    }
+}
+
+section! {
+    /// Files with contacts. A larger file is refused before it is read.
+    ImportConfig in "imports" {
+        /// Bytes of a file.
+        max_bytes: u64 = 1 << 30,
+        /// Bytes of a workbook once it is inflated.
+        max_inflated_bytes: u64 = 2 << 30,
+        /// Bytes of one row.
+        max_row_bytes: usize = 1 << 20,
+        /// Columns of a row.
+        max_columns: usize = 512,
+    }
+}
+
+section! {
+    /// Messages of which nobody knows whether they were sent.
+    UnknownConfig in "unknown" {
+        /// How long a webhook or the provider's records may still tell, in seconds; then the message is abandoned.
+        deadline_s: u64 = 3_600,
+        /// Age at which the provider is asked first, in seconds.
+        look_up_s: u64 = 60,
+    }
+}
+
+section! {
+    /// How long records of messages are kept.
+    RetentionConfig in "retention" {
+        /// Whole months; what is older is dropped.
+        months: i32 = 13,
+    }
+}
+
+section! {
+    /// The log, on standard error. It never holds addresses, contents or secrets.
+    LogConfig in "log" {
+        /// For people: "pretty"; for machines, one object a line: "json".
+        format: LogFormat = LogFormat::Pretty,
+        /// What is logged, as in "info,fanfare_engine=debug".
+        filter: String = "info".to_owned(),
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    Pretty,
+    Json,
+}
+
+/// The settings of the recorder live beside it.
+const RECORDER: SectionDoc = SectionDoc {
+    name: "recorder",
+    about: " Writing of outcomes.",
+    keys: &[
+        KeyDoc { name: "batch", about: " Outcomes that are written in one transaction at most." },
+        KeyDoc { name: "tick_ms", about: " How long the first of them waits for others, in milliseconds." },
+        KeyDoc { name: "buffer", about: " Outcomes that may wait; when there are more, sending waits." },
+    ],
+};
+
+/// A URL that may hold a password: its `Debug` and `Display` leave that out.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SecretUrl(String);
+
+impl SecretUrl {
+    /// With its password.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for SecretUrl {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl std::fmt::Display for SecretUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&without_password(&self.0))
+    }
+}
+
+impl std::fmt::Debug for SecretUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+/// Each URL of a list, without the password between `user:` and `@`, and without parameters, which may hold one too.
+pub(crate) fn without_password(urls: &str) -> String {
+    let one = |url: &str| {
+        let url = url.split('?').next().unwrap_or_default();
+        let Some((scheme, rest)) = url.split_once("://") else { return "***".to_owned() };
+        match rest.rsplit_once('@') {
+            None => url.to_owned(),
+            Some((user, host)) => format!("{scheme}://{}:***@{host}", user.split(':').next().unwrap_or_default()),
+        }
+    };
+    urls.split(',').map(one).collect::<Vec<_>>().join(",")
+}
+
+/// All that a process is told. The order is that of the default file.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    pub database: DatabaseConfig,
+    pub redis: RedisConfig,
+    pub api: ApiConfig,
+    pub log: LogConfig,
+    pub worker: WorkerConfig,
+    pub recorder: RecorderSettings,
+    pub launch: LaunchConfig,
+    pub queue: QueueConfig,
+    pub http: HttpConfig,
+    pub imports: ImportConfig,
+    pub unknown: UnknownConfig,
+    pub retention: RetentionConfig,
+    pub tenants: Vec<TenantConfig>,
+    pub accounts: Vec<AccountConfig>,
+}
+
+/// Every section, in the order of the default file.
+pub const SECTIONS: &[SectionDoc] = &[
+    DatabaseConfig::DOC,
+    RedisConfig::DOC,
+    ApiConfig::DOC,
+    LogConfig::DOC,
+    WorkerConfig::DOC,
+    RECORDER,
+    LaunchConfig::DOC,
+    QueueConfig::DOC,
+    HttpConfig::DOC,
+    ImportConfig::DOC,
+    UnknownConfig::DOC,
+    RetentionConfig::DOC,
+];
+
+impl Config {
+    /// The sections as TOML, without tenants and accounts.
+    pub(crate) fn to_tables(&self) -> Vec<(&'static str, toml::Table)> {
+        fn table(section: &impl Serialize) -> toml::Table {
+            toml::Table::try_from(section).expect("a section is a table of plain values")
+        }
+        vec![
+            ("database", table(&self.database)),
+            ("redis", table(&self.redis)),
+            ("api", table(&self.api)),
+            ("log", table(&self.log)),
+            ("worker", table(&self.worker)),
+            ("recorder", table(&self.recorder)),
+            ("launch", table(&self.launch)),
+            ("queue", table(&self.queue)),
+            ("http", table(&self.http)),
+            ("imports", table(&self.imports)),
+            ("unknown", table(&self.unknown)),
+            ("retention", table(&self.retention)),
+        ]
+    }
+}

@@ -1,0 +1,63 @@
+//! Finding a person, and what a message to that person could say.
+
+use super::{Store, StoreError, StoreResult};
+use crate::{
+    domain::address::{EmailAddress, PhoneNumber, Region},
+    id::{ContactId, TenantId},
+};
+
+/// How somebody names a contact.
+#[derive(Debug, Clone)]
+pub enum ContactKey {
+    Id(ContactId),
+    Email(String),
+    Phone(String),
+}
+
+impl ContactKey {
+    /// An id, an e-mail address, or a phone number as written in this region.
+    pub fn parse(text: &str, region: &Region) -> Option<Self> {
+        if let Ok(id) = text.parse() {
+            return Some(Self::Id(id));
+        }
+        if let Ok(email) = EmailAddress::parse(text) {
+            return Some(Self::Email(email.as_str().to_owned()));
+        }
+        PhoneNumber::parse(text, region).ok().map(|phone| Self::Phone(phone.as_str().to_owned()))
+    }
+}
+
+/// What templates see of a contact.
+#[derive(Debug, Clone)]
+pub struct ContactFacts {
+    pub id: ContactId,
+    pub locale: Option<String>,
+    /// A JSON object: attributes, and name, e-mail and phone.
+    pub facts: serde_json::Value,
+}
+
+impl Store {
+    /// The contact with the newest values of its latest upload, as a campaign over that upload would see it.
+    pub async fn find_contact(&self, tenant: TenantId, key: &ContactKey) -> StoreResult<ContactFacts> {
+        let (id, email, phone) = match key {
+            ContactKey::Id(id) => (Some(id.uuid()), None, None),
+            ContactKey::Email(email) => (None, Some(email.as_str()), None),
+            ContactKey::Phone(phone) => (None, None, Some(phone.as_str())),
+        };
+        let row = sqlx::query!(
+            r#"select c.id, c.locale,
+                      jsonb_build_object('name', c.name, 'email', c.email, 'phone', c.phone) || c.attributes as "facts!"
+               from contacts c
+               where c.tenant_id = $1 and c.erased_at is null and (c.id = $2 or c.email = $3 or c.phone = $4)
+               order by c.updated_at desc limit 1"#,
+            tenant.uuid(),
+            id,
+            email,
+            phone,
+        )
+        .fetch_optional(self.pool())
+        .await?
+        .ok_or_else(|| StoreError::not_found("a contact with this address or id"))?;
+        Ok(ContactFacts { id: row.id.into(), locale: row.locale, facts: row.facts })
+    }
+}
