@@ -185,3 +185,80 @@ async fn claimed(
         })
         .collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use fanfare_sandbox::Channel;
+    use uuid::Uuid;
+
+    use super::*;
+
+    const CAMPAIGN: CampaignId = CampaignId::from_uuid(Uuid::from_u128(7));
+
+    /// What the sandbox tells of a message to person 3, recipient number 9, as it should be.
+    fn sound() -> (MessageRecord, Claimed) {
+        let person = Person::number(3, 0);
+        let (address, message_id) = (person.address(), MessageId { campaign: CAMPAIGN, n: 9 }.to_string());
+        let letter = letter::expected(person);
+        let record = MessageRecord {
+            channel: Channel::Email,
+            account: "main".to_owned(),
+            digest: hex::encode(digest(&address, &message_id, &[&letter.subject, &letter.html])),
+            address: address.clone(),
+            message_id,
+            count: 1,
+            first_us: 0,
+            last_us: 0,
+            first_epoch_us: 0,
+            last_epoch_us: 0,
+            provider_id: "<1@relay>".to_owned(),
+            tags: Vec::new(),
+        };
+        (record, Claimed { address, provider_id: Some("1@relay".to_owned()) })
+    }
+
+    fn check(spoil: impl FnOnce(&mut MessageRecord, &mut Claimed), expected: Verdict) {
+        let (mut record, mut claimed) = sound();
+        spoil(&mut record, &mut claimed);
+        let mut check = Check {
+            verdict: Verdict::default(),
+            campaign: CAMPAIGN,
+            audience: Audience { people: 10, fail_percent: 0 },
+            people: vec![false; 10],
+            numbers: vec![false; 11],
+        };
+        let n = check.number(&record);
+        check.one(&record, n.map(|n| (n, &claimed)));
+        assert_eq!(check.verdict, expected, "{record:?}");
+    }
+
+    #[test]
+    fn what_is_wrong_is_counted() {
+        let none = Verdict::default();
+        check(|_, _| {}, none);
+        check(|record, _| record.count = 3, Verdict { duplicated: 2, ..none });
+        // Somebody else's letter, and a letter under somebody else's number.
+        check(|record, _| record.digest = "00".repeat(16), Verdict { wrong_digest: 1, ..none });
+        check(
+            |_, claimed| claimed.address = Person::number(4, 0).address(),
+            Verdict { wrong_digest: 1, ..none },
+        );
+        check(
+            |_, claimed| claimed.provider_id = Some("2@relay".to_owned()),
+            Verdict { wrong_provider_id: 1, ..none },
+        );
+        check(|_, claimed| claimed.provider_id = None, Verdict { wrong_provider_id: 1, ..none });
+        // Nobody of the seed, and a message of another campaign.
+        check(|record, _| record.address = Person::number(10, 0).address(), Verdict { foreign: 1, ..none });
+        let other = MessageId { campaign: CampaignId::from_uuid(Uuid::from_u128(8)), n: 9 };
+        check(|record, _| record.message_id = other.to_string(), Verdict { foreign: 1, ..none });
+    }
+
+    #[test]
+    fn two_messages_to_one_person_are_a_duplicate() {
+        let mut seen = [false; 2];
+        assert!(!mark(&mut seen, 1));
+        assert!(mark(&mut seen, 1));
+        assert!(!mark(&mut seen, 5));
+    }
+}
