@@ -6,6 +6,7 @@
 
 pub mod assemble;
 pub mod cli;
+mod demo;
 
 mod health;
 mod hooks;

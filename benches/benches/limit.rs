@@ -23,6 +23,7 @@ async fn take(pacer: &Arc<AccountPacer>, permits: u64) -> Duration {
     let senders = (0..SENDERS).map(|sender| {
         let pacer = Arc::clone(pacer);
         let mine = permits / SENDERS + u64::from(sender < permits % SENDERS);
+        #[expect(clippy::disallowed_methods, reason = "ends with the runtime of the bench")]
         tokio::spawn(async move {
             for _ in 0..mine {
                 while pacer.permit(Priority::Bulk).await.is_err() {}

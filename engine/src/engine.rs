@@ -174,6 +174,7 @@ impl Engine {
                 clock: Arc::clone(&self.clock),
                 ids: Arc::clone(&self.ids),
                 in_flight: Arc::new(Semaphore::new(in_flight)),
+                most_in_flight: in_flight,
                 lease: worker.lease,
                 priority,
             },

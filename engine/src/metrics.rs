@@ -46,7 +46,11 @@ pub fn describe() {
     describe_counter!(MESSAGES, "Facts recorded about attempts");
     describe_counter!(DIRECT, "Direct messages taken in");
     describe_histogram!(STAGE_SECONDS, Unit::Seconds, "Time a stage of the pipeline took");
-    describe_histogram!(URGENT_SECONDS, Unit::Seconds, "From the acceptance of a direct message to its first byte");
+    describe_histogram!(
+        URGENT_SECONDS,
+        Unit::Seconds,
+        "From the acceptance of a direct message to its first byte"
+    );
     describe_gauge!(QUEUE_DEPTH, "Hints in a lane");
     describe_gauge!(QUEUE_PENDING, "Hints delivered and not acknowledged");
     describe_gauge!(QUEUE_OLDEST_SECONDS, Unit::Seconds, "Age of the oldest hint of a lane");
@@ -58,7 +62,11 @@ pub fn describe() {
     describe_counter!(EVENTS, "Delivery events applied");
     describe_counter!(FEEDBACK, "Items of webhooks and look-ups by what they came to, beside events");
     describe_histogram!(INBOX_COMMIT_ROWS, "Webhooks committed together");
-    describe_histogram!(WEBHOOK_LAG_SECONDS, Unit::Seconds, "From the storage of a webhook to its application");
+    describe_histogram!(
+        WEBHOOK_LAG_SECONDS,
+        Unit::Seconds,
+        "From the storage of a webhook to its application"
+    );
     describe_gauge!(POOL, "Database connections by state");
     describe_counter!(UPKEEP, "Runs of the duties of upkeep");
     describe_counter!(REPAIRED, "Chunk counters that differed from their rows");

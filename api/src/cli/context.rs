@@ -23,7 +23,7 @@ pub struct Context {
 }
 
 impl Context {
-    pub(super) fn load(global: &Global) -> Result<Self, Failure> {
+    pub(crate) fn load(global: &Global) -> Result<Self, Failure> {
         let folder = std::env::current_dir()?;
         // A name or value that is no text cannot be a setting of ours.
         let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
@@ -44,7 +44,7 @@ impl Context {
     }
 
     /// The log of a service. A command that a person waits for shows warnings only, unless it is asked for more.
-    pub(super) fn start_log(&self, quiet: bool) -> Result<(), Failure> {
+    pub(crate) fn start_log(&self, quiet: bool) -> Result<(), Failure> {
         let mut log = self.config().log.clone();
         if quiet && log.filter == config::sections::LogConfig::default().filter {
             "warn".clone_into(&mut log.filter);

@@ -7,7 +7,7 @@ use fanfare_engine::{
     id::{CampaignId, TenantId},
     store::{Store, campaigns::Progress},
 };
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tokio::time::Instant;
 
 use super::exit::{Exit, Failure};
@@ -27,11 +27,21 @@ pub(crate) struct Meter {
 
 impl Meter {
     pub(crate) fn new(name: &str) -> Self {
+        Self::with(name, ProgressBar::new(0))
+    }
+
+    /// One of several that are drawn below each other.
+    pub(crate) fn among(all: &MultiProgress, name: &str) -> Self {
+        Self::with(name, all.add(ProgressBar::new(0)))
+    }
+
+    fn with(name: &str, bar: ProgressBar) -> Self {
         let drawn = std::io::stderr().is_terminal();
         let style =
             ProgressStyle::with_template("{prefix:<24} {bar:30} {pos:>9}/{len:<9} {per_sec:>10} {msg}")
                 .unwrap_or_else(|_| ProgressStyle::default_bar());
-        let bar = ProgressBar::new(0).with_style(style).with_prefix(name.to_owned());
+        bar.set_style(style);
+        bar.set_prefix(name.to_owned());
         Self { name: name.to_owned(), bar, drawn, said: Instant::now() }
     }
 
@@ -77,11 +87,11 @@ pub(crate) async fn follow(
     }
 }
 
-fn done(progress: &Progress) -> u64 {
+pub(crate) fn done(progress: &Progress) -> u64 {
     u64::try_from(progress.recipients - progress.waiting).unwrap_or(0)
 }
 
-fn note(state: CampaignState, progress: &Progress) -> String {
+pub(crate) fn note(state: CampaignState, progress: &Progress) -> String {
     let not_sent = progress.failed + progress.suppressed + progress.excluded;
     format!("{}, {} sent, {not_sent} not sent, {} unknown", state.as_str(), progress.sent, progress.unknown)
 }

@@ -9,16 +9,16 @@ pub mod exit;
 mod campaign;
 mod config;
 mod doctor;
-mod follow;
-mod import;
+pub(crate) mod follow;
+pub(crate) mod import;
 mod message;
-mod migrate;
-mod out;
+pub(crate) mod migrate;
+pub(crate) mod out;
 mod sandbox;
 mod send;
-mod serve;
+pub(crate) mod serve;
 mod suppress;
-mod template;
+pub(crate) mod template;
 mod tenant;
 mod unsent;
 
@@ -85,6 +85,8 @@ pub enum Command {
     Suppress(suppress::Args),
     /// Look for what is missing, and say what to do
     Doctor,
+    /// See it work: a sample insurer, its files and campaigns, against simulated providers
+    Demo(crate::demo::Args),
 }
 
 /// The program. It never panics on input, and every way out has its exit code.
@@ -133,5 +135,6 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Send(args) => send::run(&context, args).await,
         Command::Suppress(args) => suppress::run(&context, args).await,
         Command::Doctor => doctor::run(&context).await,
+        Command::Demo(args) => crate::demo::run(&cli.global, &context, &args).await,
     }
 }

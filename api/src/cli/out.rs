@@ -13,7 +13,7 @@ pub struct Out {
 
 impl Out {
     /// Prints `value` as JSON, or what `text` makes of it.
-    pub(super) fn show<T: Serialize>(
+    pub(crate) fn show<T: Serialize>(
         self,
         value: &T,
         text: impl FnOnce(&T) -> String,
@@ -28,7 +28,7 @@ impl Out {
 }
 
 /// A reader that has gone (`| head`) is no failure.
-pub(super) fn print(text: &str) -> Result<(), Failure> {
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
@@ -37,7 +37,7 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
 }
 
 /// Rows below a heading, each column as wide as it must be; numbers to the right.
-pub(super) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
+pub(crate) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
     let mut widths: Vec<usize> = heading.iter().map(|text| text.chars().count()).collect();
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {

@@ -1,7 +1,7 @@
 //! Looks into a workbook before anything is built from it.
 //!
-//! Every entry is really inflated and its bytes counted: the sizes that an archive states are claims. Bounded are the
-//! number of entries, what they inflate to together and each, how much they inflate by, the text between two tags,
+//! The sizes that an archive states are checked, and then every entry is really inflated and counted, since what it
+//! states are claims. Bounded are the number of entries, what they inflate to together and each, how much they inflate by, the text between two tags,
 //! the size of a cell, and the counts that a reader would allocate for. What passes can be read in bounded memory.
 
 use std::{
@@ -15,8 +15,9 @@ use zip::ZipArchive;
 use super::error::ImportError;
 
 const MAX_ENTRIES: usize = 2_000;
-/// Deflate can make a thousand of one; sheets of repeated values reach fifty.
-const MAX_RATIO: u64 = 150;
+/// Deflate can make a thousand of one; sheets of repeated values reach fifty, texts that differ ten.
+const MAX_SHEET_RATIO: u64 = 150;
+const MAX_HELD_RATIO: u64 = 60;
 /// Nobody minds how well a small entry packs.
 const RATIO_FREE_BYTES: u64 = 4 << 20;
 /// Shared strings, styles and other parts that a reader holds whole; sheets are read as a stream.
@@ -38,8 +39,10 @@ pub(super) fn check(path: &Path, max_inflated: u64) -> Result<(), ImportError> {
     for index in 0..archive.len() {
         let mut entry = archive.by_index(index).map_err(|error| damaged(&error))?;
         let name = entry.name().to_lowercase();
-        let packed = entry.compressed_size();
-        let mut scan = Scan::new(name.contains("worksheets/"), max_inflated - total, packed);
+        let is_sheet = name.contains("worksheets/");
+        let stated = entry.size();
+        admit(is_sheet, stated, entry.compressed_size(), max_inflated - total).map_err(refused)?;
+        let mut scan = Scan::new(is_sheet, stated);
         total += inflate(&mut entry, &mut scan)?;
     }
     Ok(())
@@ -67,6 +70,21 @@ fn refuse_other_archives(archive: &ZipArchive<BufReader<File>>) -> Result<(), Im
     Err(ImportError::NotATable { looks_like: looks_like.to_owned() })
 }
 
+/// What a part states is checked before it is inflated; that it is true, while.
+fn admit(is_sheet: bool, stated: u64, packed: u64, allowed: u64) -> Result<(), String> {
+    if stated > allowed {
+        return Err("it inflates to more than `imports.max_inflated_bytes`".to_owned());
+    }
+    let max_ratio = if is_sheet { MAX_SHEET_RATIO } else { MAX_HELD_RATIO };
+    if stated > RATIO_FREE_BYTES && stated / packed.max(1) > max_ratio {
+        return Err(format!("a part inflates to more than {max_ratio} times its size"));
+    }
+    if !is_sheet && stated > MAX_HELD_BYTES {
+        return Err(format!("its texts or styles take more than {} MiB", MAX_HELD_BYTES >> 20));
+    }
+    Ok(())
+}
+
 fn inflate(entry: &mut impl Read, scan: &mut Scan) -> Result<u64, ImportError> {
     let mut buffer = vec![0_u8; 64 * 1024];
     loop {
@@ -78,48 +96,68 @@ fn inflate(entry: &mut impl Read, scan: &mut Scan) -> Result<u64, ImportError> {
     }
 }
 
+/// A text that the last bytes may be, as a number to compare them with.
+struct Tail {
+    value: u128,
+    mask: u128,
+}
+
+impl Tail {
+    const fn of(text: &[u8]) -> Self {
+        let (mut value, mut mask, mut at) = (0, 0, 0);
+        while at < text.len() {
+            value = value << 8 | text[at] as u128;
+            mask = mask << 8 | 0xff;
+            at += 1;
+        }
+        Self { value, mask }
+    }
+
+    const fn ends(&self, last: u128) -> bool {
+        last & self.mask == self.value
+    }
+}
+
+/// With and without the prefix of a namespace.
+const CELL_ENDS: [Tail; 4] = [Tail::of(b"/c>"), Tail::of(b":c>"), Tail::of(b"row>"), Tail::of(b"/>")];
+const DATA_ENDS: Tail = Tail::of(b"/sheetData>");
+const COUNT: Tail = Tail::of(b"uniqueCount");
+
 /// Counts over one entry.
 struct Scan {
     is_sheet: bool,
-    allowed: u64,
-    packed: u64,
+    stated: u64,
     bytes: u64,
     tags: u64,
     /// Since the last tag began, and since the last cell or row ended.
     since_tag: u64,
     since_cell: u64,
     after_data: bool,
-    last: [u8; 12],
+    /// The last sixteen bytes.
+    last: u128,
     /// The number that an attribute for which a reader reserves room states; `Some` while its digits are read.
     counting: Option<u64>,
 }
 
 impl Scan {
-    const fn new(is_sheet: bool, allowed: u64, packed: u64) -> Self {
+    const fn new(is_sheet: bool, stated: u64) -> Self {
         Self {
             is_sheet,
-            allowed,
-            packed,
+            stated,
             bytes: 0,
             tags: 0,
             since_tag: 0,
             since_cell: 0,
             after_data: false,
-            last: [0; 12],
+            last: 0,
             counting: None,
         }
     }
 
     fn feed(&mut self, piece: &[u8]) -> Result<(), String> {
         self.bytes += piece.len() as u64;
-        if self.bytes > self.allowed {
-            return Err("it inflates to more than `imports.max_inflated_bytes`".to_owned());
-        }
-        if self.bytes > RATIO_FREE_BYTES && self.bytes / self.packed.max(1) > MAX_RATIO {
-            return Err(format!("a part inflates to more than {MAX_RATIO} times its size"));
-        }
-        if !self.is_sheet && self.bytes > MAX_HELD_BYTES {
-            return Err(format!("its texts or styles take more than {} MiB", MAX_HELD_BYTES >> 20));
+        if self.bytes > self.stated {
+            return Err("a part of it is larger than it states".to_owned());
         }
         piece.iter().try_for_each(|&byte| self.byte(byte))
     }
@@ -127,15 +165,14 @@ impl Scan {
     fn byte(&mut self, byte: u8) -> Result<(), String> {
         self.since_tag += 1;
         self.since_cell += 1;
-        self.last.rotate_left(1);
-        self.last[11] = byte;
+        self.last = self.last << 8 | u128::from(byte);
         match byte {
             b'<' => {
                 self.since_tag = 0;
                 self.tags += 1;
             }
             b'>' => self.tag_ends(),
-            b't' if self.last.ends_with(b"uniqueCount") => self.counting = Some(0),
+            b't' if COUNT.ends(self.last) => self.counting = Some(0),
             _ => {}
         }
         self.count(byte)?;
@@ -150,11 +187,10 @@ impl Scan {
     }
 
     fn tag_ends(&mut self) {
-        let ends = |end: &[u8]| self.last.ends_with(end);
-        if ends(b"/c>") || ends(b":c>") || ends(b"row>") || ends(b"/>") {
+        if CELL_ENDS.iter().any(|end| end.ends(self.last)) {
             self.since_cell = 0;
         }
-        self.after_data |= ends(b"sheetData>") && self.bytes > 0 && self.last[0] != b'<';
+        self.after_data |= DATA_ENDS.ends(self.last);
     }
 
     fn count(&mut self, byte: u8) -> Result<(), String> {

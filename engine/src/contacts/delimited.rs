@@ -153,7 +153,11 @@ pub(super) struct Delimited {
 }
 
 impl Delimited {
-    pub(super) fn open(path: &Path, encoding: Encoding, limits: Limits) -> Result<(Self, TableInfo), ImportError> {
+    pub(super) fn open(
+        path: &Path,
+        encoding: Encoding,
+        limits: Limits,
+    ) -> Result<(Self, TableInfo), ImportError> {
         let mut text = TextReader::open(path, encoding)?;
         let mut chunk = Vec::new();
         text.next_chunk(&mut chunk)?;
@@ -189,6 +193,7 @@ impl Delimited {
             if self.fields.len() > self.limits.max_columns {
                 return Err(self.too_wide(row));
             }
+            self.at = 0;
             if !self.text.next_chunk(&mut self.chunk)? {
                 return match self.tokenizer.finish(&mut self.fields) {
                     End::Nothing => Ok(false),
@@ -196,7 +201,6 @@ impl Delimited {
                     End::InsideQuotes => Err(ImportError::EndsInsideQuotes { row }),
                 };
             }
-            self.at = 0;
         }
     }
 

@@ -32,13 +32,17 @@ pub enum ImportError {
     EndsInsideQuotes { row: u64 },
     #[error("the file ends inside a character: it was cut off; export it again")]
     EndsInsideCharacter,
-    #[error("the file mixes UTF-8 and another encoding (first at byte {at}): export it again with one encoding")]
+    #[error(
+        "the file mixes UTF-8 and another encoding (first at byte {at}): export it again with one encoding"
+    )]
     MixedEncodings { at: u64 },
     #[error(
         "row {row} is longer than {limit} bytes: probably a quotation mark in or above it was never closed; correct it"
     )]
     RowTooLong { row: u64, limit: usize },
-    #[error("row {row} reaches column {column}, and at most {limit} are read: delete what lies right of the table")]
+    #[error(
+        "row {row} reaches column {column}, and at most {limit} are read: delete what lies right of the table"
+    )]
     TooWide { row: u64, column: String, limit: usize },
     #[error("the workbook is refused: {what}; save the sheet as CSV, which is read at any size")]
     Workbook { what: String },

@@ -62,10 +62,20 @@ impl Role {
 
     fn from_field(field: &str) -> Option<Self> {
         let once = [
-            Self::Email, Self::Phone, Self::Name, Self::FirstName, Self::LastName, Self::Language, Self::TimeZone,
-            Self::Reference, Self::Currency,
+            Self::Email,
+            Self::Phone,
+            Self::Name,
+            Self::FirstName,
+            Self::LastName,
+            Self::Language,
+            Self::TimeZone,
+            Self::Reference,
+            Self::Currency,
         ];
-        once.into_iter().chain([Self::Ignored]).find(|role| role.word() == field).or((field == "ignore").then_some(Self::Ignored))
+        once.into_iter()
+            .chain([Self::Ignored])
+            .find(|role| role.word() == field)
+            .or((field == "ignore").then_some(Self::Ignored))
     }
 
     const fn from_meaning(meaning: Meaning) -> Self {
@@ -161,7 +171,8 @@ enum Target {
 impl Override {
     pub(super) fn parse(given: &str) -> Result<Self, ImportError> {
         let wrong = |why: &str| ImportError::Mapping { given: given.to_owned(), why: why.to_owned() };
-        let (header, wish) = given.rsplit_once('=').ok_or_else(|| wrong("expected `Header=field[:type[:currency]]`"))?;
+        let (header, wish) =
+            given.rsplit_once('=').ok_or_else(|| wrong("expected `Header=field[:type[:currency]]`"))?;
         let target = match header.trim().strip_prefix('#').map(str::parse) {
             Some(Ok(n @ 1_usize..)) => Target::Column(n - 1),
             _ => Target::Header(normalise(header)),
@@ -176,7 +187,8 @@ impl Override {
             (Some("text"), None, None) => Role::Text,
             (Some("date"), None, None) => Role::Date,
             (Some("amount"), currency, None) => {
-                let known = currency.map(|code| Currency::from_code(&code.to_uppercase()).ok_or(code)).transpose();
+                let known =
+                    currency.map(|code| Currency::from_code(&code.to_uppercase()).ok_or(code)).transpose();
                 Role::Amount(known.map_err(|code| wrong(&format!("`{code}` is no ISO 4217 currency")))?)
             }
             _ => return Err(wrong("the type is one of text, date, amount; only an amount has a currency")),
@@ -210,7 +222,8 @@ pub(super) fn is_header(row: &Row, overrides: &[Override]) -> bool {
     headers(row).iter().any(|header| {
         let asked = overrides.iter().find(|wish| wish.fits(header)).map(|wish| wish.role);
         // A column asked for by its number does not tell which row is the header.
-        let by_name = overrides.iter().any(|wish| matches!(wish.target, Target::Header(_)) && wish.fits(header));
+        let by_name =
+            overrides.iter().any(|wish| matches!(wish.target, Target::Header(_)) && wish.fits(header));
         let role = asked.filter(|_| by_name).or_else(|| known(&header.text).map(|(role, _)| role));
         matches!(role, Some(Role::Email | Role::Phone))
     })
@@ -232,11 +245,16 @@ pub(super) fn map_columns(
     let headers = headers(row);
     refuse_unused(overrides, &headers)?;
     refuse_repeated(overrides, &headers)?;
-    let mut columns: Vec<Column> = headers.iter().map(|header| column(header, overrides, hidden, usual)).collect();
+    let mut columns: Vec<Column> =
+        headers.iter().map(|header| column(header, overrides, hidden, usual)).collect();
     let mut notes = one_column_a_field(&mut columns);
     tell_apart(&mut columns);
     for column in columns.iter().filter(|column| column.hidden) {
-        notes.push(format!("column {} (`{}`) is hidden in the workbook and was taken", column_letter(column.index), column.header));
+        notes.push(format!(
+            "column {} (`{}`) is hidden in the workbook and was taken",
+            column_letter(column.index),
+            column.header
+        ));
     }
     Ok((columns, notes))
 }
@@ -261,7 +279,10 @@ fn refuse_repeated(overrides: &[Override], headers: &[Header]) -> Result<(), Imp
         };
         if same.len() > 1 && !same.iter().all(by_number) {
             let letters: Vec<String> = same.iter().map(|header| column_letter(header.index)).collect();
-            return Err(ImportError::DuplicateHeader { header: header.text.clone(), columns: letters.join(" and ") });
+            return Err(ImportError::DuplicateHeader {
+                header: header.text.clone(),
+                columns: letters.join(" and "),
+            });
         }
     }
     Ok(())
@@ -274,17 +295,18 @@ fn column(header: &Header, overrides: &[Override], hidden: &[usize], usual: Curr
         empty if empty.is_empty() => format!("column_{}", header.index + 1),
         name => name,
     };
-    let (role, field, decision) = match (overrides.iter().rev().find(|wish| wish.fits(header)), known(&header.text)) {
-        (Some(wish), _) => {
-            let role = if wish.role == Role::Amount(None) { Role::Amount(stated) } else { wish.role };
-            (role, wish.field.clone(), Decision::Asked)
-        }
-        (None, Some((Role::Amount(_), _))) => (Role::Amount(stated), own(), Decision::Header),
-        (None, Some((role, _))) => (role, role.field().map_or_else(own, str::to_owned), Decision::Header),
-        // Whatever its name: what states a currency is money.
-        (None, None) if stated.is_some() => (Role::Amount(stated), own(), Decision::Header),
-        (None, None) => (Role::Text, own(), Decision::Kept),
-    };
+    let (role, field, decision) =
+        match (overrides.iter().rev().find(|wish| wish.fits(header)), known(&header.text)) {
+            (Some(wish), _) => {
+                let role = if wish.role == Role::Amount(None) { Role::Amount(stated) } else { wish.role };
+                (role, wish.field.clone(), Decision::Asked)
+            }
+            (None, Some((Role::Amount(_), _))) => (Role::Amount(stated), own(), Decision::Header),
+            (None, Some((role, _))) => (role, role.field().map_or_else(own, str::to_owned), Decision::Header),
+            // Whatever its name: what states a currency is money.
+            (None, None) if stated.is_some() => (Role::Amount(stated), own(), Decision::Header),
+            (None, None) => (Role::Text, own(), Decision::Kept),
+        };
     let header_text = if header.text.is_empty() {
         format!("column {}", column_letter(header.index))
     } else {
@@ -329,7 +351,9 @@ fn one_column_a_field(columns: &mut [Column]) -> Vec<String> {
     for at in 0..columns.len() {
         let Some(field) = columns[at].role.field() else { continue };
         let rivals = columns.iter().filter(|other| other.role.field() == Some(field));
-        let best = rivals.min_by_key(|other| (rank(other), other.index)).map(|best| (best.index, best.header.clone()));
+        let best = rivals
+            .min_by_key(|other| (rank(other), other.index))
+            .map(|best| (best.index, best.header.clone()));
         if let Some((index, winner)) = best.filter(|(index, _)| *index != columns[at].index) {
             let loser = &mut columns[at];
             loser.role = Role::Text;
@@ -348,10 +372,14 @@ fn one_column_a_field(columns: &mut [Column]) -> Vec<String> {
 /// Makes the names of fields, and the headers that problems are reported under, unique.
 fn tell_apart(columns: &mut [Column]) {
     // Attributes share a table with what is derived of a row: these names are taken.
-    let mut fields: Vec<String> = columns.iter().filter_map(|column| column.role.field()).map(str::to_owned).collect();
+    let mut fields: Vec<String> =
+        columns.iter().filter_map(|column| column.role.field()).map(str::to_owned).collect();
     fields.extend(["email", "phone", "name", "first_name", "last_name"].map(str::to_owned));
     for at in 0..columns.len() {
-        let repeated = columns.iter().enumerate().any(|(other, column)| other != at && column.header == columns[at].header);
+        let repeated = columns
+            .iter()
+            .enumerate()
+            .any(|(other, column)| other != at && column.header == columns[at].header);
         if repeated {
             let letter = column_letter(columns[at].index);
             columns[at].header = format!("{} ({letter})", columns[at].header);

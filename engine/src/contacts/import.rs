@@ -82,12 +82,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            max_bytes: 1 << 30,
-            max_inflated_bytes: 2 << 30,
-            max_row_bytes: 1 << 20,
-            max_columns: 512,
-        }
+        Self { max_bytes: 1 << 30, max_inflated_bytes: 2 << 30, max_row_bytes: 1 << 20, max_columns: 512 }
     }
 }
 
@@ -108,7 +103,8 @@ pub async fn import(
     request: ImportRequest,
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<ImportReport, ImportError> {
-    let defaults = store.tenant_defaults(request.tenant).await?.ok_or(ImportError::UnknownTenant(request.tenant))?;
+    let defaults =
+        store.tenant_defaults(request.tenant).await?.ok_or(ImportError::UnknownTenant(request.tenant))?;
     let (path, limit) = (request.path.clone(), request.options.limits.max_bytes);
     let inspected = blocking(move || inspect(&path, limit)).await?;
     refuse_known(store.upload_by_hash(request.tenant, &inspected.sha256).await?, request.options.force)?;
@@ -147,7 +143,8 @@ fn job(
     now: jiff::Timestamp,
 ) -> Result<Job, ImportError> {
     let setting = |setting, value: &str| ImportError::TenantSetting { setting, value: value.to_owned() };
-    let overrides: Result<Vec<_>, _> = request.options.mapping.iter().map(|given| Override::parse(given)).collect();
+    let overrides: Result<Vec<_>, _> =
+        request.options.mapping.iter().map(|given| Override::parse(given)).collect();
     Ok(Job {
         path: request.path.clone(),
         inspected,
@@ -155,7 +152,8 @@ fn job(
         sheet: request.options.sheet.clone(),
         order: if request.options.day_first { Order::DayFirst } else { Order::MonthFirst },
         region: Region::parse(&defaults.region).map_err(|_| setting("region", &defaults.region))?,
-        currency: Currency::from_code(&defaults.currency).ok_or_else(|| setting("currency", &defaults.currency))?,
+        currency: Currency::from_code(&defaults.currency)
+            .ok_or_else(|| setting("currency", &defaults.currency))?,
         limits: request.options.limits,
         ids,
         now,
@@ -170,7 +168,9 @@ async fn stage(
 ) -> Result<Summary, ImportError> {
     let of = job.inspected.bytes;
     let (sender, mut batches) = mpsc::channel::<Batch>(BATCHES_IN_FLIGHT);
-    let parser = tokio::task::spawn_blocking(move || parse::run(&job, &mut |batch| sender.blocking_send(batch).is_ok()));
+    let parser = tokio::task::spawn_blocking(move || {
+        parse::run(&job, &mut |batch| sender.blocking_send(batch).is_ok())
+    });
     let mut copy = staging.copy_rows().await?;
     while let Some(batch) = batches.recv().await {
         copy.send(batch.copy).await?;

@@ -18,6 +18,7 @@ pub mod report;
 mod bomb;
 mod delimited;
 mod header;
+mod hidden;
 mod inspect;
 mod parse;
 mod row;

@@ -74,12 +74,8 @@ pub(super) fn run(job: &Job, sink: Sink<'_>) -> Result<Summary, ImportError> {
 fn read(job: &Job, rows: &mut dyn Rows, info: TableInfo, sink: Sink<'_>) -> Result<Summary, ImportError> {
     let (header, pending) = find_header(rows, &job.overrides)?;
     let (columns, notes) = header::map_columns(&header, &job.overrides, &info.hidden_columns, job.currency)?;
-    let reading = Reading {
-        region: job.region,
-        currency: job.currency,
-        order: job.order,
-        alignment: info.alignment,
-    };
+    let reading =
+        Reading { region: job.region, currency: job.currency, order: job.order, alignment: info.alignment };
     let parser = RowParser::new(columns, reading);
     let mut summary = summary(job, &parser, info, header.number, notes);
     stage(job, &parser, Source { rows, pending }, &mut summary, sink)?;
@@ -96,7 +92,9 @@ fn summary(job: &Job, parser: &RowParser, info: TableInfo, header_row: u64, mapp
         notes.push(format!("read as Windows-1252, because byte {at} is not UTF-8"));
     }
     if parser.derives_first_name() {
-        notes.push("`first_name` was derived from the whole name, without titles such as Mr or Mme".to_owned());
+        notes.push(
+            "`first_name` was derived from the whole name, without titles such as Mr or Mme".to_owned(),
+        );
     }
     if parser.columns().iter().any(|column| column.role == Role::Date) {
         notes.push(match job.order {
@@ -204,3 +202,6 @@ fn candidate(job: &Job, row: u64) -> ContactId {
     let later = SignedDuration::from_millis(i64::try_from(row / 1000).unwrap_or(0));
     job.ids.next(job.now.checked_add(later).unwrap_or(job.now))
 }
+
+#[cfg(test)]
+mod tests;

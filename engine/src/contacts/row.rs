@@ -67,7 +67,8 @@ impl RowParser {
     pub(super) fn new(columns: Vec<Column>, reading: Reading) -> Self {
         let has = |role| columns.iter().any(|column| column.role == role);
         let (has_first_name, has_name) = (has(Role::FirstName), has(Role::Name));
-        let currency_column = columns.iter().find(|column| column.role == Role::Currency).map(|column| column.index);
+        let currency_column =
+            columns.iter().find(|column| column.role == Role::Currency).map(|column| column.index);
         Self { columns, currency_column, has_first_name, has_name, reading }
     }
 
@@ -192,10 +193,12 @@ impl RowParser {
         let money = match cell {
             Cell::Date(_) => Err(amount::AmountError::Form),
             // A currency column that can't be read leaves the amount without a currency: the tenant's would be a guess.
-            _ if stated.is_none() && self.currency_column.is_some() => match amount::parse(&cell.shown(), None, self.reading.currency) {
-                Ok(_) => return parsed.leave_out(column, cell, "an amount whose currency is not known"),
-                Err(error) => Err(error),
-            },
+            _ if stated.is_none() && self.currency_column.is_some() => {
+                match amount::parse(&cell.shown(), None, self.reading.currency) {
+                    Ok(_) => return parsed.leave_out(column, cell, "an amount whose currency is not known"),
+                    Err(error) => Err(error),
+                }
+            }
             _ => amount::parse(&cell.shown(), stated, self.reading.currency),
         };
         match money {
@@ -270,7 +273,11 @@ fn civil_date(cell: &Cell, order: date::Order) -> Result<jiff::civil::Date, date
         // The time of day of an unformatted date stands behind its point.
         Cell::Number(number) => {
             let days = number.split('.').next().unwrap_or_default();
-            days.parse().ok().and_then(date::from_serial).or_else(|| date::parse(number, order).ok()).ok_or(date::DateError::Form)
+            days.parse()
+                .ok()
+                .and_then(date::from_serial)
+                .or_else(|| date::parse(number, order).ok())
+                .ok_or(date::DateError::Form)
         }
         _ => date::parse(&cell.shown(), order),
     }

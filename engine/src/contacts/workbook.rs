@@ -8,6 +8,7 @@ use jiff::civil::Date;
 use super::{
     bomb,
     error::ImportError,
+    hidden,
     import::Limits,
     table::{Alignment, Cell, Row, Rows, TableInfo},
     text::column_letter,
@@ -28,7 +29,8 @@ impl Workbook {
     pub(super) fn open(path: &Path, wanted: Option<&str>, limits: Limits) -> Result<Self, ImportError> {
         bomb::check(path, limits.max_inflated_bytes)?;
         let book = Xlsx::new(BufReader::new(File::open(path)?)).map_err(damaged)?;
-        let sheets: Vec<_> = book.sheets_metadata().iter().filter(|sheet| sheet.typ == SheetType::WorkSheet).collect();
+        let sheets: Vec<_> =
+            book.sheets_metadata().iter().filter(|sheet| sheet.typ == SheetType::WorkSheet).collect();
         let visible = sheets.iter().find(|sheet| sheet.visible == SheetVisible::Visible).or(sheets.first());
         let chosen = match wanted {
             None => visible,
@@ -36,14 +38,18 @@ impl Workbook {
         };
         let names = || sheets.iter().map(|sheet| sheet.name.clone()).collect::<Vec<_>>().join(", ");
         let Some(sheet) = chosen.map(|sheet| sheet.name.clone()) else {
-            return Err(ImportError::NoSheet { wanted: wanted.unwrap_or_default().to_owned(), found: names() });
+            return Err(ImportError::NoSheet {
+                wanted: wanted.unwrap_or_default().to_owned(),
+                found: names(),
+            });
         };
         let others: Vec<String> = sheets
             .iter()
             .filter(|other| other.name != sheet)
             .map(|other| format!("sheet `{}` was not read: import it by name if it is wanted", other.name))
             .collect();
-        Ok(Self { book, sheet, notes: others, hidden_columns: Vec::new(), limits })
+        let hidden_columns = hidden::columns(path, &sheet, limits.max_columns);
+        Ok(Self { book, sheet, notes: others, hidden_columns, limits })
     }
 
     pub(super) fn info(&self) -> TableInfo {
@@ -60,7 +66,7 @@ impl Workbook {
 
     pub(super) fn rows(&mut self) -> Result<SheetRows<'_>, ImportError> {
         let cells = self.book.worksheet_cells_reader(&self.sheet).map_err(damaged)?;
-        Ok(SheetRows { cells, pending: None, last: 0, limits: self.limits })
+        Ok(SheetRows { cells, pending: None, finished: false, last: 0, limits: self.limits })
     }
 }
 
@@ -72,6 +78,8 @@ pub(super) struct SheetRows<'a> {
     cells: XlsxCellReader<'a, Source>,
     /// The first cell of the next row.
     pending: Option<(u32, usize, Cell)>,
+    /// The data of the sheet has been read: what follows it is no cell.
+    finished: bool,
     last: u64,
     limits: Limits,
 }
@@ -79,7 +87,11 @@ pub(super) struct SheetRows<'a> {
 impl SheetRows<'_> {
     /// The next cell that holds something, with its zero-based row and column.
     fn next_cell(&mut self) -> Result<Option<(u32, usize, Cell)>, ImportError> {
-        while let Some(record) = self.cells.next_cell_with_formula_metadata().map_err(damaged)? {
+        while !self.finished {
+            let Some(record) = self.cells.next_cell_with_formula_metadata().map_err(damaged)? else {
+                self.finished = true;
+                break;
+            };
             let (row, column) = record.pos;
             let cell = match (cell(record.value), record.formula) {
                 // A formula whose result is an empty text has a value; one without any was never calculated.
@@ -108,7 +120,9 @@ impl Rows for SheetRows<'_> {
         let Some((number, column, cell)) = first else { return Ok(false) };
         row.number = u64::from(number) + 1;
         if row.number <= self.last {
-            return Err(ImportError::Workbook { what: format!("row {} comes after row {}", row.number, self.last) });
+            return Err(ImportError::Workbook {
+                what: format!("row {} comes after row {}", row.number, self.last),
+            });
         }
         self.last = row.number;
         let mut bytes = place(row, column, cell);

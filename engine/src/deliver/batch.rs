@@ -4,6 +4,7 @@
 //! refusal because of the content the batch is halved, each half with a new key, so that one bad address costs one
 //! message. Every request has an intent of its own that holds its key.
 
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use uuid::Uuid;
 
 use super::{
@@ -20,6 +21,7 @@ impl ChunkDesk {
     /// One batch request; `Some` when the chunk is over before its members are.
     pub(super) async fn batch_slice(&self, work: &Work, pending: &mut Pending) -> Option<End> {
         let Ok(admission) = work.account.pacer.admit(1).await else { return Some(End::GivenBack) };
+        let Some(places) = self.deliverer.places(1).await else { return Some(End::GivenBack) };
         let batch = match pending.batches.pop_front() {
             Some(batch) => batch,
             None => {
@@ -27,7 +29,7 @@ impl ChunkDesk {
                 SameKeyBatch::fresh(self.deliverer.ids.random_uuid(), pending.take(size))
             }
         };
-        self.send_batch(work, pending, batch, admission).await
+        self.send_batch(work, pending, batch, (admission, places)).await
     }
 
     async fn send_batch(
@@ -35,7 +37,7 @@ impl ChunkDesk {
         work: &Work,
         pending: &mut Pending,
         mut batch: SameKeyBatch,
-        admission: Admission,
+        (admission, places): (Admission, OwnedSemaphorePermit),
     ) -> Option<End> {
         let mut rendered = Vec::with_capacity(batch.positions.len());
         for position in std::mem::take(&mut batch.positions) {
@@ -56,7 +58,7 @@ impl ChunkDesk {
             }
             Intended::Lost => return Some(End::Lost),
         };
-        let intent = Intent::committed_now(admission);
+        let intent = Intent { places, admission, committed: Instant::now() };
         for &(position, reason) in &excluded {
             let outcome = batch.left_out(Outcome::Suppressed { reason });
             self.deliverer.record(work, position, outcome).await;
@@ -87,8 +89,14 @@ impl ChunkDesk {
     }
 
     /// `None` when nothing was on the wire before the intent became void.
-    async fn request(&self, work: &Work, key: Uuid, envelopes: &[Envelope<'_>], intent: &Intent) -> Option<BatchAnswer> {
-        let permit = self.deliverer.permit(work, intent).await?;
+    async fn request(
+        &self,
+        work: &Work,
+        key: Uuid,
+        envelopes: &[Envelope<'_>],
+        intent: &Intent,
+    ) -> Option<BatchAnswer> {
+        let permit = self.deliverer.permit(work, &intent.admission, intent.void_at()).await?;
         let answer = match envelopes {
             [only] => BatchAnswer::All(work.account.adapter.send(Envelope { key, ..*only }).await),
             _ => work.account.adapter.send_batch(key, envelopes).await,
@@ -102,7 +110,13 @@ impl ChunkDesk {
         Some(answer)
     }
 
-    async fn conclude_batch(&self, work: &Work, pending: &mut Pending, mut batch: SameKeyBatch, answer: BatchAnswer) {
+    async fn conclude_batch(
+        &self,
+        work: &Work,
+        pending: &mut Pending,
+        mut batch: SameKeyBatch,
+        answer: BatchAnswer,
+    ) {
         match answer {
             BatchAnswer::Each { answers, .. } => {
                 for (&position, outcome) in batch.positions.iter().zip(answers) {
@@ -123,7 +137,9 @@ impl ChunkDesk {
                 for &position in &batch.positions {
                     let outcome = match &answer.outcome {
                         // One request can have only one id; which message it is of is in our own id.
-                        Outcome::Accepted { .. } if batch.positions.len() > 1 => Outcome::Accepted { provider_id: None },
+                        Outcome::Accepted { .. } if batch.positions.len() > 1 => {
+                            Outcome::Accepted { provider_id: None }
+                        }
                         outcome => outcome.clone(),
                     };
                     self.deliverer.record(work, position, outcome).await;

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -131,9 +132,11 @@ impl ChunkDesk {
 
     /// One slice of single requests; `Some` when the chunk is over before its members are.
     async fn single_slice(&self, work: &Work, pending: &mut Pending) -> Option<End> {
-        // A breaker that is trying again wants one probe, not a slice of them.
-        let most = if work.account.breaker.is_probing() { 1 } else { self.slice };
-        let Ok(admission) = work.account.pacer.admit(pending.len().min(most)).await else {
+        let Ok(admission) = work.account.pacer.admit(pending.len().min(self.largest_slice(work))).await
+        else {
+            return Some(End::GivenBack);
+        };
+        let Some(places) = self.deliverer.places(admission.count()).await else {
             return Some(End::GivenBack);
         };
         let positions = self.without_the_hasty(work, pending.take(admission.count())).await;
@@ -156,13 +159,13 @@ impl ChunkDesk {
             }
             Intended::Lost => return Some(End::Lost),
         };
-        let intent = Intent::committed_now(admission);
+        let intent = Intent { places, admission, committed: Instant::now() };
         for &(position, reason) in &excluded {
             let outcome = pending.settle(position).unwrap_or(Outcome::Suppressed { reason });
             self.deliverer.record(work, position, outcome).await;
         }
         rendered.retain(|(position, _)| excluded.iter().all(|(out, _)| out != position));
-        let open = self.deliverer.send(work, rendered, &intent).await;
+        let open = self.deliverer.send(work, rendered, intent).await;
         metrics::counter!(crate::metrics::VOIDED).increment(open.voided.len() as u64);
         pending.put_back(&open.voided);
         for (position, outcome) in open.ambiguous {
@@ -175,6 +178,16 @@ impl ChunkDesk {
 }
 
 impl ChunkDesk {
+    /// A quarter of the places at most, so that a slice does not wait for all others to be answered; and one probe, not a
+    /// slice of them, while the breaker tries again.
+    fn largest_slice(&self, work: &Work) -> usize {
+        if work.account.breaker.is_probing() {
+            1
+        } else {
+            self.slice.min(self.deliverer.most_in_flight.div_ceil(4))
+        }
+    }
+
     /// Puts off those whose address had too many messages lately, where the provider limits that.
     async fn without_the_hasty(&self, work: &Work, positions: Vec<usize>) -> Vec<usize> {
         if work.plan.campaign.channel != Channel::Whatsapp {
@@ -187,7 +200,11 @@ impl ChunkDesk {
             match wait {
                 None => now.push(position),
                 Some(wait) => {
-                    let later = Outcome::Retry { reason: Reason::PairLimited, after: Some(wait), burns_attempt: false };
+                    let later = Outcome::Retry {
+                        reason: Reason::PairLimited,
+                        after: Some(wait),
+                        burns_attempt: false,
+                    };
                     self.deliverer.record(work, position, later).await;
                 }
             }
@@ -233,7 +250,9 @@ impl Pending {
         for SameKey { key, positions } in same_key {
             match key {
                 Some(key) => {
-                    pending.batches.push_back(SameKeyBatch { sent: true, ..SameKeyBatch::fresh(key, positions) });
+                    pending
+                        .batches
+                        .push_back(SameKeyBatch { sent: true, ..SameKeyBatch::fresh(key, positions) });
                 }
                 // The key of a single request follows from its message: sending it again is using it again.
                 None => {
@@ -290,7 +309,9 @@ impl Pending {
         let mut left: Vec<(usize, Outcome)> = self
             .positions
             .iter()
-            .filter_map(|position| self.repeated.get(position).map(|(outcome, _)| (*position, outcome.clone())))
+            .filter_map(|position| {
+                self.repeated.get(position).map(|(outcome, _)| (*position, outcome.clone()))
+            })
             .collect();
         for batch in self.batches.drain(..).filter(|batch| batch.sent) {
             let lost = Outcome::Unknown { reason: Reason::WorkerDied };

@@ -72,10 +72,18 @@ pub enum DirectError {
 #[derive(Debug)]
 pub enum Taken {
     /// It is on its way. The receiver gets the outcome of the attempt that this process makes, if it makes one.
-    Accepted { message: MessageId, outcome: tokio::sync::oneshot::Receiver<Outcome> },
-    Refused { message: MessageId, reason: Reason },
+    Accepted {
+        message: MessageId,
+        outcome: tokio::sync::oneshot::Receiver<Outcome>,
+    },
+    Refused {
+        message: MessageId,
+        reason: Reason,
+    },
     /// A message with this business key was accepted before: this one.
-    Duplicate { message: MessageId },
+    Duplicate {
+        message: MessageId,
+    },
 }
 
 /// Takes direct messages in; one a process, with database and HTTP connections of its own.
@@ -141,7 +149,8 @@ impl DirectPath {
         let accepted_at = Instant::now();
         let ready = self.prepare(request).await?;
         // A slot at once, or the queue: an intent must not wait for a permit.
-        let admission = if ready.account.breaker.allows() { ready.account.pacer.admit_now(1) } else { None };
+        let place = Arc::clone(&self.deliverer.in_flight).try_acquire_owned().ok();
+        let slot = place.filter(|_| ready.account.breaker.allows()).zip(ready.account.pacer.admit_now(1));
         let message = DirectMessage {
             tenant: ready.tenant,
             campaign: ready.plan.campaign.id,
@@ -153,7 +162,7 @@ impl DirectPath {
             address: &ready.recipient.address,
             variables: &ready.variables,
             business_key: ready.business_key,
-            sender: admission.is_some().then_some(self.process),
+            sender: slot.is_some().then_some(self.process),
         };
         let acceptance = self.deliverer.store.accept_direct(&message, self.deliverer.lease).await?;
         count(&ready.plan, acceptance);
@@ -163,9 +172,9 @@ impl DirectPath {
             Acceptance::Accepted(message) => message,
         };
         let (tell, outcome) = tokio::sync::oneshot::channel();
-        match admission {
-            Some(admission) => {
-                let intent = Intent::committed_now(admission);
+        match slot {
+            Some((places, admission)) => {
+                let intent = Intent { places, admission, committed: Instant::now() };
                 let content = ready.content.clone();
                 let sending = Sending { work: self.work(ready, message), content, intent, tell };
                 let path = self.clone();
@@ -185,7 +194,9 @@ impl DirectPath {
         let account = account.ok_or(DirectError::NoAccount(request.channel))?;
         let wanted = Locale::parse(request.locale.unwrap_or(&request.tenant.locale)).ok();
         let variant = wanted
-            .and_then(|locale| locale.fallbacks().find_map(|l| gatherer.locales.iter().position(|known| known == l)))
+            .and_then(|locale| {
+                locale.fallbacks().find_map(|l| gatherer.locales.iter().position(|known| known == l))
+            })
             .unwrap_or(0);
         let variables = serde_json::Value::Object(request.variables);
         let template = &plan.variants[variant];
@@ -301,7 +312,8 @@ fn count(plan: &Plan, acceptance: Acceptance) {
         Acceptance::Duplicate(_) => "duplicate",
     };
     let (channel, class) = (plan.campaign.channel.as_str(), plan.campaign.class.as_str());
-    metrics::counter!(crate::metrics::DIRECT, "channel" => channel, "class" => class, "verdict" => verdict).increment(1);
+    metrics::counter!(crate::metrics::DIRECT, "channel" => channel, "class" => class, "verdict" => verdict)
+        .increment(1);
 }
 
 /// Variables from `name=value` texts: what is a JSON number, object or boolean is taken as one, all else as text.
@@ -309,7 +321,8 @@ pub fn variables(pairs: &BTreeMap<String, String>) -> serde_json::Map<String, se
     pairs
         .iter()
         .map(|(name, value)| {
-            let parsed = serde_json::from_str(value).unwrap_or_else(|_| serde_json::Value::String(value.clone()));
+            let parsed =
+                serde_json::from_str(value).unwrap_or_else(|_| serde_json::Value::String(value.clone()));
             (name.clone(), parsed)
         })
         .collect()

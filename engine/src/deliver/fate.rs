@@ -51,7 +51,10 @@ pub fn settle(outcome: Outcome, attempt: Attempt<'_>, fraction: f64) -> (Outcome
     let after_this = attempt.route.iter().skip_while(|&&account| account != attempt.account).nth(1);
     match after_this {
         Some(&account) => keep(NextTry { account, burned: 0, wait: Duration::ZERO }),
-        None => (Outcome::Failed { reason: Reason::RetriesExhausted, detail: Some(reason.as_str().to_owned()) }, None),
+        None => (
+            Outcome::Failed { reason: Reason::RetriesExhausted, detail: Some(reason.as_str().to_owned()) },
+            None,
+        ),
     }
 }
 

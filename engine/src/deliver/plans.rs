@@ -42,7 +42,8 @@ impl Plans {
         let variants = published
             .into_iter()
             .map(|variant| {
-                let corrupt = |error: &dyn std::fmt::Display| StoreError::Corrupt(format!("{}: {error}", variant.id));
+                let corrupt =
+                    |error: &dyn std::fmt::Display| StoreError::Corrupt(format!("{}: {error}", variant.id));
                 Ok(CompiledVariant {
                     locale: Locale::parse(&variant.locale).map_err(|e| corrupt(&e))?,
                     compiled: Compiled::new(&variant.published).map_err(|e| corrupt(&e))?,

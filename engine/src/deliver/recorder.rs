@@ -129,15 +129,19 @@ async fn write(store: &Store, records: &[Record]) {
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(Duration::from_secs(2));
     }
-    metrics::histogram!(crate::metrics::STAGE_SECONDS, "stage" => "record").record(started.elapsed().as_secs_f64());
+    metrics::histogram!(crate::metrics::STAGE_SECONDS, "stage" => "record")
+        .record(started.elapsed().as_secs_f64());
 }
 
 /// Members of one chunk that wait equally long, to the second, form one retry.
 fn retries(records: &[Record]) -> Vec<Retry> {
-    let mut groups: BTreeMap<(ChunkRef, i16, NextTry), (TenantId, Timestamp, Vec<i32>)> = BTreeMap::new();
+    type Group = (TenantId, Timestamp, Vec<i32>);
+    let mut groups: BTreeMap<(ChunkRef, i16, NextTry), Group> = BTreeMap::new();
     for Record { fact, next } in records {
         let Some(Next { tenant, born_at, next }) = next else { continue };
-        let wait = Duration::from_millis(u64::try_from(next.wait.as_millis().next_multiple_of(1_000)).unwrap_or(u64::MAX));
+        let wait = Duration::from_millis(
+            u64::try_from(next.wait.as_millis().next_multiple_of(1_000)).unwrap_or(u64::MAX),
+        );
         let group = groups
             .entry((fact.chunk, fact.attempt, NextTry { wait, ..*next }))
             .or_insert_with(|| (*tenant, *born_at, Vec::new()));

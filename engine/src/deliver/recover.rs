@@ -101,7 +101,10 @@ mod tests {
     #[test]
     fn who_has_no_intent_was_not_sent() {
         let recovered = sort(6, &[intent(0, 4, 60, None, &[1])], NOW, SMS, |at| at == 0, |_| false);
-        assert_eq!(recovered, Recovered { fresh: vec![1, 4, 5], unknown: vec![2, 3], ..Recovered::default() });
+        assert_eq!(
+            recovered,
+            Recovered { fresh: vec![1, 4, 5], unknown: vec![2, 3], ..Recovered::default() }
+        );
     }
 
     #[test]
@@ -109,9 +112,13 @@ mod tests {
         let intents = [intent(0, 2, 60, None, &[]), intent(2, 4, 60, Some(7), &[])];
         let recovered = sort(4, &intents, NOW, BREVO, |_| false, |_| false);
         let key = Some(Uuid::from_bytes([7; 16]));
-        let expected = vec![SameKey { key: None, positions: vec![0, 1] }, SameKey { key, positions: vec![2, 3] }];
+        let expected =
+            vec![SameKey { key: None, positions: vec![0, 1] }, SameKey { key, positions: vec![2, 3] }];
         assert_eq!(recovered.same_key, expected);
-        assert_eq!(sort(4, &[intent(0, 4, 721, None, &[])], NOW, BREVO, |_| false, |_| false).unknown, [0, 1, 2, 3]);
+        assert_eq!(
+            sort(4, &[intent(0, 4, 721, None, &[])], NOW, BREVO, |_| false, |_| false).unknown,
+            [0, 1, 2, 3]
+        );
     }
 
     #[test]

@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use fanfare_templates::{RenderError, Rendered};
 use futures::stream::{FuturesUnordered, StreamExt as _};
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 use uuid::Uuid;
 
 use super::{
@@ -30,19 +33,17 @@ use crate::{
 /// An intent that is not on the wire within this is void.
 const INTENT_LIFETIME: Duration = Duration::from_secs(1);
 
-/// A committed intent: its members may be sent until it is void.
+/// A committed intent: its members may be sent until it is void. It holds a place on the wire for each of them from
+/// before it was committed, so that the intents of a process are never more than the requests it may have in flight.
 #[derive(Debug)]
 pub(super) struct Intent {
-    committed: Instant,
-    admission: Admission,
+    pub(super) places: OwnedSemaphorePermit,
+    pub(super) admission: Admission,
+    pub(super) committed: Instant,
 }
 
 impl Intent {
-    pub(super) fn committed_now(admission: Admission) -> Self {
-        Self { committed: Instant::now(), admission }
-    }
-
-    fn void_at(&self) -> Instant {
+    pub(super) fn void_at(&self) -> Instant {
         self.committed + INTENT_LIFETIME
     }
 }
@@ -54,8 +55,10 @@ pub struct Deliverer {
     pub recorder: Recorder,
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<Ids>,
-    /// Requests on the wire, over all chunks.
+    /// Places on the wire, over all chunks.
     pub in_flight: Arc<Semaphore>,
+    /// How many places there are.
+    pub most_in_flight: usize,
     pub lease: Duration,
     pub priority: Priority,
 }
@@ -74,7 +77,9 @@ pub(super) struct Work {
 #[derive(Debug)]
 pub(super) enum Intended {
     /// Everybody but these may be sent now.
-    Go { excluded: Vec<(usize, Reason)> },
+    Go {
+        excluded: Vec<(usize, Reason)>,
+    },
     Stopped,
     Lost,
 }
@@ -89,6 +94,12 @@ pub(super) struct Open {
 }
 
 impl Deliverer {
+    /// Waits for places on the wire; `None` only when the process ends.
+    pub(super) async fn places(&self, count: usize) -> Option<OwnedSemaphorePermit> {
+        let count = u32::try_from(count.min(self.most_in_flight)).unwrap_or(u32::MAX);
+        Arc::clone(&self.in_flight).acquire_many_owned(count).await.ok()
+    }
+
     /// Renders the member at `position`; a template that can't be rendered for it is its last word.
     pub(super) fn render(&self, work: &Work, position: usize) -> Result<Rendered, Outcome> {
         let member = &work.members[position];
@@ -134,7 +145,8 @@ impl Deliverer {
                 }
             }
         };
-        metrics::histogram!(crate::metrics::STAGE_SECONDS, "stage" => "intent").record(started.elapsed().as_secs_f64());
+        metrics::histogram!(crate::metrics::STAGE_SECONDS, "stage" => "intent")
+            .record(started.elapsed().as_secs_f64());
         match verdict {
             IntentVerdict::Go { excluded } => Intended::Go { excluded },
             IntentVerdict::Stopped => Intended::Stopped,
@@ -143,17 +155,30 @@ impl Deliverer {
     }
 
     /// Sends the members of a committed intent, each at its own time slot, and records what became of them.
-    pub(super) async fn send(&self, work: &Work, rendered: Vec<(usize, Rendered)>, intent: &Intent) -> Open {
+    /// Each gives its place on the wire back as soon as it is answered.
+    pub(super) async fn send(&self, work: &Work, rendered: Vec<(usize, Rendered)>, intent: Intent) -> Open {
+        let Intent { mut places, admission, committed } = intent;
+        let (admission, void_at) = (&admission, committed + INTENT_LIFETIME);
         let mut sending: FuturesUnordered<_> = rendered
             .into_iter()
-            .map(|(position, content)| async move { (position, self.send_one(work, position, &content, intent).await) })
+            .map(|(position, content)| {
+                let place = places.split(1);
+                async move {
+                    let outcome = self.send_one(work, position, &content, admission, void_at).await;
+                    drop(place);
+                    (position, outcome)
+                }
+            })
             .collect();
+        drop(places);
         let repeatable = work.account.adapter.key_lifetime().is_some();
         let mut open = Open::default();
         while let Some((position, outcome)) = sending.next().await {
             match outcome {
                 None => open.voided.push(position),
-                Some(outcome) if repeatable && may_repeat(&outcome) => open.ambiguous.push((position, outcome)),
+                Some(outcome) if repeatable && may_repeat(&outcome) => {
+                    open.ambiguous.push((position, outcome))
+                }
                 Some(outcome) => self.record(work, position, outcome).await,
             }
         }
@@ -161,15 +186,25 @@ impl Deliverer {
     }
 
     /// Sends the one message of a direct chunk.
-    pub(super) async fn send_alone(&self, work: &Work, content: &Rendered, intent: &Intent) -> Option<Outcome> {
-        self.send_one(work, 0, content, intent).await
+    pub(super) async fn send_alone(
+        &self,
+        work: &Work,
+        content: &Rendered,
+        intent: &Intent,
+    ) -> Option<Outcome> {
+        self.send_one(work, 0, content, &intent.admission, intent.void_at()).await
     }
 
     /// `None` when nothing was on the wire before the intent became void.
-    async fn send_one(&self, work: &Work, position: usize, content: &Rendered, intent: &Intent) -> Option<Outcome> {
-        let in_flight = tokio::time::timeout_at(intent.void_at(), self.in_flight.acquire()).await.ok()?;
-        let Ok(_in_flight) = in_flight else { return None };
-        let permit = self.permit(work, intent).await?;
+    async fn send_one(
+        &self,
+        work: &Work,
+        position: usize,
+        content: &Rendered,
+        admission: &Admission,
+        void_at: Instant,
+    ) -> Option<Outcome> {
+        let permit = self.permit(work, admission, void_at).await?;
         let message = work.message(position);
         let envelope = Envelope {
             message,
@@ -180,22 +215,32 @@ impl Deliverer {
         };
         let started = Instant::now();
         let answer = work.account.adapter.send(envelope).await;
-        metrics::histogram!(crate::metrics::STAGE_SECONDS, "stage" => "send").record(started.elapsed().as_secs_f64());
+        metrics::histogram!(crate::metrics::STAGE_SECONDS, "stage" => "send")
+            .record(started.elapsed().as_secs_f64());
         Some(work.account.conclude(answer, permit, &self.store).await)
     }
 
     /// Waits for the account's next time slot; `None` when the intent is void before it comes.
-    pub(super) async fn permit(&self, work: &Work, intent: &Intent) -> Option<Permit> {
+    pub(super) async fn permit(
+        &self,
+        work: &Work,
+        admission: &Admission,
+        void_at: Instant,
+    ) -> Option<Permit> {
         let waited = Instant::now();
         loop {
-            let permit = tokio::time::timeout_at(intent.void_at(), work.account.pacer.permit(self.priority)).await.ok()?.ok()?;
+            let permit = tokio::time::timeout_at(void_at, work.account.pacer.permit(self.priority))
+                .await
+                .ok()?
+                .ok()?;
             let now = Instant::now();
-            if now > intent.void_at() {
+            if now > void_at {
                 return None;
             }
             if !permit.is_late(now) {
-                intent.admission.sent();
-                metrics::histogram!(crate::metrics::STAGE_SECONDS, "stage" => "permit").record(waited.elapsed().as_secs_f64());
+                admission.sent();
+                metrics::histogram!(crate::metrics::STAGE_SECONDS, "stage" => "permit")
+                    .record(waited.elapsed().as_secs_f64());
                 return Some(permit);
             }
         }

@@ -37,7 +37,9 @@ impl UrgentLatency {
     /// Forgets a little: without urgent messages there is nothing to step aside for.
     fn fade(&self) -> Duration {
         let fade = |known: u64| Some(known - known.div_ceil(16).min(known));
-        Duration::from_micros(self.micros.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fade).unwrap_or(0))
+        Duration::from_micros(
+            self.micros.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fade).unwrap_or(0),
+        )
     }
 }
 
@@ -65,7 +67,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn bulk_shrinks_while_the_urgent_are_slow_and_comes_back() {
-        let (room, latency, stop) = (Arc::new(Semaphore::new(8)), UrgentLatency::default(), CancellationToken::new());
+        let (room, latency, stop) =
+            (Arc::new(Semaphore::new(8)), UrgentLatency::default(), CancellationToken::new());
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(tame(Arc::clone(&room), 8, latency.clone(), stop.clone()));
         for _ in 0..10 {

@@ -82,7 +82,11 @@ impl Worker {
         if due.is_empty() {
             return Vec::new();
         }
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a fraction of a small length")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a fraction of a small length"
+        )]
         let at = (self.desk.deliverer.ids.fraction() * due.len() as f64) as usize % due.len();
         due.rotate_left(at);
         due.into_iter().take(wanted).map(|chunk| Hint { chunk, entry: None }).collect()
@@ -104,7 +108,8 @@ impl Worker {
     async fn look_at(&self, lane: Lane, hint: Hint) {
         let started = tokio::time::Instant::now();
         let claimed = self.store.claim_chunks(self.process, &[hint.chunk], self.lease).await;
-        metrics::histogram!(crate::metrics::STAGE_SECONDS, "stage" => "claim").record(started.elapsed().as_secs_f64());
+        metrics::histogram!(crate::metrics::STAGE_SECONDS, "stage" => "claim")
+            .record(started.elapsed().as_secs_f64());
         match claimed {
             Ok(claims) => {
                 for claim in claims {

@@ -66,11 +66,9 @@ pub struct Region(rlibphonenumber::enums::Region);
 
 impl Region {
     pub fn parse(text: &str) -> Result<Self, String> {
-        text.trim()
-            .to_ascii_uppercase()
-            .parse()
-            .map(Self)
-            .map_err(|_| format!("`{text}` is no ISO 3166 country of two letters with phone numbers, such as MU"))
+        text.trim().to_ascii_uppercase().parse().map(Self).map_err(|_| {
+            format!("`{text}` is no ISO 3166 country of two letters with phone numbers, such as MU")
+        })
     }
 }
 
@@ -87,10 +85,10 @@ impl PhoneNumber {
         let candidate = international.as_deref().unwrap_or(trimmed);
         // A spreadsheet drops the plus sign: what is no number of the region may be one with its country code.
         let with_plus = (!candidate.starts_with('+')).then(|| format!("+{candidate}"));
-        [Some(candidate), with_plus.as_deref()]
-            .into_iter()
-            .flatten()
-            .find_map(|text| valid_e164(text, region))
+        let readings = || [Some(candidate), with_plus.as_deref()].into_iter().flatten();
+        readings()
+            .find_map(|text| e164(text, region, rlibphonenumber::PhoneNumber::is_valid))
+            .or_else(|| readings().find_map(|text| e164(text, region, is_possible_mobile)))
             .map(Self)
             .ok_or(AddressError::PhoneLength)
     }
@@ -98,7 +96,10 @@ impl PhoneNumber {
     /// Takes a number that a provider or the database gives in E.164, with or without its plus sign.
     pub fn from_e164(text: &str) -> Result<Self, AddressError> {
         let digits = text.trim().trim_start_matches('+');
-        if (6..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0') {
+        if (6..=15).contains(&digits.len())
+            && digits.bytes().all(|b| b.is_ascii_digit())
+            && !digits.starts_with('0')
+        {
             Ok(Self(format!("+{digits}")))
         } else {
             Err(AddressError::Phone)
@@ -110,10 +111,16 @@ impl PhoneNumber {
     }
 }
 
-fn valid_e164(text: &str, region: &Region) -> Option<String> {
+fn e164(text: &str, region: &Region, fits: impl Fn(&rlibphonenumber::PhoneNumber) -> bool) -> Option<String> {
     use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumberFormat};
     let number = PHONE_NUMBER_UTIL.parse(text, Some(region.0)).ok()?;
-    number.is_valid().then(|| number.format_as(PhoneNumberFormat::E164).into_owned())
+    fits(&number).then(|| number.format_as(PhoneNumberFormat::E164).into_owned())
+}
+
+/// Operators get new ranges more often than programs get new tables: the right length is enough.
+fn is_possible_mobile(number: &rlibphonenumber::PhoneNumber) -> bool {
+    use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumberType};
+    PHONE_NUMBER_UTIL.is_possible_number_for_type(number, PhoneNumberType::Mobile)
 }
 
 impl fmt::Debug for PhoneNumber {

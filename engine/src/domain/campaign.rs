@@ -18,13 +18,24 @@ text_enum! {
 pub enum CampaignState {
     Draft,
     InReview,
-    Scheduled { at: Timestamp },
+    Scheduled {
+        at: Timestamp,
+    },
     /// The audience is being frozen; its first chunks may already leave.
-    Launching { since: Timestamp },
-    Sending { since: Timestamp },
+    Launching {
+        since: Timestamp,
+    },
+    Sending {
+        since: Timestamp,
+    },
     Paused(Paused),
-    Finished { since: Timestamp, at: Timestamp },
-    Cancelled { at: Timestamp },
+    Finished {
+        since: Timestamp,
+        at: Timestamp,
+    },
+    Cancelled {
+        at: Timestamp,
+    },
 }
 
 /// A pause remembers all that the state before it held.

@@ -74,7 +74,9 @@ impl Reason {
             Self::NotOnChannel => "the number is not reachable on this channel",
             Self::WindowClosed => "the 24-hour window of this conversation is closed: use a template",
             Self::FrequencyLimited => "the provider limits how often this person gets marketing",
-            Self::ProviderExperiment => "the provider keeps marketing from this person for an experiment of its own",
+            Self::ProviderExperiment => {
+                "the provider keeps marketing from this person for an experiment of its own"
+            }
             Self::RetriesExhausted => "every try in the retry schedule failed",
             Self::TooOld => "it was too old to be worth sending",
             Self::NoAccount => "no provider account serves this channel",
@@ -85,10 +87,16 @@ impl Reason {
             Self::NotConnected => "no connection to the provider could be made",
             Self::AccountBlocked => "the provider refuses the account: check its key, credit and permissions",
             Self::TimedOut => "the provider did not answer in time; the message may have been sent",
-            Self::ConnectionLost => "the connection broke after the request was written; the message may have been sent",
+            Self::ConnectionLost => {
+                "the connection broke after the request was written; the message may have been sent"
+            }
             Self::GatewayError => "the provider's gateway failed; the message may have been sent",
-            Self::UnreadableAnswer => "the provider's answer could not be read; the message may have been sent",
-            Self::KeyAlreadyUsed => "the provider had accepted this request before; its confirmation is awaited",
+            Self::UnreadableAnswer => {
+                "the provider's answer could not be read; the message may have been sent"
+            }
+            Self::KeyAlreadyUsed => {
+                "the provider had accepted this request before; its confirmation is awaited"
+            }
             Self::WorkerDied => "a worker died between writing the request and recording its answer",
             Self::Unconfirmed => "no confirmation came before the deadline",
         }

@@ -34,7 +34,12 @@ pub const fn longest_age(class: MessageClass) -> Duration {
 /// The wait before the try that follows `burned` failed ones; `None` when the schedule is exhausted.
 ///
 /// `asked` is the provider's Retry-After: it makes a wait longer, up to an hour. `fraction` (0..1) is the randomness.
-pub fn next_wait(class: MessageClass, burned: i16, asked: Option<Duration>, fraction: f64) -> Option<Duration> {
+pub fn next_wait(
+    class: MessageClass,
+    burned: i16,
+    asked: Option<Duration>,
+    fraction: f64,
+) -> Option<Duration> {
     let seconds = *table(class).get(usize::try_from(burned).ok()?.checked_sub(1)?)?;
     let spread = (fraction.clamp(0.0, 1.0) * 2.0 - 1.0).mul_add(JITTER, 1.0);
     let wait = Duration::from_secs(seconds).mul_f64(spread);

@@ -100,11 +100,11 @@ pub struct InboxWriter {
 impl InboxWriter {
     /// Runs until every [`Inbox`] is gone and everything that was handed over is committed or refused.
     pub async fn run(mut self) {
-        let mut batch = Vec::with_capacity(self.settings.commit_rows);
+        let mut batch = Vec::new();
         while self.incoming.recv_many(&mut batch, self.settings.commit_rows).await > 0 {
             self.gather(&mut batch).await;
             metrics::histogram!(INBOX_COMMIT_ROWS).record(batch.len() as f64);
-            self.commit(batch.drain(..).collect()).await;
+            self.commit(std::mem::take(&mut batch)).await;
         }
     }
 

@@ -66,7 +66,8 @@ impl FromIterator<(AccountId, HookAccount)> for HookAccounts {
 
 impl From<&Accounts> for HookAccounts {
     fn from(accounts: &Accounts) -> Self {
-        let hooked = |adapter: &Arc<dyn Adapter>, tenant| HookAccount { tenant, adapter: Arc::clone(adapter) };
+        let hooked =
+            |adapter: &Arc<dyn Adapter>, tenant| HookAccount { tenant, adapter: Arc::clone(adapter) };
         accounts.all().iter().map(|a| (a.account.id, hooked(&a.adapter, a.account.tenant))).collect()
     }
 }

@@ -75,7 +75,8 @@ impl Worker {
         };
         match pass {
             Ok(pass) => {
-                metrics::histogram!(STAGE_SECONDS, "stage" => "apply").record(started.elapsed().as_secs_f64());
+                metrics::histogram!(STAGE_SECONDS, "stage" => "apply")
+                    .record(started.elapsed().as_secs_f64());
                 Ok(pass.counted())
             }
             Err(error) if error.is_transient() => Err(error),
@@ -119,14 +120,25 @@ impl Worker {
         Ok(Pass { taken: 1, rejected: 1, ..Pass::default() })
     }
 
-    async fn apply(&self, tx: &mut PgConnection, accounts: &HookAccounts, rows: Vec<InboxRow>) -> StoreResult<Pass> {
+    async fn apply(
+        &self,
+        tx: &mut PgConnection,
+        accounts: &HookAccounts,
+        rows: Vec<InboxRow>,
+    ) -> StoreResult<Pass> {
         let taken = rows.len() as u64;
         let said = Said::by(accounts, rows);
         let applied = events::apply(&mut *tx, &said.events, &said.wishes, SOURCE).await?;
         if !said.rejected.is_empty() {
             inbox::reject(tx, &said.rejected).await?;
         }
-        Ok(Pass { taken, rejected: said.rejected.len() as u64, foreign: said.foreign, waited: said.waited, applied })
+        Ok(Pass {
+            taken,
+            rejected: said.rejected.len() as u64,
+            foreign: said.foreign,
+            waited: said.waited,
+            applied,
+        })
     }
 }
 

@@ -85,7 +85,8 @@ fn compile(variants: &[Variant]) -> Result<Vec<(Compiled, Locale)>, StoreError> 
     variants
         .iter()
         .map(|variant| {
-            let corrupt = |error: &dyn std::fmt::Display| StoreError::Corrupt(format!("{}: {error}", variant.id));
+            let corrupt =
+                |error: &dyn std::fmt::Display| StoreError::Corrupt(format!("{}: {error}", variant.id));
             let compiled = Compiled::new(&variant.published).map_err(|e| corrupt(&e))?;
             Ok((compiled, Locale::parse(&variant.locale).map_err(|e| corrupt(&e))?))
         })
@@ -98,25 +99,26 @@ fn judge(
     report: &mut CheckReport,
     problem: &mut impl FnMut(Problem),
 ) {
-    let (reason, detail) = match (candidate.refusal, render(compiled, candidate.variant, candidate.variables.0.get())) {
-        (Some(refusal), _) => (refusal, None),
-        (None, Ok(Some(rendered))) => {
-            report.sendable += 1;
-            if let Rendered::Sms { segments, .. } = rendered {
-                report.segments += i64::try_from(segments.count).unwrap_or(0);
+    let (reason, detail) =
+        match (candidate.refusal, render(compiled, candidate.variant, candidate.variables.0.get())) {
+            (Some(refusal), _) => (refusal, None),
+            (None, Ok(Some(rendered))) => {
+                report.sendable += 1;
+                if let Rendered::Sms { segments, .. } = rendered {
+                    report.segments += i64::from(segments.count);
+                }
+                return;
             }
-            return;
-        }
-        (None, Ok(None)) => (Reason::RenderFailed.as_str().to_owned(), None),
-        (None, Err(error)) => {
-            if let RenderError::MissingVariable { name, .. } = &error {
-                *report.missing_variables.entry(name.clone()).or_default() += 1;
-                (Reason::MissingVariable.as_str().to_owned(), Some(error.to_string()))
-            } else {
-                (Reason::RenderFailed.as_str().to_owned(), Some(error.to_string()))
+            (None, Ok(None)) => (Reason::RenderFailed.as_str().to_owned(), None),
+            (None, Err(error)) => {
+                if let RenderError::MissingVariable { name, .. } = &error {
+                    *report.missing_variables.entry(name.clone()).or_default() += 1;
+                    (Reason::MissingVariable.as_str().to_owned(), Some(error.to_string()))
+                } else {
+                    (Reason::RenderFailed.as_str().to_owned(), Some(error.to_string()))
+                }
             }
-        }
-    };
+        };
     *report.not_sent.entry(reason.clone()).or_default() += 1;
     problem(Problem { n: candidate.n, address: candidate.address, reason, detail });
 }

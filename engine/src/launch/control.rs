@@ -28,7 +28,12 @@ pub async fn cancel(store: &Store, tenant: TenantId, id: CampaignId) -> Result<C
 }
 
 /// Sends the messages that failed for good once more, and only those. Returns how many they are.
-pub async fn retry_failed(store: &Store, tenant: TenantId, id: CampaignId, chunk: i32) -> Result<i64, ChangeError> {
+pub async fn retry_failed(
+    store: &Store,
+    tenant: TenantId,
+    id: CampaignId,
+    chunk: i32,
+) -> Result<i64, ChangeError> {
     store.campaign(tenant, id).await?.state.reopen()?;
     Ok(store.replay_failed(tenant, id, chunk).await?)
 }

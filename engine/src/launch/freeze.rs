@@ -48,7 +48,8 @@ impl Launcher {
         let first = self.store.frozen(campaign).await? == 0;
         let size = if first { self.settings.first_slice } else { self.settings.slice };
         let slice = self.store.freeze_slice(campaign, size, self.settings.chunk).await?;
-        metrics::histogram!(crate::metrics::STAGE_SECONDS, "stage" => "freeze").record(started.elapsed().as_secs_f64());
+        metrics::histogram!(crate::metrics::STAGE_SECONDS, "stage" => "freeze")
+            .record(started.elapsed().as_secs_f64());
         Ok(match slice {
             Slice::Stopped => false,
             Slice::Frozen { recipients, complete } => {

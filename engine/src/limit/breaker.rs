@@ -161,6 +161,10 @@ impl Breaker {
     }
 
     pub fn failed(&self, retry_after: Option<Duration>) {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "spreads the end of a wait; the state machine takes it as a parameter"
+        )]
         let fraction = rand::random::<f64>();
         self.change(|state| ((), state.failed(Instant::now(), retry_after, fraction)));
     }

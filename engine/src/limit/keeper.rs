@@ -43,6 +43,7 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
+    #[expect(clippy::disallowed_methods, reason = "they end with the limiter, whose token they hold")]
     pub(super) fn start(self: Arc<Self>) {
         let closed = self.closed.clone();
         let (clock, rows, used) = (Arc::clone(&self), Arc::clone(&self), self);

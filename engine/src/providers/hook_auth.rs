@@ -50,10 +50,15 @@ pub(super) fn same(shown: &[u8], expected: &SecretString) -> bool {
 }
 
 /// Meta's proof: `sha256=` and the hexadecimal HMAC-SHA256 of the body, byte for byte as it came.
-pub(super) fn verify_signature(secret: &SecretString, header: Option<&str>, body: &[u8]) -> Result<(), HookError> {
+pub(super) fn verify_signature(
+    secret: &SecretString,
+    header: Option<&str>,
+    body: &[u8],
+) -> Result<(), HookError> {
     let shown = header.and_then(|text| text.trim().strip_prefix("sha256=")).ok_or(HookError::Forged)?;
     let shown = hex::decode(shown).map_err(|_| HookError::Forged)?;
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes()).map_err(|_| HookError::Forged)?;
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes()).map_err(|_| HookError::Forged)?;
     mac.update(body);
     mac.verify_slice(&shown).map_err(|_| HookError::Forged)
 }
@@ -74,11 +79,19 @@ mod tests {
         }
     }
 
-    fn check(auth: Option<WebhookAuth>, networks: &[&str], shown: (&'static str, Option<&str>)) -> Result<(), HookError> {
+    fn check(
+        auth: Option<WebhookAuth>,
+        networks: &[&str],
+        shown: (&'static str, Option<&str>),
+    ) -> Result<(), HookError> {
         let networks = networks.iter().map(|text| text.parse().unwrap()).collect();
         let (header, peer) = shown;
         let peer: Option<IpAddr> = peer.map(|text| text.parse().unwrap());
-        HookAuth::new(auth, networks).verify(&HookRequest { peer, headers: &Authorization(header), body: b"" })
+        HookAuth::new(auth, networks).verify(&HookRequest {
+            peer,
+            headers: &Authorization(header),
+            body: b"",
+        })
     }
 
     #[test]
@@ -100,7 +113,12 @@ mod tests {
             (None, &[], ("Bearer ", None), Err(HookError::Forged)),
             (bearer(), &["1.179.112.0/20"], ("Bearer s3cret", Some("1.179.127.9")), Ok(())),
             (bearer(), &["1.179.112.0/20"], ("Bearer s3cret", Some("::ffff:1.179.112.1")), Ok(())),
-            (bearer(), &["1.179.112.0/20"], ("Bearer s3cret", Some("1.179.128.0")), Err(HookError::ForeignPeer)),
+            (
+                bearer(),
+                &["1.179.112.0/20"],
+                ("Bearer s3cret", Some("1.179.128.0")),
+                Err(HookError::ForeignPeer),
+            ),
             (bearer(), &["1.179.112.0/20"], ("Bearer s3cret", None), Err(HookError::ForeignPeer)),
             (bearer(), &["1.179.112.0/20"], ("Bearer wrong", Some("1.179.112.1")), Err(HookError::Forged)),
         ] {

@@ -21,7 +21,10 @@ use reqwest::{
     redirect,
 };
 
-use super::{Quota, settings::{ConfigError, HttpSettings}};
+use super::{
+    Quota,
+    settings::{ConfigError, HttpSettings},
+};
 use crate::domain::outcome::Reason;
 
 /// Largest answer to a request for one message.
@@ -76,8 +79,8 @@ impl Http {
         // An error says that the process has chosen a provider before; any will do.
         TLS.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
         let (name, value) = header;
-        let mut value =
-            HeaderValue::from_str(value).map_err(|_| ConfigError::new(name, "holds what no HTTP header can: copy it again"))?;
+        let mut value = HeaderValue::from_str(value)
+            .map_err(|_| ConfigError::new(name, "holds what no HTTP header can: copy it again"))?;
         value.set_sensitive(true);
         let client = Client::builder()
             .user_agent(concat!("fanfare/", env!("CARGO_PKG_VERSION")))
@@ -92,15 +95,16 @@ impl Http {
             .http2_keep_alive_interval(Duration::from_secs(10))
             .http2_keep_alive_timeout(Duration::from_secs(10))
             .build()
-            .map_err(|error| ConfigError::new("base_url", format!("cannot be reached over TLS on this machine: {error}")))?;
+            .map_err(|error| {
+                ConfigError::new("base_url", format!("cannot be reached over TLS on this machine: {error}"))
+            })?;
         Ok(Self { client, one: settings.request_timeout, many: settings.batch_timeout })
     }
 
     pub(super) async fn post(&self, url: &Url, body: Vec<u8>, size: Size) -> Result<Reply, SendError> {
         let body = Bytes::from(body);
-        let request = || {
-            self.client.post(url.clone()).header("content-type", "application/json").body(body.clone())
-        };
+        let request =
+            || self.client.post(url.clone()).header("content-type", "application/json").body(body.clone());
         self.exchange(request, size).await
     }
 
@@ -119,8 +123,11 @@ impl Http {
             .with_max_times(CONNECT_RETRIES)
             .with_jitter();
         // One that took its whole time to connect has used up the patience of whoever waits for it.
-        let response =
-            send.retry(waits).when(|error| not_sent(error) && !error.is_timeout()).await.map_err(|e| classify(&e))?;
+        let response = send
+            .retry(waits)
+            .when(|error| not_sent(error) && !error.is_timeout())
+            .await
+            .map_err(|e| classify(&e))?;
         let (status, headers) = (response.status().as_u16(), response.headers());
         let (retry_after, quota) = (retry_after(headers), quota(headers));
         Ok(Reply { status, retry_after, quota, body: read(response, limit).await })

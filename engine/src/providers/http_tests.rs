@@ -8,7 +8,7 @@ use tokio::{
 
 use super::*;
 
-const TIMEOUT: Duration = Duration::from_millis(300);
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 fn http() -> Http {
     let settings = HttpSettings {
@@ -49,7 +49,10 @@ where
     server.spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let request = read_request(&mut stream).await;
-            assert!(request.starts_with("POST /send HTTP/1.1\r\n") && request.contains("api-key: k\r\n"), "{request}");
+            assert!(
+                request.starts_with("POST /send HTTP/1.1\r\n") && request.contains("api-key: k\r\n"),
+                "{request}"
+            );
             script(stream).await;
         }
     });
@@ -82,7 +85,9 @@ async fn an_answer_is_read_with_what_its_headers_say() {
 
 #[tokio::test]
 async fn a_redirect_is_not_followed() {
-    let reply = answer("HTTP/1.1 307 Go\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+    let reply = answer("HTTP/1.1 307 Go\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n")
+        .await
+        .unwrap();
     assert_eq!(reply.status, 307);
 }
 
@@ -163,7 +168,8 @@ async fn a_connection_that_fails_to_come_about_is_tried_again_shortly() {
 #[test]
 fn retry_after_comes_in_seconds_or_as_a_date() {
     let check = |asked: &'static str, date: Option<&'static str>, expected: Option<u64>| {
-        let mut headers = HeaderMap::from_iter([(HeaderName::from_static("retry-after"), HeaderValue::from_static(asked))]);
+        let mut headers =
+            HeaderMap::from_iter([(HeaderName::from_static("retry-after"), HeaderValue::from_static(asked))]);
         if let Some(date) = date {
             headers.insert("date", HeaderValue::from_static(date));
         }

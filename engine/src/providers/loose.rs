@@ -67,10 +67,14 @@ mod tests {
     fn seconds_and_milliseconds_are_told_apart() {
         let at = |value: Value| epoch(&json!({ "t": value }), "t").map(|at| at.to_string());
         let expected = Some("2020-11-09T14:54:14Z".to_owned());
-        for value in [json!(1_604_933_654), json!(1_604_933_654_000_i64), json!("1604933654"), json!(1_604_933_654.4)] {
+        for value in
+            [json!(1_604_933_654), json!(1_604_933_654_000_i64), json!("1604933654"), json!(1_604_933_654.4)]
+        {
             assert_eq!(at(value.clone()), expected, "{value}");
         }
-        for value in [json!(0), json!(-5), json!("soon"), json!(null), json!([1]), json!(i64::MAX), json!(1e300)] {
+        for value in
+            [json!(0), json!(-5), json!("soon"), json!(null), json!([1]), json!(i64::MAX), json!(1e300)]
+        {
             assert_eq!(at(value.clone()), None, "{value}");
         }
     }

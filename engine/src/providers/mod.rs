@@ -48,9 +48,13 @@ pub struct Envelope<'a> {
 pub enum Effect {
     None,
     /// Slow down; `retry_after` as the provider gave it.
-    Throttled { retry_after: Option<Duration> },
+    Throttled {
+        retry_after: Option<Duration>,
+    },
     /// The provider refuses the account itself: key, credit, permission. Nobody's fault among the recipients.
-    Blocked { reason: Reason },
+    Blocked {
+        reason: Reason,
+    },
     /// The provider is in trouble: counts towards the circuit breaker.
     Failing,
 }
@@ -112,7 +116,13 @@ pub enum HookItem {
     Event(Event),
     /// A recipient's word about an address, not about one message: STOP, or a preference of the WhatsApp app. `address`
     /// is in its normal form.
-    Wish { channel: Channel, address: String, stop: bool, scope: Scope, at: Timestamp },
+    Wish {
+        channel: Channel,
+        address: String,
+        stop: bool,
+        scope: Scope,
+        at: Timestamp,
+    },
     /// Well-formed, but not about a message of ours.
     Foreign,
 }
@@ -148,7 +158,12 @@ pub trait Adapter: std::fmt::Debug + Send + Sync {
 
     /// Asks the provider what became of messages that were sent between `since` and `now`, in one request. What it does
     /// not know is missing from the answer.
-    fn look_up<'a>(&'a self, sought: &'a [Sought], since: Timestamp, now: Timestamp) -> BoxFuture<'a, LookUp> {
+    fn look_up<'a>(
+        &'a self,
+        sought: &'a [Sought],
+        since: Timestamp,
+        now: Timestamp,
+    ) -> BoxFuture<'a, LookUp> {
         let _ = (sought, since, now);
         Box::pin(async { Ok(Vec::new()) })
     }

@@ -150,14 +150,19 @@ pub fn build(settings: &AccountSettings, http: &HttpSettings) -> Result<Arc<dyn 
 
 pub(super) fn base_url(text: &str, http: &HttpSettings) -> Result<Url, ConfigError> {
     let wrong = |problem: &str| ConfigError::new("base_url", problem);
-    let url: Url = text.trim_end_matches('/').parse().map_err(|_| wrong("must be a URL such as https://api.example.com"))?;
+    let url: Url = text
+        .trim_end_matches('/')
+        .parse()
+        .map_err(|_| wrong("must be a URL such as https://api.example.com"))?;
     let host = url.host_str().ok_or_else(|| wrong("names no host"))?;
     let local = host == "localhost"
         || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
     match url.scheme() {
         "https" => Ok(url),
         "http" if local || http.allow_plain_http => Ok(url),
-        "http" => Err(wrong("must start with https://, or the key would travel in the clear (allow_plain_http permits it)")),
+        "http" => Err(wrong(
+            "must start with https://, or the key would travel in the clear (allow_plain_http permits it)",
+        )),
         _ => Err(wrong("must start with https://")),
     }
 }
@@ -165,7 +170,10 @@ pub(super) fn base_url(text: &str, http: &HttpSettings) -> Result<Url, ConfigErr
 pub(super) fn secret<'a>(field: &'static str, value: &'a SecretString) -> Result<&'a str, ConfigError> {
     let text = value.expose_secret();
     if text.trim().is_empty() || text.trim() != text || !text.is_ascii() {
-        return Err(ConfigError::new(field, "is empty, or has spaces around it or letters that no key has: copy it again"));
+        return Err(ConfigError::new(
+            field,
+            "is empty, or has spaces around it or letters that no key has: copy it again",
+        ));
     }
     Ok(text)
 }
@@ -182,7 +190,10 @@ pub(super) fn hook_auth(auth: Option<&WebhookAuth>, networks: &[String]) -> Resu
         .map(|text| {
             let text = text.trim();
             text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).map_err(|_| {
-                ConfigError::new("webhook_ips", format!("has `{text}`, which is no network such as 1.179.112.0/20"))
+                ConfigError::new(
+                    "webhook_ips",
+                    format!("has `{text}`, which is no network such as 1.179.112.0/20"),
+                )
             })
         })
         .collect::<Result<_, _>>()?;
@@ -192,7 +203,10 @@ pub(super) fn hook_auth(auth: Option<&WebhookAuth>, networks: &[String]) -> Resu
         }
         Some(WebhookAuth::Basic { user, password }) => {
             if user.is_empty() || user.contains(':') {
-                return Err(ConfigError::new("webhook_auth.basic.user", "must not be empty and can hold no colon"));
+                return Err(ConfigError::new(
+                    "webhook_auth.basic.user",
+                    "must not be empty and can hold no colon",
+                ));
             }
             secret("webhook_auth.basic.password", password)?;
         }
@@ -200,7 +214,6 @@ pub(super) fn hook_auth(auth: Option<&WebhookAuth>, networks: &[String]) -> Resu
     }
     Ok(HookAuth::new(auth.cloned(), networks))
 }
-
 
 fn brevo_base_url() -> String {
     "https://api.brevo.com/v3".to_owned()

@@ -64,12 +64,26 @@ mod tests {
     #[test]
     fn a_wish_is_the_word_and_nothing_else() {
         for text in [
-            "STOP", " stop. ", "Stop!", "«Stop»", "ARRÊT", "arre\u{302}t", "Se désabonner", "DESABONNEMENT", "Unsubscribe",
-            "STOP_PROMO", "opt-out", "opt\u{a0}out", "Ｓｔｏｐ", "fin",
+            "STOP",
+            " stop. ",
+            "Stop!",
+            "«Stop»",
+            "ARRÊT",
+            "arre\u{302}t",
+            "Se désabonner",
+            "DESABONNEMENT",
+            "Unsubscribe",
+            "STOP_PROMO",
+            "opt-out",
+            "opt\u{a0}out",
+            "Ｓｔｏｐ",
+            "fin",
         ] {
             assert!(is_stop(text), "{text}");
         }
-        for text in ["", "don't stop", "stop by tomorrow", "stopp", "ok", "bus stop", "s t o p", "1", "🛑", "finir"] {
+        for text in
+            ["", "don't stop", "stop by tomorrow", "stopp", "ok", "bus stop", "s t o p", "1", "🛑", "finir"]
+        {
             assert!(!is_stop(text), "{text}");
         }
     }

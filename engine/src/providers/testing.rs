@@ -2,16 +2,16 @@
 
 use fanfare_templates::{Rendered, segments};
 use jiff::Timestamp;
-use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Envelope, HookItem, settings::AccountSettings};
+use super::{Envelope, HookItem};
 use crate::{
     domain::channel::MessageClass,
     id::{CampaignId, MessageId},
 };
 
-pub(super) const CAMPAIGN: CampaignId = CampaignId::from_uuid(Uuid::from_u128(0x019a_0000_0000_7000_8000_0000_0000_0001));
+pub(super) const CAMPAIGN: CampaignId =
+    CampaignId::from_uuid(Uuid::from_u128(0x019a_0000_0000_7000_8000_0000_0000_0001));
 pub(super) const KEY: Uuid = Uuid::from_u128(0x4f0c_0000_0000_4000_8000_0000_0000_0001);
 
 pub(super) const fn message(n: i32) -> MessageId {
@@ -22,19 +22,24 @@ pub(super) fn received() -> Timestamp {
     "2026-11-21T12:00:00Z".parse().unwrap()
 }
 
-pub(super) fn settings(json: Value) -> AccountSettings {
-    serde_json::from_value(json).unwrap()
-}
-
 pub(super) fn mail(subject: &str) -> Rendered {
-    Rendered::Email { subject: subject.to_owned(), html: format!("<p>{subject}</p>"), text: subject.to_owned() }
+    Rendered::Email {
+        subject: subject.to_owned(),
+        html: format!("<p>{subject}</p>"),
+        text: subject.to_owned(),
+    }
 }
 
 pub(super) fn sms(text: &str) -> Rendered {
     Rendered::Sms { text: text.to_owned(), segments: segments(text) }
 }
 
-pub(super) const fn envelope<'a>(n: i32, to: &'a str, class: MessageClass, content: &'a Rendered) -> Envelope<'a> {
+pub(super) const fn envelope<'a>(
+    n: i32,
+    to: &'a str,
+    class: MessageClass,
+    content: &'a Rendered,
+) -> Envelope<'a> {
     Envelope { message: message(n), to, class, content, key: KEY }
 }
 
@@ -47,9 +52,15 @@ fn line(item: &HookItem) -> String {
     match item {
         HookItem::Event(event) => {
             let n = event.message.n;
-            let (id, reason) = (event.provider_id.as_deref().unwrap_or("-"), event.reason.map_or("-", |reason| reason.as_str()));
+            let (id, reason) = (
+                event.provider_id.as_deref().unwrap_or("-"),
+                event.reason.map_or("-", |reason| reason.as_str()),
+            );
             let (kind, at, dedup) = (event.kind, event.at, &event.dedup.simple().to_string()[..8]);
-            format!("event {n} {kind} at {at} id {id} reason {reason} dedup {dedup} detail {:?}", event.detail)
+            format!(
+                "event {n} {kind} at {at} id {id} reason {reason} dedup {dedup} detail {:?}",
+                event.detail
+            )
         }
         HookItem::Wish { channel, address, stop, scope, at } => {
             format!("wish {channel} {address} {} {scope} at {at}", if *stop { "stop" } else { "resume" })

@@ -57,10 +57,9 @@ struct Row {
 
 impl From<Row> for Account {
     fn from(row: Row) -> Self {
-        let blocked = row.blocked_until.map(|until| Blocked {
-            until: until.to_jiff(),
-            reason: row.blocked_reason.unwrap_or_default(),
-        });
+        let blocked = row
+            .blocked_until
+            .map(|until| Blocked { until: until.to_jiff(), reason: row.blocked_reason.unwrap_or_default() });
         Self {
             id: row.id.into(),
             no: row.no,
@@ -142,7 +141,9 @@ impl Store {
 
     /// The database's clock, by which everything that is due is decided.
     pub async fn now(&self) -> StoreResult<jiff::Timestamp> {
-        let now = sqlx::query_scalar!(r#"select now() as "now!: jiff_sqlx::Timestamp""#).fetch_one(self.pool()).await?;
+        let now = sqlx::query_scalar!(r#"select now() as "now!: jiff_sqlx::Timestamp""#)
+            .fetch_one(self.pool())
+            .await?;
         Ok(now.to_jiff())
     }
 }

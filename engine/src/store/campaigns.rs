@@ -287,7 +287,9 @@ impl Store {
 
     /// How many recipients of a campaign are frozen.
     pub async fn frozen(&self, id: CampaignId) -> StoreResult<i32> {
-        Ok(sqlx::query_scalar!("select frozen from campaigns where id = $1", id.uuid()).fetch_one(self.pool()).await?)
+        Ok(sqlx::query_scalar!("select frozen from campaigns where id = $1", id.uuid())
+            .fetch_one(self.pool())
+            .await?)
     }
 
     pub async fn upload_has_rows(&self, tenant: TenantId, upload: UploadId) -> StoreResult<bool> {
@@ -331,7 +333,12 @@ impl Store {
     }
 }
 
-pub(super) async fn load(connection: &mut PgConnection, tenant: TenantId, id: CampaignId, lock: bool) -> StoreResult<Campaign> {
+pub(super) async fn load(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    id: CampaignId,
+    lock: bool,
+) -> StoreResult<Campaign> {
     if lock {
         sqlx::query!("select 1 as one from campaigns where id = $1 for update", id.uuid())
             .fetch_optional(&mut *connection)
@@ -370,7 +377,11 @@ pub(super) async fn pin(connection: &mut PgConnection, id: CampaignId, pins: &Pi
 }
 
 /// Writes what a state holds; what it does not hold stays as it was.
-pub(super) async fn save_state(connection: &mut PgConnection, id: CampaignId, state: CampaignState) -> StoreResult<()> {
+pub(super) async fn save_state(
+    connection: &mut PgConnection,
+    id: CampaignId,
+    state: CampaignState,
+) -> StoreResult<()> {
     let (mut scheduled, mut launched, mut finished, mut from) = (None, None, None, None);
     match state {
         CampaignState::Draft | CampaignState::InReview => {}

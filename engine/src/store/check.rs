@@ -32,11 +32,17 @@ pub struct Candidate {
 
 impl Store {
     /// Freezes the audience as a launch would do now.
-    pub async fn dry_run(&self, tenant: TenantId, id: CampaignId, pins: &Pins) -> Result<DryRun, ChangeError> {
+    pub async fn dry_run(
+        &self,
+        tenant: TenantId,
+        id: CampaignId,
+        pins: &Pins,
+    ) -> Result<DryRun, ChangeError> {
         let now = self.now().await?;
         let mut tx = self.begin().await?;
         let campaign = load(&mut tx, tenant, id, true).await?;
-        let launching = campaign.state.launch(now).map_err(|refused| TransitionError { change: "checked", ..refused })?;
+        let launching =
+            campaign.state.launch(now).map_err(|refused| TransitionError { change: "checked", ..refused })?;
         pin(&mut tx, id, pins).await?;
         save_state(&mut tx, id, launching).await?;
         sqlx::query!("select prepare_audience($1)", id.uuid()).execute(&mut *tx).await?;

@@ -345,7 +345,8 @@ impl Store {
         if off.is_empty() {
             return Ok(0);
         }
-        let (campaigns, numbers): (Vec<Uuid>, Vec<i64>) = off.iter().map(|row| (row.campaign_id, row.no)).unzip();
+        let (campaigns, numbers): (Vec<Uuid>, Vec<i64>) =
+            off.iter().map(|row| (row.campaign_id, row.no)).unzip();
         sqlx::query!("select recount_chunks($1, $2)", &campaigns, &numbers).execute(self.pool()).await?;
         Ok(off.len() as u64)
     }

@@ -74,7 +74,11 @@ impl Store {
         Ok(found.into())
     }
 
-    pub async fn accept_direct(&self, message: &DirectMessage<'_>, lease: Duration) -> StoreResult<Acceptance> {
+    pub async fn accept_direct(
+        &self,
+        message: &DirectMessage<'_>,
+        lease: Duration,
+    ) -> StoreResult<Acceptance> {
         let row = sqlx::query!(
             r#"select verdict as "verdict!", campaign as "campaign!", n as "n!", reason
                from accept_direct($1, $2, $3, $4, $5, $6, $7, $8, $9::jsonb::json, business_key_hash($10), $11, make_interval(secs => $12))"#,

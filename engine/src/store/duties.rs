@@ -16,7 +16,12 @@ pub struct DutyProof {
 
 impl Store {
     /// Takes or renews a duty for `lease`; `None` while another process holds it.
-    pub async fn hold_duty(&self, name: &str, holder: ProcessId, lease: Duration) -> StoreResult<Option<DutyProof>> {
+    pub async fn hold_duty(
+        &self,
+        name: &str,
+        holder: ProcessId,
+        lease: Duration,
+    ) -> StoreResult<Option<DutyProof>> {
         let fence = sqlx::query_scalar!(
             "insert into duties as d (name, holder, fence, until) values ($1, $2, 1, now() + make_interval(secs => $3))
              on conflict (name) do update
@@ -35,7 +40,9 @@ impl Store {
 
     /// Lets the duties of a process that ends go at once.
     pub async fn drop_duties(&self, holder: ProcessId) -> StoreResult<()> {
-        sqlx::query!("update duties set until = now() where holder = $1", holder.uuid()).execute(self.pool()).await?;
+        sqlx::query!("update duties set until = now() where holder = $1", holder.uuid())
+            .execute(self.pool())
+            .await?;
         Ok(())
     }
 
@@ -51,6 +58,8 @@ impl Store {
 
     /// Drops the partitions of months that ended more than `months` months ago; returns their names.
     pub async fn drop_partitions(&self, months: i32) -> StoreResult<Vec<String>> {
-        Ok(sqlx::query_scalar!(r#"select drop_partitions($1) as "dropped!""#, months).fetch_all(self.pool()).await?)
+        Ok(sqlx::query_scalar!(r#"select drop_partitions($1) as "dropped!""#, months)
+            .fetch_all(self.pool())
+            .await?)
     }
 }

@@ -76,8 +76,10 @@ pub async fn apply(
     source: &'static str,
 ) -> StoreResult<Applied> {
     let known = recipients(tx, events).await?;
-    let ours: Vec<(&TenantEvent, &Recipient)> =
-        events.iter().filter_map(|event| Some((event, known.get(&(event.tenant, event.event.message))?))).collect();
+    let ours: Vec<(&TenantEvent, &Recipient)> = events
+        .iter()
+        .filter_map(|event| Some((event, known.get(&(event.tenant, event.event.message))?)))
+        .collect();
     let new = insert(tx, &ours).await?;
     let mut stops: Vec<(TenantId, Suppression<'_>)> = ours
         .iter()
@@ -120,7 +122,8 @@ async fn recipients(
     if events.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let messages: HashSet<(TenantId, MessageId)> = events.iter().map(|event| (event.tenant, event.event.message)).collect();
+    let messages: HashSet<(TenantId, MessageId)> =
+        events.iter().map(|event| (event.tenant, event.event.message)).collect();
     let (mut tenants, mut campaigns, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
     for (tenant, message) in messages {
         tenants.push(tenant.uuid());
@@ -159,7 +162,8 @@ async fn insert(tx: &mut PgConnection, events: &[(&TenantEvent, &Recipient)]) ->
         return Ok(HashSet::new());
     }
     // By key: whoever inserts several waits for others in the same order.
-    let sorted: BTreeMap<Key, &Event> = events.iter().map(|(event, _)| (key(&event.event), &event.event)).collect();
+    let sorted: BTreeMap<Key, &Event> =
+        events.iter().map(|(event, _)| (key(&event.event), &event.event)).collect();
     let column = |f: fn(&Event) -> Uuid| sorted.values().map(|event| f(event)).collect::<Vec<_>>();
     let numbers: Vec<i32> = sorted.values().map(|event| event.message.n).collect();
     let kinds: Vec<&str> = sorted.values().map(|event| event.kind.as_str()).collect();
@@ -189,7 +193,14 @@ async fn insert(tx: &mut PgConnection, events: &[(&TenantEvent, &Recipient)]) ->
 fn suppression<'a>(event: &Event, recipient: &'a Recipient, source: &'a str) -> Option<Suppression<'a>> {
     let (reason, scope) = event.kind.suppresses()?;
     let (channel, address) = (recipient.channel, recipient.address.as_str());
-    Some(Suppression { channel, address, scope, reason: event.reason.unwrap_or(reason), source, at: event.at })
+    Some(Suppression {
+        channel,
+        address,
+        scope,
+        reason: event.reason.unwrap_or(reason),
+        source,
+        at: event.at,
+    })
 }
 
 fn wished<'a>(wish: &'a TenantWish, source: &'a str) -> Suppression<'a> {
@@ -272,7 +283,12 @@ async fn settle(tx: &mut PgConnection, proofs: BTreeMap<MessageId, Proof>) -> St
     Ok(rows.len() as u64)
 }
 
-async fn recount(tx: &mut PgConnection, campaigns: &[Uuid], numbers: &[i32], attempts: &[i16]) -> StoreResult<()> {
+async fn recount(
+    tx: &mut PgConnection,
+    campaigns: &[Uuid],
+    numbers: &[i32],
+    attempts: &[i16],
+) -> StoreResult<()> {
     sqlx::query!(
         "select recount_chunks(array_agg(campaign_id), array_agg(chunk_of(campaign_id, n, attempt)))
          from unnest($1::uuid[], $2::integer[], $3::smallint[]) as m (campaign_id, n, attempt)",
@@ -321,7 +337,11 @@ impl Store {
     }
 
     /// The tenant of an account, and where those of these messages went that are the tenant's.
-    pub async fn destinations(&self, account: AccountId, messages: &[MessageId]) -> StoreResult<Destinations> {
+    pub async fn destinations(
+        &self,
+        account: AccountId,
+        messages: &[MessageId],
+    ) -> StoreResult<Destinations> {
         let campaigns: Vec<Uuid> = messages.iter().map(|message| message.campaign.uuid()).collect();
         let numbers: Vec<i32> = messages.iter().map(|message| message.n).collect();
         let rows = sqlx::query!(

@@ -9,7 +9,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, atomic::{AtomicU64, Ordering}},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use super::{Store, StoreError, StoreResult};
@@ -52,9 +55,10 @@ impl Store {
 
     /// The statement is its own transaction: the lock is given back as soon as it was granted.
     async fn take_grace(&self, tenant: TenantId) -> StoreResult<()> {
-        let taken = sqlx::query!("select pg_advisory_xact_lock(lock_key) from tenants where id = $1", tenant.uuid())
-            .fetch_optional(self.pool())
-            .await?;
+        let taken =
+            sqlx::query!("select pg_advisory_xact_lock(lock_key) from tenants where id = $1", tenant.uuid())
+                .fetch_optional(self.pool())
+                .await?;
         taken.map(drop).ok_or_else(|| StoreError::not_found(tenant))
     }
 }

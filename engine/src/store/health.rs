@@ -7,9 +7,13 @@ use super::{MIGRATOR, Store, StoreResult};
 pub enum Schema {
     Current,
     /// `fanfare migrate` brings it up to date.
-    Behind { missing: usize },
+    Behind {
+        missing: usize,
+    },
     /// A newer program has migrated it; this one must not be let loose on it.
-    Ahead { unknown: usize },
+    Ahead {
+        unknown: usize,
+    },
 }
 
 /// A setting of the server.

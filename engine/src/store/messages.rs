@@ -74,7 +74,13 @@ impl Store {
     /// Who was not sent, and why: the next page of a campaign after recipient number `after`, in order of number.
     ///
     /// Reads only the two partial indexes of exceptions, so the first page does not depend on the size of the campaign.
-    pub async fn unsent(&self, tenant: TenantId, campaign: CampaignId, after: i32, limit: i64) -> StoreResult<Vec<Unsent>> {
+    pub async fn unsent(
+        &self,
+        tenant: TenantId,
+        campaign: CampaignId,
+        after: i32,
+        limit: i64,
+    ) -> StoreResult<Vec<Unsent>> {
         let rows = sqlx::query!(
             r#"with exceptions as (
                    (select n, 'excluded' as state, excluded as reason, null as detail, null::timestamptz as at
@@ -114,7 +120,10 @@ impl Store {
                 contact: row.contact_id.map(Into::into),
                 address: row.address,
                 state: row.state,
-                because: row.reason.parse().map_or_else(|_| row.reason.clone(), |r: Reason| r.sentence().to_owned()),
+                because: row
+                    .reason
+                    .parse()
+                    .map_or_else(|_| row.reason.clone(), |r: Reason| r.sentence().to_owned()),
                 reason: row.reason,
                 detail: row.detail,
                 at: row.at.map(jiff_sqlx::Timestamp::to_jiff),

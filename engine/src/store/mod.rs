@@ -13,11 +13,11 @@ pub mod duties;
 pub mod events;
 mod grace;
 pub mod health;
-pub mod listing;
 pub mod inbox;
+pub mod listing;
 pub mod messages;
-pub mod people;
 pub mod pace;
+pub mod people;
 pub mod recipients;
 pub mod results;
 pub mod suppressions;
@@ -49,11 +49,14 @@ pub enum StoreError {
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         match &error {
-            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Tls(_) => {
-                Self::Unavailable(error)
-            }
+            sqlx::Error::Io(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::Tls(_) => Self::Unavailable(error),
             // Class 08: connection; 57P: the server is stopping, starting or has crashed.
-            sqlx::Error::Database(db) if db.code().is_some_and(|c| c.starts_with("08") || c.starts_with("57P")) => {
+            sqlx::Error::Database(db)
+                if db.code().is_some_and(|c| c.starts_with("08") || c.starts_with("57P")) =>
+            {
                 Self::Unavailable(error)
             }
             _ => Self::Query(error),
@@ -113,4 +116,3 @@ impl Store {
         MIGRATOR.run(&self.pool).await
     }
 }
-

@@ -3,7 +3,7 @@
 use super::{Store, StoreError, StoreResult};
 use crate::{
     domain::address::{EmailAddress, PhoneNumber, Region},
-    id::{ContactId, TenantId},
+    id::{ContactId, TenantId, UploadId},
 };
 
 /// How somebody names a contact.
@@ -46,8 +46,15 @@ impl Store {
         };
         let row = sqlx::query!(
             r#"select c.id, c.locale,
-                      jsonb_build_object('name', c.name, 'email', c.email, 'phone', c.phone) || c.attributes as "facts!"
+                      jsonb_build_object('name', c.name, 'email', c.email, 'phone', c.phone) || c.attributes
+                          || coalesce(row.attributes, '{}') as "facts!"
                from contacts c
+               left join lateral (
+                   select r.attributes from uploads u
+                   join upload_rows r on r.upload_id = u.id and r.time_zone = c.time_zone and r.contact_id = c.id
+                   where u.tenant_id = c.tenant_id
+                   order by u.created_at desc, r.row_no limit 1
+               ) row on true
                where c.tenant_id = $1 and c.erased_at is null and (c.id = $2 or c.email = $3 or c.phone = $4)
                order by c.updated_at desc limit 1"#,
             tenant.uuid(),
@@ -59,5 +66,35 @@ impl Store {
         .await?
         .ok_or_else(|| StoreError::not_found("a contact with this address or id"))?;
         Ok(ContactFacts { id: row.id.into(), locale: row.locale, facts: row.facts })
+    }
+}
+
+/// A row of an upload with the contact it belongs to.
+#[derive(Debug, Clone)]
+pub struct UploadFacts {
+    pub email: Option<String>,
+    pub phone: Option<String>,
+    pub locale: Option<String>,
+    /// What a template of a campaign over this upload sees.
+    pub facts: serde_json::Value,
+}
+
+impl Store {
+    /// The rows of an upload in the order in which a launch walks them, from the sources and not from any campaign: what
+    /// a checker compares messages with.
+    pub async fn upload_facts(&self, tenant: TenantId, upload: UploadId) -> StoreResult<Vec<UploadFacts>> {
+        Ok(sqlx::query_as!(
+            UploadFacts,
+            r#"select c.email, c.phone, c.locale,
+                      jsonb_build_object('name', c.name, 'email', c.email, 'phone', c.phone) || c.attributes || r.attributes
+                          as "facts!"
+               from upload_rows r join contacts c on c.id = r.contact_id
+               where r.upload_id = $2 and c.tenant_id = $1 and c.erased_at is null
+               order by r.time_zone, r.contact_id, r.row_no"#,
+            tenant.uuid(),
+            upload.uuid(),
+        )
+        .fetch_all(self.pool())
+        .await?)
     }
 }

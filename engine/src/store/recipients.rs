@@ -27,7 +27,10 @@ pub struct Recipient {
 pub enum Slice {
     /// The campaign does not launch (any more).
     Stopped,
-    Frozen { recipients: i32, complete: bool },
+    Frozen {
+        recipients: i32,
+        complete: bool,
+    },
 }
 
 impl Store {
@@ -54,7 +57,11 @@ impl Store {
     }
 
     /// The members of a chunk in sending order; the excluded are not among them.
-    pub async fn chunk_recipients(&self, campaign: CampaignId, members: &Members) -> StoreResult<Vec<Recipient>> {
+    pub async fn chunk_recipients(
+        &self,
+        campaign: CampaignId,
+        members: &Members,
+    ) -> StoreResult<Vec<Recipient>> {
         let recipients = match members {
             Members::Range { first, last } => {
                 sqlx::query_as!(

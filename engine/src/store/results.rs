@@ -81,7 +81,12 @@ impl Store {
     }
 
     /// Messages whose latest fact is `unknown`, from `oldest` seconds of age to `youngest`.
-    pub async fn unknown_messages(&self, youngest: Duration, oldest: Duration, limit: i64) -> StoreResult<Vec<UnknownMessage>> {
+    pub async fn unknown_messages(
+        &self,
+        youngest: Duration,
+        oldest: Duration,
+        limit: i64,
+    ) -> StoreResult<Vec<UnknownMessage>> {
         let rows = sqlx::query!(
             r#"select r.campaign_id, r.n, r.attempt, a.id as account_id, r.at as "at: jiff_sqlx::Timestamp"
                from results r join accounts a on a.no = r.account_no
@@ -130,7 +135,12 @@ impl Store {
 
     /// Puts every message of a campaign that failed for good into new chunks, and opens the campaign again if it was
     /// finished: "retry only the failed". Returns how many messages.
-    pub async fn replay_failed(&self, tenant: TenantId, campaign: CampaignId, chunk: i32) -> StoreResult<i64> {
+    pub async fn replay_failed(
+        &self,
+        tenant: TenantId,
+        campaign: CampaignId,
+        chunk: i32,
+    ) -> StoreResult<i64> {
         let mut tx = self.begin().await?;
         let rows = sqlx::query!(
             r#"with failed as (
@@ -193,7 +203,8 @@ async fn append(connection: &mut PgConnection, facts: &[Fact]) -> StoreResult<()
     let kinds: Vec<i16> = facts.iter().map(|fact| fact.outcome.kind() as i16).collect();
     let accounts: Vec<i16> = facts.iter().map(|fact| fact.account_no).collect();
     let times: Vec<jiff_sqlx::Timestamp> = facts.iter().map(|fact| fact.at.to_sqlx()).collect();
-    let reasons: Vec<Option<&str>> = facts.iter().map(|fact| fact.outcome.reason().map(Reason::as_str)).collect();
+    let reasons: Vec<Option<&str>> =
+        facts.iter().map(|fact| fact.outcome.reason().map(Reason::as_str)).collect();
     let details: Vec<Option<&str>> = facts
         .iter()
         .map(|fact| match &fact.outcome {

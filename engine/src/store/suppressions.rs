@@ -39,16 +39,25 @@ pub struct Listed {
 impl Store {
     /// Suppresses addresses of a tenant and returns how many are new or newer. With the `Ok` the stop may be
     /// acknowledged: nothing whose intent was not committed before will be sent there.
-    pub async fn add_suppressions(&self, tenant: TenantId, suppressions: &[Suppression<'_>]) -> StoreResult<u64> {
+    pub async fn add_suppressions(
+        &self,
+        tenant: TenantId,
+        suppressions: &[Suppression<'_>],
+    ) -> StoreResult<u64> {
         let mut tx = self.begin().await?;
-        let added = insert(&mut tx, &Columns::of(suppressions.iter().map(|suppression| (tenant, suppression)))).await?;
+        let added =
+            insert(&mut tx, &Columns::of(suppressions.iter().map(|suppression| (tenant, suppression))))
+                .await?;
         tx.commit().await?;
         self.grace(tenant).await?;
         Ok(added)
     }
 
     /// One address, as of now.
-    #[expect(clippy::too_many_arguments, reason = "the columns of the row; whoever has many uses add_suppressions")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the columns of the row; whoever has many uses add_suppressions"
+    )]
     pub async fn suppress(
         &self,
         tenant: TenantId,
@@ -59,11 +68,19 @@ impl Store {
         source: &str,
     ) -> StoreResult<()> {
         let at = self.now().await?;
-        self.add_suppressions(tenant, &[Suppression { channel, address, scope, reason, source, at }]).await.map(drop)
+        self.add_suppressions(tenant, &[Suppression { channel, address, scope, reason, source, at }])
+            .await
+            .map(drop)
     }
 
     /// Takes an address off the list; returns whether it was on it. Needs no grace: it stops nothing.
-    pub async fn remove_suppression(&self, tenant: TenantId, channel: Channel, address: &str, scope: Scope) -> StoreResult<bool> {
+    pub async fn remove_suppression(
+        &self,
+        tenant: TenantId,
+        channel: Channel,
+        address: &str,
+        scope: Scope,
+    ) -> StoreResult<bool> {
         let removed = sqlx::query!(
             "delete from suppressions where tenant_id = $1 and channel = $2 and address = $3 and scope = $4",
             tenant.uuid(),
@@ -77,9 +94,14 @@ impl Store {
     }
 
     /// A page of a tenant's list, in the order of its key; `after` is the last entry of the page before.
-    pub async fn suppressions(&self, tenant: TenantId, after: Option<&Listed>, limit: i64) -> StoreResult<Vec<Listed>> {
-        let (channel, address, scope) =
-            after.map_or(("", "", ""), |last| (last.channel.as_str(), last.address.as_str(), last.scope.as_str()));
+    pub async fn suppressions(
+        &self,
+        tenant: TenantId,
+        after: Option<&Listed>,
+        limit: i64,
+    ) -> StoreResult<Vec<Listed>> {
+        let (channel, address, scope) = after
+            .map_or(("", "", ""), |last| (last.channel.as_str(), last.address.as_str(), last.scope.as_str()));
         let rows = sqlx::query_as!(
             Row,
             r#"select channel as "channel: Channel", address, scope as "scope: Scope", reason, source,

@@ -104,7 +104,9 @@ impl Store {
         .fetch_optional(self.pool())
         .await?
         .ok_or_else(|| {
-            StoreError::not_found(format!("template `{slug}` for {channel}; `fanfare template publish` makes it, and"))
+            StoreError::not_found(format!(
+                "template `{slug}` for {channel}; `fanfare template publish` makes it, and"
+            ))
         })
     }
 

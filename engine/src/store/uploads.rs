@@ -104,7 +104,10 @@ impl Store {
     }
 
     /// In the order of rows. The upload came out of a query that took its tenant.
-    pub(crate) fn upload_problems(&self, upload: UploadId) -> impl Stream<Item = StoreResult<ProblemRow>> + Send + '_ {
+    pub(crate) fn upload_problems(
+        &self,
+        upload: UploadId,
+    ) -> impl Stream<Item = StoreResult<ProblemRow>> + Send + '_ {
         sqlx::query_as(PROBLEMS).bind(upload.uuid()).fetch(self.pool()).map(|row| Ok(row?))
     }
 }
@@ -192,7 +195,10 @@ impl Staging {
     pub(crate) async fn merge(&mut self, facts: &UploadFacts<'_>) -> StoreResult<Merged> {
         let connection = &mut self.connection;
         sqlx::query("analyze import_rows").execute(&mut *connection).await?;
-        let repeats = sqlx::query(FIND_REPEATS).bind(facts.facts).execute(&mut *connection).await?.rows_affected();
+        sqlx::query(FIND_SEVERAL).execute(&mut *connection).await?;
+        sqlx::query("analyze import_several").execute(&mut *connection).await?;
+        let repeats =
+            sqlx::query(FIND_REPEATS).bind(facts.facts).execute(&mut *connection).await?.rows_affected();
         sqlx::query("analyze import_repeats").execute(&mut *connection).await?;
         sqlx::query(FIND_PEOPLE).execute(&mut *connection).await?;
         sqlx::query("analyze import_people").execute(&mut *connection).await?;
@@ -212,7 +218,10 @@ impl Staging {
     }
 
     /// What [`Self::merge`] found wrong, in the order of rows.
-    pub(crate) fn problems(&mut self, upload: UploadId) -> impl Stream<Item = StoreResult<ProblemRow>> + Send + '_ {
+    pub(crate) fn problems(
+        &mut self,
+        upload: UploadId,
+    ) -> impl Stream<Item = StoreResult<ProblemRow>> + Send + '_ {
         sqlx::query_as(PROBLEMS).bind(upload.uuid()).fetch(&mut self.connection).map(|row| Ok(row?))
     }
 
@@ -222,7 +231,11 @@ impl Staging {
     }
 }
 
-async fn insert_upload(connection: &mut PgConnection, facts: &UploadFacts<'_>, merged: &Merged) -> StoreResult<()> {
+async fn insert_upload(
+    connection: &mut PgConnection,
+    facts: &UploadFacts<'_>,
+    merged: &Merged,
+) -> StoreResult<()> {
     let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     let insert = sqlx::query!(
         "insert into uploads (id, tenant_id, file_name, sha256, bytes, format, mapping, rows_read, rows_taken,
@@ -246,7 +259,11 @@ async fn insert_upload(connection: &mut PgConnection, facts: &UploadFacts<'_>, m
 }
 
 /// Every row that was not refused must find its contact; if one does not, the import is not committed.
-async fn insert_rows(connection: &mut PgConnection, facts: &UploadFacts<'_>, expected: u64) -> StoreResult<()> {
+async fn insert_rows(
+    connection: &mut PgConnection,
+    facts: &UploadFacts<'_>,
+    expected: u64,
+) -> StoreResult<()> {
     let mut inserted = 0;
     for insert in [ROWS_BY_EMAIL, ROWS_BY_PHONE] {
         let query = sqlx::query(insert).bind(facts.upload.uuid()).bind(facts.tenant.uuid());
@@ -261,14 +278,18 @@ async fn insert_rows(connection: &mut PgConnection, facts: &UploadFacts<'_>, exp
     )))
 }
 
-async fn insert_problems(connection: &mut PgConnection, facts: &UploadFacts<'_>) -> StoreResult<Vec<ReasonCount>> {
+async fn insert_problems(
+    connection: &mut PgConnection,
+    facts: &UploadFacts<'_>,
+) -> StoreResult<Vec<ReasonCount>> {
     for statement in [PROBLEMS_OF_ROWS, PROBLEMS_OF_REPEATS] {
         let query = sqlx::query(statement);
         let bound = if statement == PROBLEMS_OF_REPEATS { query.bind(facts.reference) } else { query };
         bound.execute(&mut *connection).await?;
     }
     sqlx::query(INSERT_PROBLEMS).bind(facts.upload.uuid()).execute(&mut *connection).await?;
-    let reasons: Vec<(String, String, i64, i64)> = sqlx::query_as(COUNT_REASONS).fetch_all(connection).await?;
+    let reasons: Vec<(String, String, i64, i64)> =
+        sqlx::query_as(COUNT_REASONS).fetch_all(connection).await?;
     let count = |n: i64| u64::try_from(n).unwrap_or(0);
     Ok(reasons
         .into_iter()
@@ -293,6 +314,7 @@ const TABLES: &[&str] = &[
         row_no bigint not null, candidate uuid not null, refused boolean not null, email text, phone text, name text,
         locale text, time_zone text, person jsonb not null, reference text, attributes jsonb not null, problems jsonb
      ) on commit drop",
+    "create temporary table import_several (person text not null) on commit drop",
     "create temporary table import_repeats (row_no bigint not null, first_row bigint not null, differs text) on commit drop",
     "create temporary table import_people (
         first_row bigint not null, candidate uuid not null, email text, phone text, name text, locale text,
@@ -304,17 +326,24 @@ const TABLES: &[&str] = &[
      ) on commit drop",
 ];
 
-const COPY_ROWS: &str = "copy import_rows (row_no, candidate, refused, email, phone, name, locale, time_zone, person,
+const COPY_ROWS: &str =
+    "copy import_rows (row_no, candidate, refused, email, phone, name, locale, time_zone, person,
                                            reference, attributes, problems) from stdin";
+
+/// Who has more than one row. Most have one, and need no grouping and no sorting.
+const FIND_SEVERAL: &str = "
+    insert into import_several (person)
+    select coalesce(email, phone) from import_rows where not refused group by 1 having count(*) > 1";
 
 /// Later rows with the reference of an earlier row of the same person, and the facts in which the two disagree.
 const FIND_REPEATS: &str = "
     insert into import_repeats (row_no, first_row, differs)
     with repeated as (
-        select coalesce(email, phone) as person, reference, min(row_no) as first_row
-        from import_rows
+        select several.person, reference, min(row_no) as first_row
+        from import_rows r
+        join import_several several on several.person = coalesce(r.email, r.phone)
         where not refused and reference is not null
-        group by 1, 2
+        group by several.person, reference
         having count(*) > 1
     )
     select later.row_no, repeated.first_row, (
@@ -330,19 +359,21 @@ const FIND_REPEATS: &str = "
 /// One line a person; of several rows the last that says something holds.
 const FIND_PEOPLE: &str = "
     insert into import_people (first_row, candidate, email, phone, name, locale, time_zone, person)
+    select row_no, candidate, email, phone, name, locale, time_zone, r.person
+    from import_rows r
+    where not refused
+      and not exists (select from import_several several where several.person = coalesce(r.email, r.phone))
+    union all
     select min(row_no), (array_agg(candidate order by row_no))[1], email,
-           case when email is null then solo else
-               (array_agg(phone order by row_no desc) filter (where phone is not null))[1] end,
+           (array_agg(phone order by row_no desc) filter (where phone is not null))[1],
            (array_agg(name order by row_no desc) filter (where name is not null))[1],
            (array_agg(locale order by row_no desc) filter (where locale is not null))[1],
            (array_agg(time_zone order by row_no desc) filter (where time_zone is not null))[1],
-           coalesce((array_agg(person order by row_no desc) filter (where person <> '{}'))[1], '{}')
-    from (
-        select r.*, case when email is null then phone end as solo
-        from import_rows r
-        where not refused and not exists (select from import_repeats repeat where repeat.row_no = r.row_no)
-    ) taken
-    group by email, solo";
+           coalesce((array_agg(r.person order by row_no desc) filter (where r.person <> '{}'))[1], '{}')
+    from import_rows r
+    join import_several several on several.person = coalesce(r.email, r.phone)
+    where not refused and not exists (select from import_repeats repeat where repeat.row_no = r.row_no)
+    group by several.person, email";
 
 const ROWS_BY_EMAIL: &str = "
     insert into upload_rows (upload_id, time_zone, contact_id, row_no, attributes)

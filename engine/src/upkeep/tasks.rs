@@ -90,8 +90,12 @@ impl Upkeep {
         for (account, messages) in by_account {
             let Some(handle) = self.accounts.get(account) else { continue };
             match reconcile::look_up(&self.store, handle.adapter.as_ref(), account, &messages, since).await {
-                Ok(resolved) => tracing::info!(%account, asked = messages.len(), resolved, "asked about unknown messages"),
-                Err(error) => tracing::warn!(%error, %account, "the provider could not be asked about unknown messages"),
+                Ok(resolved) => {
+                    tracing::info!(%account, asked = messages.len(), resolved, "asked about unknown messages")
+                }
+                Err(error) => {
+                    tracing::warn!(%error, %account, "the provider could not be asked about unknown messages")
+                }
             }
         }
         Ok(())
@@ -101,7 +105,10 @@ impl Upkeep {
         let deadline = Duration::from_secs(self.settings.unknown_deadline_s);
         let late = self.store.unknown_messages(deadline, OLDEST_UNKNOWN, UNKNOWN_BATCH).await?;
         if !late.is_empty() {
-            tracing::warn!(messages = late.len(), "unknown messages were given up: no confirmation came in time");
+            tracing::warn!(
+                messages = late.len(),
+                "unknown messages were given up: no confirmation came in time"
+            );
             self.store.abandon(&late).await?;
         }
         Ok(())

@@ -56,7 +56,8 @@ async fn whoever_must_not_be_written_to_is_not(pool: PgPool) {
     house.template(Channel::Sms, MessageClass::Transactional).await;
     let running = house.engine(Settings::default()).await.start(ALL);
     let to = "+23052345678";
-    let suppress = |scope, reason| house.store.suppress(house.tenant_id(), Channel::Sms, to, scope, reason, "test");
+    let suppress =
+        |scope, reason| house.store.suppress(house.tenant_id(), Channel::Sms, to, scope, reason, "test");
     suppress(Scope::Marketing, Reason::Unsubscribed).await.unwrap();
     let taken = running.direct.take(request(&house, to, None)).await.unwrap();
     assert!(matches!(taken, Taken::Accepted { .. }), "an OTP is no marketing: {taken:?}");

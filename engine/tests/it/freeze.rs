@@ -13,7 +13,9 @@ const MIGRATOR: &sqlx::migrate::Migrator = &fanfare_engine::store::MIGRATOR;
 
 async fn freeze_all(house: &House, campaign: fanfare_engine::id::CampaignId, slice: i32, chunk: i32) {
     house.store.prepare_audience(campaign).await.unwrap();
-    while let Slice::Frozen { complete: false, .. } = house.store.freeze_slice(campaign, slice, chunk).await.unwrap() {}
+    while let Slice::Frozen { complete: false, .. } =
+        house.store.freeze_slice(campaign, slice, chunk).await.unwrap()
+    {}
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
@@ -23,12 +25,13 @@ async fn everybody_is_numbered_once_and_is_in_one_chunk(pool: PgPool) {
     let campaign = house.draft(Channel::Email, MessageClass::Obligation).await;
     launch_only(&house, campaign).await;
     freeze_all(&house, campaign, 100, 30).await;
-    let (total, least, most, people): (i64, i32, i32, i64) =
-        sqlx::query_as("select count(*), min(n), max(n), count(distinct contact_id) from recipients where campaign_id = $1")
-            .bind(campaign.uuid())
-            .fetch_one(house.store.pool())
-            .await
-            .unwrap();
+    let (total, least, most, people): (i64, i32, i32, i64) = sqlx::query_as(
+        "select count(*), min(n), max(n), count(distinct contact_id) from recipients where campaign_id = $1",
+    )
+    .bind(campaign.uuid())
+    .fetch_one(house.store.pool())
+    .await
+    .unwrap();
     assert_eq!((total, least, most, people), (1_234, 1, 1_234, 1_234));
     let uncovered: i64 = sqlx::query_scalar(
         "select count(*) from recipients r where campaign_id = $1 and 1 <> (
@@ -52,11 +55,16 @@ async fn launch_only(house: &House, campaign: fanfare_engine::id::CampaignId) {
 async fn one_address_gets_one_message_and_the_rest_is_explained(pool: PgPool) {
     let house = House::new(pool).await;
     house.contacts(20).await;
-    sqlx::query("update contacts set phone = '+23052345678' where name in ('Person 3', 'Person 4', 'Person 5')")
+    sqlx::query(
+        "update contacts set phone = '+23052345678' where name in ('Person 3', 'Person 4', 'Person 5')",
+    )
+    .execute(house.store.pool())
+    .await
+    .unwrap();
+    sqlx::query("update contacts set phone = null where name = 'Person 9'")
         .execute(house.store.pool())
         .await
         .unwrap();
-    sqlx::query("update contacts set phone = null where name = 'Person 9'").execute(house.store.pool()).await.unwrap();
     let campaign = house.draft(Channel::Sms, MessageClass::Obligation).await;
     launch_only(&house, campaign).await;
     freeze_all(&house, campaign, 4, 3).await;
@@ -79,7 +87,8 @@ async fn a_business_key_is_used_once_over_campaigns(pool: PgPool) {
         launch_only(&house, campaign).await;
         freeze_all(&house, campaign, 4, 3).await;
         let reasons = house.store.reasons(house.tenant_id(), campaign).await.unwrap();
-        let duplicates: i64 = reasons.iter().filter(|c| c.reason == "duplicate_business_key").map(|c| c.recipients).sum();
+        let duplicates: i64 =
+            reasons.iter().filter(|c| c.reason == "duplicate_business_key").map(|c| c.recipients).sum();
         assert_eq!(duplicates, expected);
     }
 }
@@ -118,7 +127,9 @@ async fn a_check_tells_all_and_changes_nothing(pool: PgPool) {
     let campaign = house.draft(Channel::Email, MessageClass::Obligation).await;
     let _ = house.engine(fanfare_engine::engine::Settings::default()).await;
     let mut problems = Vec::new();
-    let report = check::check(&house.store, house.tenant_id(), campaign, |problem| problems.push(problem)).await.unwrap();
+    let report = check::check(&house.store, house.tenant_id(), campaign, |problem| problems.push(problem))
+        .await
+        .unwrap();
     assert_eq!((report.recipients, report.sendable), (30, 27));
     assert_eq!(report.missing_variables.get("policy"), Some(&2));
     assert_eq!(report.not_sent.get("bounced"), Some(&1));
@@ -134,7 +145,8 @@ async fn what_cannot_be_launched_says_what_to_do(pool: PgPool) {
     let error = launch::launch(&house.store, house.tenant_id(), campaign).await.expect_err("no account");
     assert!(matches!(error, LaunchError::NoAccount(Channel::Email)), "{error}");
     launch_only(&house, campaign).await;
-    let error = launch::launch(&house.store, house.tenant_id(), campaign).await.expect_err("launched already");
+    let error =
+        launch::launch(&house.store, house.tenant_id(), campaign).await.expect_err("launched already");
     assert_eq!(error.to_string(), "a campaign that is launching cannot be launched");
 }
 
@@ -159,9 +171,11 @@ async fn local_hours_are_kept(pool: PgPool) {
     .await
     .unwrap();
     assert_eq!(open, Some(true));
-    let night: Option<bool> = sqlx::query_scalar("select next_window('UTC', now()::time - interval '1 hour', now()::time + interval '1 hour') is null")
-        .fetch_one(&pool)
-        .await
-        .unwrap();
+    let night: Option<bool> = sqlx::query_scalar(
+        "select next_window('UTC', now()::time - interval '1 hour', now()::time + interval '1 hour') is null",
+    )
+    .fetch_one(&pool)
+    .await
+    .unwrap();
     assert_eq!(night, Some(true), "also across midnight");
 }

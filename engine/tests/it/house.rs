@@ -5,11 +5,11 @@ use std::{sync::Arc, time::Duration};
 use fanfare_engine::{
     clock::SystemClock,
     deliver::accounts::{AccountHandle, Accounts},
-    domain::channel::{Channel, MessageClass, Provider},
+    domain::channel::{Channel, MessageClass},
     engine::{Engine, Role, Running, Settings},
     id::{CampaignId, Ids, TenantId},
     launch,
-    limit::{Limiter, Window, breaker::Breaker},
+    limit::{Limiter, breaker::Breaker},
     link::RedisLink,
     providers::settings::{AccountSettings, HttpSettings, build},
     queue::Queue,
@@ -32,7 +32,6 @@ pub(crate) struct House {
     pub(crate) tenant: Tenant,
     pub(crate) sandbox: RunningSandbox,
     prefix: String,
-    limits: Vec<Window>,
     batch: bool,
 }
 
@@ -53,12 +52,7 @@ impl House {
         config.whatsapp.accounts[0].messages_per_second = fanfare_sandbox::Limit::Unlimited;
         let sandbox = Sandbox::start(config).await.unwrap();
         let prefix = format!("test-{}", ids.random_uuid());
-        Self { store, ids, tenant, sandbox, prefix, limits: Vec::new(), batch: false }
-    }
-
-    pub(crate) fn limited(mut self, limits: Vec<Window>) -> Self {
-        self.limits = limits;
-        self
+        Self { store, ids, tenant, sandbox, prefix, batch: false }
     }
 
     pub(crate) fn batching(mut self) -> Self {
@@ -78,7 +72,9 @@ impl House {
                  sender_name = 'Acme'\nbatch = {}",
                 self.batch
             ),
-            format!("provider = 'brevo_sms'\nbase_url = '{base}/v3'\napi_key = 'xkeysib-sandbox'\nsender = 'Acme'"),
+            format!(
+                "provider = 'brevo_sms'\nbase_url = '{base}/v3'\napi_key = 'xkeysib-sandbox'\nsender = 'Acme'"
+            ),
             format!(
                 "provider = 'whatsapp_cloud'\nbase_url = '{base}'\nphone_number_id = '106540352242922'\n\
                  access_token = 'sandbox-token'\napp_secret = 'app_secret'\nverify_token = 'verify-token'"
@@ -91,7 +87,8 @@ impl House {
     pub(crate) async fn engine(&self, settings: Settings) -> Engine {
         let redis = std::env::var("REDIS_URL").expect("REDIS_URL names the Redis of the tests");
         let queue = Queue::new(RedisLink::open(&redis).unwrap(), &self.prefix);
-        let http = HttpSettings { request_timeout: settings.worker.request_timeout, ..HttpSettings::default() };
+        let http =
+            HttpSettings { request_timeout: settings.worker.request_timeout, ..HttpSettings::default() };
         let mut handles = Vec::new();
         for settings in self.account_settings() {
             let provider = settings.provider();
@@ -103,14 +100,15 @@ impl House {
                     slug: provider.as_str(),
                     provider,
                     priority: 0,
-                    limits: &self.limits,
+                    limits: &[],
                 })
                 .await
                 .unwrap();
             handles.push((id, build(&settings, &http).unwrap()));
         }
         let accounts = self.store.accounts().await.unwrap();
-        let limiter = Arc::new(Limiter::new(RedisLink::open(&redis).unwrap(), self.store.clone(), &self.prefix));
+        let limiter =
+            Arc::new(Limiter::new(RedisLink::open(&redis).unwrap(), self.store.clone(), &self.prefix));
         let handle = |account: &fanfare_engine::store::accounts::Account| AccountHandle {
             account: account.clone(),
             adapter: Arc::clone(&handles.iter().find(|(id, _)| *id == account.id).unwrap().1),
@@ -216,7 +214,12 @@ impl House {
     }
 
     /// Waits until `done` holds of a campaign's progress.
-    pub(crate) async fn until(&self, campaign: CampaignId, what: &str, done: impl Fn(&Progress) -> bool) -> Progress {
+    pub(crate) async fn until(
+        &self,
+        campaign: CampaignId,
+        what: &str,
+        done: impl Fn(&Progress) -> bool,
+    ) -> Progress {
         let give_up = tokio::time::Instant::now() + Duration::from_secs(60);
         loop {
             let progress = self.progress(campaign).await;
@@ -271,13 +274,7 @@ pub(crate) fn tenant(ids: &Ids, now: jiff::Timestamp, slug: &str) -> Tenant {
 pub(crate) const ALL: &[Role] = &[Role::Worker, Role::Scheduler, Role::Upkeep];
 
 pub(crate) async fn stop(running: Running) {
-    tokio::time::timeout(Duration::from_secs(20), running.shut_down()).await.expect("drains within 20 seconds");
-}
-
-pub(crate) const fn provider(channel: Channel) -> Provider {
-    match channel {
-        Channel::Email => Provider::BrevoEmail,
-        Channel::Sms => Provider::BrevoSms,
-        Channel::Whatsapp => Provider::WhatsappCloud,
-    }
+    tokio::time::timeout(Duration::from_secs(20), running.shut_down())
+        .await
+        .expect("drains within 20 seconds");
 }

@@ -1,8 +1,14 @@
 #![cfg(test)]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests read the clock, block and spawn as a person at the keyboard would"
+)]
 //! The engine from outside: real Postgres and Redis (`DATABASE_URL` and `REDIS_URL` name them), only the providers
 //! simulated, over HTTP.
 
+mod desk;
 mod direct;
+mod feedback;
 mod freeze;
 mod house;
 mod imports;
@@ -10,5 +16,7 @@ mod limits;
 mod messages;
 mod migrations;
 mod pipeline;
+mod providers;
 mod queue;
 mod support;
+mod workbooks;

@@ -21,7 +21,10 @@ async fn claimed(house: &House, people: i32) -> Claim {
     let engine = house.engine(Settings::default()).await;
     house.launch(campaign).await;
     house.store.prepare_audience(campaign).await.unwrap();
-    assert!(matches!(house.store.freeze_slice(campaign, 1_000, 1_000).await.unwrap(), Slice::Frozen { complete: true, .. }));
+    assert!(matches!(
+        house.store.freeze_slice(campaign, 1_000, 1_000).await.unwrap(),
+        Slice::Frozen { complete: true, .. }
+    ));
     let wanted = [ChunkRef { campaign, no: 1 }];
     let lease = std::time::Duration::from_secs(30);
     house.store.claim_chunks(engine.process, &wanted, lease).await.unwrap().remove(0)
@@ -76,16 +79,28 @@ async fn who_was_not_sent_is_listed_with_the_reason_page_by_page(pool: PgPool) {
     assert_eq!(listed[1].2, "the provider refused the recipient");
     let stranger = crate::house::tenant(&house.ids, claim.now, "other");
     house.store.create_tenant(&stranger).await.unwrap();
-    assert_eq!(house.store.unsent(stranger.id, campaign, 0, 10).await.unwrap(), [], "another tenant sees nothing");
+    assert_eq!(
+        house.store.unsent(stranger.id, campaign, 0, 10).await.unwrap(),
+        [],
+        "another tenant sees nothing"
+    );
     assert!(house.store.campaign(stranger.id, campaign).await.is_err());
-    assert!(house.store.message(stranger.id, fanfare_engine::id::MessageId { campaign, n: 1 }).await.unwrap().is_none());
+    assert!(
+        house
+            .store
+            .message(stranger.id, fanfare_engine::id::MessageId { campaign, n: 1 })
+            .await
+            .unwrap()
+            .is_none()
+    );
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn counters_that_differ_from_rows_are_put_right(pool: PgPool) {
     let house = House::new(pool).await;
     let claim = claimed(&house, 5).await;
-    let facts: Vec<Fact> = (1..=5).map(|n| fact(&claim, n, Outcome::Accepted { provider_id: None })).collect();
+    let facts: Vec<Fact> =
+        (1..=5).map(|n| fact(&claim, n, Outcome::Accepted { provider_id: None })).collect();
     house.store.record(&facts, &[]).await.unwrap();
     sqlx::query("update chunks set accepted = 3, watermark = 5, done_at = null, owned_until = null where campaign_id = $1")
         .bind(claim.chunk.campaign.uuid())
@@ -101,7 +116,8 @@ async fn counters_that_differ_from_rows_are_put_right(pool: PgPool) {
 async fn a_duty_has_one_holder_and_a_fence(pool: PgPool) {
     let house = House::new(pool).await;
     let lease = std::time::Duration::from_secs(10);
-    let (one, two) = (house.engine(Settings::default()).await.process, house.engine(Settings::default()).await.process);
+    let (one, two) =
+        (house.engine(Settings::default()).await.process, house.engine(Settings::default()).await.process);
     let first = house.store.hold_duty("feed", one, lease).await.unwrap().unwrap();
     assert_eq!(house.store.hold_duty("feed", two, lease).await.unwrap(), None);
     assert_eq!(house.store.hold_duty("feed", one, lease).await.unwrap(), Some(first), "renewed");

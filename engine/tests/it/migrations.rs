@@ -7,10 +7,18 @@ async fn each_migration_meets_rows(pool: PgPool) {
     let samples = concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations/samples");
     for migration in fanfare_engine::store::MIGRATOR.iter() {
         let name = format!("{}_{}", migration.version, migration.description.replace(' ', "_"));
-        pool.execute(sqlx::AssertSqlSafe(migration.sql.as_str())).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+        pool.execute(sqlx::AssertSqlSafe(migration.sql.as_str()))
+            .await
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
         let sample = std::fs::read_to_string(format!("{samples}/{name}.sql"))
             .unwrap_or_else(|_| panic!("migrations/samples/{name}.sql: every migration has a sample"));
-        let done = pool.execute(sqlx::AssertSqlSafe(sample)).await.unwrap_or_else(|error| panic!("samples/{name}: {error}"));
-        assert!(done.rows_affected() > 0 || name.contains("freeze") || name.contains("intents"), "{name} has rows");
+        let done = pool
+            .execute(sqlx::AssertSqlSafe(sample))
+            .await
+            .unwrap_or_else(|error| panic!("samples/{name}: {error}"));
+        assert!(
+            done.rows_affected() > 0 || name.contains("freeze") || name.contains("intents"),
+            "{name} has rows"
+        );
     }
 }

@@ -18,6 +18,11 @@ fn faults(house: &House, change: &str) {
     house.sandbox.set_faults(serde_json::from_str(change).unwrap()).unwrap();
 }
 
+fn slow(latency_ms: u64) -> SandboxConfig {
+    let faults = serde_json::json!({"email": {"latency_ms": latency_ms}});
+    SandboxConfig { faults: serde_json::from_value(faults).unwrap(), ..SandboxConfig::default() }
+}
+
 /// Everybody got exactly one message, with their own values.
 async fn assert_everybody_got_theirs(house: &House, channel: Channel, expected: usize) {
     let received = house.received();
@@ -44,7 +49,11 @@ async fn assert_everybody_got_theirs(house: &House, channel: Channel, expected: 
             Channel::Whatsapp => vec![format!(r#"{{"body":"{text}","preview_url":false}}"#)],
         };
         let parts: Vec<&str> = content.iter().map(String::as_str).collect();
-        assert_eq!(record.digest, hex::encode(fanfare_sandbox::digest(address, &id, &parts)), "{id}: {content:?}");
+        assert_eq!(
+            record.digest,
+            hex::encode(fanfare_sandbox::digest(address, &id, &parts)),
+            "{id}: {content:?}"
+        );
     }
 }
 
@@ -107,7 +116,11 @@ async fn what_fails_for_a_while_is_tried_again_and_what_failed_can_be_replayed(p
     faults(&house, r#"{"sms": {}}"#);
     let replayed = control::retry_failed(&house.store, house.tenant_id(), campaign, 500).await.unwrap();
     assert_eq!(replayed, progress.failed);
-    assert_eq!(control::retry_failed(&house.store, house.tenant_id(), campaign, 500).await.unwrap(), 0, "once");
+    assert_eq!(
+        control::retry_failed(&house.store, house.tenant_id(), campaign, 500).await.unwrap(),
+        0,
+        "once"
+    );
     let progress = house.finished(campaign).await;
     assert_eq!((progress.sent, progress.failed), (60, 0));
     assert!(house.received().values().all(|record| record.count == 1));
@@ -116,9 +129,7 @@ async fn what_fails_for_a_while_is_tried_again_and_what_failed_can_be_replayed(p
 
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn a_cancel_gives_everybody_a_last_word(pool: PgPool) {
-    let mut config = SandboxConfig::default();
-    config.faults = serde_json::from_value(serde_json::json!({"email": {"latency_ms": 100}})).unwrap();
-    let house = House::with(pool, config).await;
+    let house = House::with(pool, slow(100)).await;
     house.contacts(3_000).await;
     let campaign = house.draft(Channel::Email, MessageClass::Obligation).await;
     let worker = WorkerSettings { in_flight: 20, slice: 50, ..WorkerSettings::default() };
@@ -136,9 +147,7 @@ async fn a_cancel_gives_everybody_a_last_word(pool: PgPool) {
 
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn an_unsubscribe_on_the_way_is_honoured(pool: PgPool) {
-    let mut config = SandboxConfig::default();
-    config.faults = serde_json::from_value(serde_json::json!({"email": {"latency_ms": 50}})).unwrap();
-    let house = House::with(pool, config).await;
+    let house = House::with(pool, slow(50)).await;
     house.contacts(2_000).await;
     let campaign = house.draft(Channel::Email, MessageClass::Marketing).await;
     let worker = WorkerSettings { in_flight: 20, slice: 20, chunks: 2, ..WorkerSettings::default() };
@@ -155,8 +164,14 @@ async fn an_unsubscribe_on_the_way_is_honoured(pool: PgPool) {
     .unwrap();
     house
         .store
-        .suppress(house.tenant_id(), Channel::Email, &waiting, fanfare_engine::domain::event::Scope::Marketing,
-            fanfare_engine::domain::outcome::Reason::Unsubscribed, "test")
+        .suppress(
+            house.tenant_id(),
+            Channel::Email,
+            &waiting,
+            fanfare_engine::domain::event::Scope::Marketing,
+            fanfare_engine::domain::outcome::Reason::Unsubscribed,
+            "test",
+        )
         .await
         .unwrap();
     let progress = house.finished(campaign).await;

@@ -14,7 +14,13 @@ use super::rig::{Rig, Setup};
 const MOST_PER_KILL: i64 = 356;
 
 fn audit(rig: &Rig) -> LaneSummary {
-    rig.sandbox.audit().summary().lanes.into_iter().find(|lane| lane.requests > 0).expect("something was sent")
+    rig.sandbox
+        .audit()
+        .summary()
+        .lanes
+        .into_iter()
+        .find(|lane| lane.requests > 0)
+        .expect("something was sent")
 }
 
 /// Everybody has a state; whoever counts as sent was received, and whoever was received counts as sent or unknown.

@@ -92,7 +92,11 @@ impl Rig {
 
     /// Starts one more process with all roles but HTTP, and waits until it has declared the accounts.
     pub(crate) async fn start_worker(&mut self) {
-        let log = std::fs::File::options().create(true).append(true).open(self.config.with_extension("log")).unwrap();
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.config.with_extension("log"))
+            .unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_fanfare"))
             .args(["serve", "--roles", "worker,scheduler,upkeep", "--config"])
             .arg(&self.config)
@@ -118,7 +122,8 @@ impl Rig {
     }
 
     pub(crate) fn signal_worker(&self, which: usize, signal: &str) {
-        let sent = Command::new("kill").args([signal, &self.workers[which].id().to_string()]).status().unwrap();
+        let sent =
+            Command::new("kill").args([signal, &self.workers[which].id().to_string()]).status().unwrap();
         assert!(sent.success());
     }
 
@@ -182,7 +187,12 @@ impl Rig {
     }
 
     /// Waits until `done` holds; the database may be away in between.
-    pub(crate) async fn until(&self, campaign: CampaignId, what: &str, done: impl Fn(&Progress) -> bool) -> Progress {
+    pub(crate) async fn until(
+        &self,
+        campaign: CampaignId,
+        what: &str,
+        done: impl Fn(&Progress) -> bool,
+    ) -> Progress {
         let give_up = Instant::now() + Duration::from_secs(90);
         loop {
             let progress = self.progress(campaign).await;
@@ -229,7 +239,8 @@ fn sandbox_config(setup: &Setup) -> SandboxConfig {
 }
 
 fn config_text(setup: &Setup, services: &Services, sandbox: &str) -> String {
-    let limits = setup.quota.map_or(String::new(), |quota| format!("{{ window = \"second\", requests = {quota} }}"));
+    let limits =
+        setup.quota.map_or(String::new(), |quota| format!("{{ window = \"second\", requests = {quota} }}"));
     format!(
         r#"
         [database]

@@ -74,12 +74,13 @@ async fn a_cancel_stops_within_a_second() {
 async fn a_thousand_unsubscribes_in_mid_campaign_are_honoured() {
     let (rig, campaign) = slow_campaign(3_000, MessageClass::Marketing).await;
     // Everybody from number 401 on still waits for most of the time that the unsubscribes take.
-    let addresses: Vec<String> =
-        sqlx::query_scalar("select address from recipients where campaign_id = $1 and n > 400 order by n limit 1000")
-            .bind(campaign.uuid())
-            .fetch_all(rig.store.pool())
-            .await
-            .unwrap();
+    let addresses: Vec<String> = sqlx::query_scalar(
+        "select address from recipients where campaign_id = $1 and n > 400 order by n limit 1000",
+    )
+    .bind(campaign.uuid())
+    .fetch_all(rig.store.pool())
+    .await
+    .unwrap();
     assert_eq!(addresses.len(), 1_000);
     let mut acknowledged = std::collections::HashMap::new();
     for batch in addresses.chunks(8) {
@@ -97,7 +98,11 @@ async fn a_thousand_unsubscribes_in_mid_campaign_are_honoured() {
     for record in rig.sandbox.audit().messages(0, 100_000, 0).records {
         if let Some(acknowledged) = acknowledged.get(&record.address) {
             honoured -= 1;
-            assert!(record.first_us <= acknowledged + SECOND_US, "written to {} us after", record.first_us - acknowledged);
+            assert!(
+                record.first_us <= acknowledged + SECOND_US,
+                "written to {} us after",
+                record.first_us - acknowledged
+            );
         }
     }
     assert!(honoured > 500, "{honoured} of 1000 were stopped before their turn");

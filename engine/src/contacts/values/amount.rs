@@ -62,13 +62,23 @@ pub(crate) fn currency(text: &str, usual: Currency) -> Result<Currency, AmountEr
     const RUPEES: &[Currency] =
         &[Currency::MUR, Currency::INR, Currency::LKR, Currency::NPR, Currency::PKR, Currency::SCR];
     const DOLLARS: &[Currency] = &[
-        Currency::USD, Currency::AUD, Currency::CAD, Currency::NZD, Currency::SGD, Currency::HKD, Currency::NAD,
+        Currency::USD,
+        Currency::AUD,
+        Currency::CAD,
+        Currency::NZD,
+        Currency::SGD,
+        Currency::HKD,
+        Currency::NAD,
     ];
     let name = text.trim().trim_end_matches('.').to_uppercase();
     let unknown = || AmountError::UnknownCurrency(text.trim().chars().take(20).collect());
     match name.as_str() {
         "RS" | "RE" | "₨" | "ROUPIES" | "RUPEES" | "रु" | "रू" => {
-            if RUPEES.contains(&usual) { Ok(usual) } else { Err(unknown()) }
+            if RUPEES.contains(&usual) {
+                Ok(usual)
+            } else {
+                Err(unknown())
+            }
         }
         "$" => Ok(if DOLLARS.contains(&usual) { usual } else { Currency::USD }),
         "US$" => Ok(Currency::USD),
@@ -105,7 +115,8 @@ fn split_currency(text: &str) -> Result<(&str, &str), AmountError> {
     let number_head = &before[head.len()..];
     let tail = text[last + 1..].trim_start_matches(['-', ')']);
     let number = &text[first - number_head.len()..text.len() - tail.len()];
-    let (head, tail) = (head.trim_matches(|c: char| c.is_whitespace() || matches!(c, '-' | '(' | '+')), tail.trim());
+    let (head, tail) =
+        (head.trim_matches(|c: char| c.is_whitespace() || matches!(c, '-' | '(' | '+')), tail.trim());
     // "-Rs 5" has its sign before the currency.
     let signed_head = before.starts_with(['-', '−', '(']) && !head.is_empty();
     match (head.is_empty(), tail.trim_end_matches(')').trim().is_empty()) {
@@ -167,7 +178,9 @@ fn is_grouped(whole: &str) -> bool {
         return false;
     }
     let lengths: Vec<usize> = whole.split(separator).map(str::len).collect();
-    let (Some(first), Some((&last, middle))) = (lengths.first(), lengths[1..].split_last()) else { return false };
+    let (Some(first), Some((&last, middle))) = (lengths.first(), lengths[1..].split_last()) else {
+        return false;
+    };
     let western = (1..=3).contains(first) && middle.iter().all(|&n| n == 3);
     let indian = (1..=2).contains(first) && middle.iter().all(|&n| n == 2);
     last == 3 && (western || indian)

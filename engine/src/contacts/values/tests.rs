@@ -11,10 +11,27 @@ fn check_date(text: &str, expected: &str) {
 #[test]
 fn dates_are_read_as_back_offices_write_them() {
     for text in [
-        "2026-12-15", "15/12/2026", "15 Dec 2026", "15-12-2026", "15/12/26", "15.12.2026", "20261215", "46371",
-        "15 December 2026", "December 15, 2026", "15-Dec-26", "15 déc. 2026", "15 décembre 2026", "15 दिसंबर 2026",
-        "१५/१२/२०२६", "2026-12-15 00:00:00", "2026-12-15T10:30:00Z", "15/12/2026 10:30", " 15/12/2026\u{a0}",
-        "15th Dec 2026", "2026/12/15",
+        "2026-12-15",
+        "15/12/2026",
+        "15 Dec 2026",
+        "15-12-2026",
+        "15/12/26",
+        "15.12.2026",
+        "20261215",
+        "46371",
+        "15 December 2026",
+        "December 15, 2026",
+        "15-Dec-26",
+        "15 déc. 2026",
+        "15 décembre 2026",
+        "15 दिसंबर 2026",
+        "१५/१२/२०२६",
+        "2026-12-15 00:00:00",
+        "2026-12-15T10:30:00Z",
+        "15/12/2026 10:30",
+        " 15/12/2026\u{a0}",
+        "15th Dec 2026",
+        "2026/12/15",
     ] {
         check_date(text, "2026-12-15");
     }
@@ -30,7 +47,8 @@ fn what_is_no_date_has_a_reason() {
     check_date("29/02/2027", "no such day in the calendar (dates are read day first)");
     check_date("2026-13-01", "no such day in the calendar");
     check_date("31 Nov 2026", "no such day in the calendar");
-    for text in ["", "soon", "N/A", "15 Jui 2026", "15/12", "99999", "12", "1/2/3/4", "15/12/202", "::", "T:"] {
+    for text in ["", "soon", "N/A", "15 Jui 2026", "15/12", "99999", "12", "1/2/3/4", "15/12/202", "::", "T:"]
+    {
         check_date(text, "not a date (expected 2026-12-15, 15/12/2026 or 15 Dec 2026)");
     }
 }
@@ -48,16 +66,36 @@ fn check_amount(text: &str, expected: &str) {
 }
 
 fn check_amount_in(text: &str, stated: Option<Currency>, usual: Currency, expected: &str) {
-    let read = amount::parse(text, stated, usual).map(|money| format!("{} {}", money.minor, money.currency.code()));
+    let read =
+        amount::parse(text, stated, usual).map(|money| format!("{} {}", money.minor, money.currency.code()));
     assert_eq!(read.unwrap_or_else(|error| error.to_string()), expected, "{text:?}");
 }
 
 #[test]
 fn amounts_are_read_as_back_offices_write_them() {
     for text in [
-        "1250.00", "1,250.00", "Rs 1,250.00", "1\u{a0}250,00", "1 250,00", "1\u{202f}250,00", "1'250.00", "1.250,00",
-        "1250", "1,250", "1.250", "1250,0", "Rs. 1,250/-", "Rs.1250", "MUR 1250", "1250 MUR", "1 250,00 Rs", "१२५०",
-        " 1250.00 ", "1250.000", "+1250", "01250",
+        "1250.00",
+        "1,250.00",
+        "Rs 1,250.00",
+        "1\u{a0}250,00",
+        "1 250,00",
+        "1\u{202f}250,00",
+        "1'250.00",
+        "1.250,00",
+        "1250",
+        "1,250",
+        "1.250",
+        "1250,0",
+        "Rs. 1,250/-",
+        "Rs.1250",
+        "MUR 1250",
+        "1250 MUR",
+        "1 250,00 Rs",
+        "१२५०",
+        " 1250.00 ",
+        "1250.000",
+        "+1250",
+        "01250",
     ] {
         check_amount(text, "125000 MUR");
     }
@@ -71,7 +109,9 @@ fn amounts_are_read_as_back_offices_write_them() {
 
 #[test]
 fn amounts_below_zero_are_kept() {
-    for text in ["-12.50", "(12.50)", "12.50-", "-Rs 12.50", "Rs -12.50", "(Rs 12.50)", "−12.50", "(12.50) MUR"] {
+    for text in
+        ["-12.50", "(12.50)", "12.50-", "-Rs 12.50", "Rs -12.50", "(Rs 12.50)", "−12.50", "(12.50) MUR"]
+    {
         check_amount(text, "-1250 MUR");
     }
 }
@@ -103,7 +143,10 @@ fn minor_units_are_those_of_the_currency() {
 fn what_is_no_amount_has_a_reason() {
     for text in ["", "N/A", "-", "see note", "12 or 15", "1e5", "0x10"] {
         let error = amount::parse(text, None, Currency::MUR).expect_err(text);
-        assert!(matches!(error, amount::AmountError::Form | amount::AmountError::UnknownCurrency(_)), "{text}: {error}");
+        assert!(
+            matches!(error, amount::AmountError::Form | amount::AmountError::UnknownCurrency(_)),
+            "{text}: {error}"
+        );
     }
     check_amount("12,34,56", "digits are not grouped as in any number");
     check_amount("1,2.5,0", "digits are not grouped as in any number");
@@ -136,6 +179,7 @@ fn first_names_leave_titles_out() {
         ("M. Jean Dupont", Some("Jean")),
         ("श्रीमती संजना नायर", Some("संजना")),
         ("陈伟", Some("陈伟")),
+        ("李 小龙", Some("李 小龙")),
         ("Mr", None),
         ("Dupont, Mme", Some("Dupont")),
     ] {
@@ -145,19 +189,15 @@ fn first_names_leave_titles_out() {
 
 fn grouped(whole: u64, separator: &str) -> String {
     let digits = whole.to_string();
-    let groups: Vec<String> = digits
-        .as_bytes()
-        .rchunks(3)
-        .rev()
-        .map(|group| String::from_utf8_lossy(group).into_owned())
-        .collect();
+    let groups: Vec<String> =
+        digits.as_bytes().rchunks(3).rev().map(|group| String::from_utf8_lossy(group).into_owned()).collect();
     groups.join(separator)
 }
 
 proptest! {
     #[test]
     fn amounts_survive_every_way_of_writing_them(minor in 0_i64..10_000_000_000_000, style in 0_usize..6) {
-        let (whole, cents) = (u64::try_from(minor / 100).unwrap(), minor % 100);
+        let (whole, cents) = (u64::try_from(minor / 100).expect("not negative"), minor % 100);
         let text = match style {
             0 => format!("{whole}.{cents:02}"),
             1 => format!("{whole},{cents:02}"),
@@ -172,7 +212,7 @@ proptest! {
 
     #[test]
     fn dates_survive_every_way_of_writing_them(days in 0_i64..35_000, style in 0_usize..5) {
-        let day = jiff::civil::date(1970, 1, 1).checked_add(jiff::Span::new().days(days)).unwrap();
+        let day = jiff::civil::date(1970, 1, 1).checked_add(jiff::Span::new().days(days)).expect("in range");
         let text = match style {
             0 => day.to_string(),
             1 => day.strftime("%d/%m/%Y").to_string(),

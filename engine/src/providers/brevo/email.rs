@@ -42,7 +42,10 @@ pub(in crate::providers) struct BrevoEmail {
 }
 
 impl BrevoEmail {
-    pub(in crate::providers) fn new(settings: &BrevoEmailSettings, http: &HttpSettings) -> Result<Self, ConfigError> {
+    pub(in crate::providers) fn new(
+        settings: &BrevoEmailSettings,
+        http: &HttpSettings,
+    ) -> Result<Self, ConfigError> {
         let name = settings.sender_name.trim();
         if name.is_empty() || name.chars().count() > 70 || name.contains(char::is_control) {
             return Err(ConfigError::new("sender_name", "must have 1 to 70 characters, on one line"));
@@ -52,7 +55,11 @@ impl BrevoEmail {
             hooks: settings::hook_auth(settings.webhook_auth.as_ref(), &settings.webhook_ips)?,
             sender_email: settings::email("sender_email", &settings.sender_email)?,
             sender_name: name.to_owned(),
-            reply_to: settings.reply_to.as_deref().map(|text| settings::email("reply_to", text)).transpose()?,
+            reply_to: settings
+                .reply_to
+                .as_deref()
+                .map(|text| settings::email("reply_to", text))
+                .transpose()?,
             batch: settings.batch,
         })
     }
@@ -143,7 +150,12 @@ impl Adapter for BrevoEmail {
         look_up::LIMIT
     }
 
-    fn look_up<'a>(&'a self, sought: &'a [Sought], since: Timestamp, now: Timestamp) -> BoxFuture<'a, LookUp> {
+    fn look_up<'a>(
+        &'a self,
+        sought: &'a [Sought],
+        since: Timestamp,
+        now: Timestamp,
+    ) -> BoxFuture<'a, LookUp> {
         Box::pin(look_up::look_up(&self.client, sought, since, now))
     }
 
@@ -211,7 +223,9 @@ impl<'a> Content<'a> {
 
     fn of(content: &'a Rendered) -> Option<Self> {
         match content {
-            Rendered::Email { subject, html, text } => Some(Self { subject, html_content: html, text_content: text }),
+            Rendered::Email { subject, html, text } => {
+                Some(Self { subject, html_content: html, text_content: text })
+            }
             _ => None,
         }
     }
@@ -245,8 +259,12 @@ fn message_ids(body: &[u8], members: usize) -> Option<Vec<String>> {
     struct Sent {
         message_ids: Vec<String>,
     }
-    let ids: Vec<String> =
-        serde_json::from_slice::<Sent>(body).ok()?.message_ids.iter().map(|id| bare(id)).collect::<Option<_>>()?;
+    let ids: Vec<String> = serde_json::from_slice::<Sent>(body)
+        .ok()?
+        .message_ids
+        .iter()
+        .map(|id| bare(id))
+        .collect::<Option<_>>()?;
     let different: BTreeSet<&str> = ids.iter().map(String::as_str).collect();
     (ids.len() == members && different.len() == members).then_some(ids)
 }

@@ -56,10 +56,14 @@ fn item(event: &Value, received: Timestamp) -> HookItem {
     let at = ["ts_epoch", "s_epoch", "ts_event", "ts"].iter().find_map(|name| loose::epoch(event, name));
     let at = at.map_or(received, |at| at.min(received));
     let word = loose::text(event, "event").unwrap_or_default();
-    let message = loose::any_case(event, "X-Mailin-custom").and_then(|text| text.parse().ok()).or_else(|| hooks::tagged(event));
+    let message = loose::any_case(event, "X-Mailin-custom")
+        .and_then(|text| text.parse().ok())
+        .or_else(|| hooks::tagged(event));
     let provider_id = loose::text(event, "message-id").and_then(|id| bare(&id));
     match message {
-        Some(message) => logged(message, &word, provider_id, at, event).map_or(HookItem::Foreign, HookItem::Event),
+        Some(message) => {
+            logged(message, &word, provider_id, at, event).map_or(HookItem::Foreign, HookItem::Event)
+        }
         None => wish(event, &word, at),
     }
 }
@@ -92,7 +96,8 @@ pub(super) fn logged(
     event: &Value,
 ) -> Option<Event> {
     let kind = kind(word)?;
-    let link = loose::text(event, "link").map(|link| without_query(&link)).filter(|_| kind == EventKind::Clicked);
+    let link =
+        loose::text(event, "link").map(|link| without_query(&link)).filter(|_| kind == EventKind::Clicked);
     let reason = loose::text(event, "reason").map(|text| without_addresses(&text));
     let id = provider_id.as_deref().unwrap_or_default();
     let dedup = if hooks::repeats(kind) {

@@ -27,9 +27,25 @@ fn with(kind: &str, fields: Value) -> Value {
 #[test]
 fn every_documented_event() {
     let words = [
-        "request", "delivered", "deferred", "soft_bounce", "hard_bounce", "spam", "complaint", "blocked", "invalid_email",
-        "error", "click", "opened", "unique_opened", "proxy_open", "unique_proxy_open", "unsubscribed", "unsubscribe",
-        "unheard_of", "",
+        "request",
+        "delivered",
+        "deferred",
+        "soft_bounce",
+        "hard_bounce",
+        "spam",
+        "complaint",
+        "blocked",
+        "invalid_email",
+        "error",
+        "click",
+        "opened",
+        "unique_opened",
+        "proxy_open",
+        "unique_proxy_open",
+        "unsubscribed",
+        "unsubscribe",
+        "unheard_of",
+        "",
     ];
     let said = words.map(|word| format!("{word:>18}: {}", said(&event(word))));
     assert_snapshot!(said.join("\n"));
@@ -83,7 +99,12 @@ fn one_event_or_many_in_any_wrapping() {
     assert_eq!(said(&json!({"events": both})), expected);
     assert_eq!(said(&json!([])), "");
     for body in ["", "7", "null", "\"x\"", "{", "[1]", "[{},null]", &"[".repeat(100_000)] {
-        assert_eq!(parse(body.as_bytes(), received()), Err(HookError::Malformed), "{}", &body[..body.len().min(20)]);
+        assert_eq!(
+            parse(body.as_bytes(), received()),
+            Err(HookError::Malformed),
+            "{}",
+            &body[..body.len().min(20)]
+        );
     }
 }
 
@@ -113,7 +134,11 @@ fn the_same_happening_has_the_same_name_and_another_one_another() {
     let later = json!({"ts_epoch": 1604933700000_i64});
     let millis = json!({"ts_epoch": 1604933654999_i64});
     let link = json!({"link": "https://example.com/b"});
-    assert_eq!(dedup(&event("delivered")), dedup(&with("delivered", later.clone())), "a message is delivered once");
+    assert_eq!(
+        dedup(&event("delivered")),
+        dedup(&with("delivered", later.clone())),
+        "a message is delivered once"
+    );
     assert_eq!(dedup(&event("opened")), dedup(&with("opened", millis)));
     assert_ne!(dedup(&event("opened")), dedup(&with("opened", later)));
     assert_ne!(dedup(&event("click")), dedup(&with("click", link)));

@@ -43,7 +43,9 @@ fn in_a_batch_every_version_has_its_own_content_and_id() {
 
 #[test]
 fn an_answer_counts_only_when_it_names_what_was_sent() {
-    let check = |body: &str, expected: Option<&str>| assert_eq!(message_id(body.as_bytes()).as_deref(), expected, "{body}");
+    let check = |body: &str, expected: Option<&str>| {
+        assert_eq!(message_id(body.as_bytes()).as_deref(), expected, "{body}")
+    };
     check(r#"{"messageId":"<1.2@relay>"}"#, Some("1.2@relay"));
     check(r#"{"messageId":"1.2@relay","more":[]}"#, Some("1.2@relay"));
     check(r#"{"messageId":"<>"}"#, None);
@@ -58,7 +60,9 @@ fn an_answer_counts_only_when_it_names_what_was_sent() {
 #[test]
 fn a_batch_counts_only_with_one_id_a_member() {
     let ids = |count: usize| {
-        json!({"messageIds": (0..count).map(|n| format!("<{n}@relay>")).collect::<Vec<_>>()}).to_string().into_bytes()
+        json!({"messageIds": (0..count).map(|n| format!("<{n}@relay>")).collect::<Vec<_>>()})
+            .to_string()
+            .into_bytes()
     };
     assert_eq!(message_ids(&ids(3), 3).unwrap(), ["0@relay", "1@relay", "2@relay"]);
     assert_eq!(message_ids(&ids(2), 3), None);
@@ -72,7 +76,8 @@ fn a_batch_counts_only_with_one_id_a_member() {
 async fn a_batch_that_is_too_large_or_of_another_channel_is_halved_without_being_sent() {
     let adapter = adapter();
     let large = mail(&"x".repeat(BATCH_BYTES / 4));
-    let envelopes: Vec<_> = (1..4).map(|n| envelope(n, "a@example.com", MessageClass::Marketing, &large)).collect();
+    let envelopes: Vec<_> =
+        (1..4).map(|n| envelope(n, "a@example.com", MessageClass::Marketing, &large)).collect();
     assert_eq!(adapter.send_batch(KEY, &envelopes).await, BatchAnswer::Bisect);
     let sms = crate::providers::testing::sms("Hi");
     let wrong = [envelope(1, "a@example.com", MessageClass::Marketing, &sms)];

@@ -36,6 +36,10 @@ pub(super) fn tagged(event: &Value) -> Option<MessageId> {
 pub(super) const fn repeats(kind: EventKind) -> bool {
     matches!(
         kind,
-        EventKind::Deferred | EventKind::SoftBounced | EventKind::Opened | EventKind::Clicked | EventKind::Replied
+        EventKind::Deferred
+            | EventKind::SoftBounced
+            | EventKind::Opened
+            | EventKind::Clicked
+            | EventKind::Replied
     )
 }

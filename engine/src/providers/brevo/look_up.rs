@@ -50,7 +50,11 @@ pub(super) async fn look_up(client: &Client, sought: &[Sought], since: Timestamp
         .append_pair("startDate", &day(since))
         .append_pair("endDate", &day(now))
         .append_pair("tags", &serde_json::to_string(&index.tags()).expect("a list of texts is JSON"));
-    let reply = client.http.get(&url, Size::Many).await.map_err(|_| "Brevo's event log cannot be reached".to_owned())?;
+    let reply = client
+        .http
+        .get(&url, Size::Many)
+        .await
+        .map_err(|_| "Brevo's event log cannot be reached".to_owned())?;
     if reply.status != 200 {
         let words = client.refusal(&reply).words.unwrap_or_default();
         return Err(format!("Brevo's event log answers {}: {words}", reply.status));
@@ -93,11 +97,13 @@ impl<'a> Index<'a> {
     fn event(&self, event: &Value) -> Option<Event> {
         let tags = loose::list(event.get("tag")).into_iter().chain(loose::list(event.get("tags")));
         // Several tags of one mail come joined.
-        let tags: Vec<String> = tags.flat_map(|tag| tag.split(',').map(|t| t.trim().to_owned()).collect::<Vec<_>>()).collect();
+        let tags: Vec<String> =
+            tags.flat_map(|tag| tag.split(',').map(|t| t.trim().to_owned()).collect::<Vec<_>>()).collect();
         let address = loose::text(event, "email")?.to_lowercase();
-        let message = tags.iter().find_map(|tag| self.by_id.get(tag)).or_else(|| {
-            tags.iter().find_map(|tag| self.by_slice.get(&(tag.clone(), address.as_str())))
-        })?;
+        let message = tags
+            .iter()
+            .find_map(|tag| self.by_id.get(tag))
+            .or_else(|| tags.iter().find_map(|tag| self.by_slice.get(&(tag.clone(), address.as_str()))))?;
         let at: Timestamp = loose::text(event, "date")?.parse().ok()?;
         let provider_id = loose::text(event, "messageId").and_then(|id| bare(&id));
         email_hooks::logged(*message, &loose::text(event, "event")?, provider_id, at, event)

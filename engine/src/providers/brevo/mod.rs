@@ -44,9 +44,8 @@ impl Client {
             Err(error) => return classify::no_answer(error),
         };
         match (reply.status, &reply.body) {
-            (200..300, Ok(body)) => {
-                read(body).map_or_else(|| classify::unreadable(&reply), |id| classify::accepted(id, reply.quota))
-            }
+            (200..300, Ok(body)) => read(body)
+                .map_or_else(|| classify::unreadable(&reply), |id| classify::accepted(id, reply.quota)),
             (200..300, Err(_)) => classify::unreadable(&reply),
             _ => self.refusal(&reply),
         }
@@ -62,7 +61,11 @@ impl Client {
 
     /// Asks for the account's own data: proves connection and key, and costs nothing.
     async fn probe(&self) -> Result<(), String> {
-        let reply = self.http.get(&self.url("/account"), Size::One).await.map_err(|_| "Brevo cannot be reached".to_owned())?;
+        let reply = self
+            .http
+            .get(&self.url("/account"), Size::One)
+            .await
+            .map_err(|_| "Brevo cannot be reached".to_owned())?;
         if (200..300).contains(&reply.status) {
             return Ok(());
         }

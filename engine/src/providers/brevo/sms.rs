@@ -34,18 +34,30 @@ pub(in crate::providers) struct BrevoSms {
 }
 
 impl BrevoSms {
-    pub(in crate::providers) fn new(settings: &BrevoSmsSettings, http: &HttpSettings) -> Result<Self, ConfigError> {
+    pub(in crate::providers) fn new(
+        settings: &BrevoSmsSettings,
+        http: &HttpSettings,
+    ) -> Result<Self, ConfigError> {
         let sender = settings.sender.trim();
         let digits = sender.bytes().all(|b| b.is_ascii_digit());
         let longest = if digits { 15 } else { 11 };
         if sender.is_empty() || sender.len() > longest || !sender.bytes().all(|b| b.is_ascii_alphanumeric()) {
-            return Err(ConfigError::new("sender", "must be at most 11 letters and digits without spaces, or at most 15 digits"));
+            return Err(ConfigError::new(
+                "sender",
+                "must be at most 11 letters and digits without spaces, or at most 15 digits",
+            ));
         }
         if !settings.stop_text.contains(STOP_CODE) {
-            return Err(ConfigError::new("stop_text", format!("must hold {STOP_CODE}, which becomes the number to write to")));
+            return Err(ConfigError::new(
+                "stop_text",
+                format!("must hold {STOP_CODE}, which becomes the number to write to"),
+            ));
         }
         if segments(&settings.stop_text).encoding != Encoding::Gsm7 {
-            return Err(ConfigError::new("stop_text", "has letters that would double the price of every SMS: write it plainly"));
+            return Err(ConfigError::new(
+                "stop_text",
+                "has letters that would double the price of every SMS: write it plainly",
+            ));
         }
         let web_url = settings.web_url.as_deref().map(web_url).transpose()?;
         Ok(Self {
@@ -85,12 +97,17 @@ impl BrevoSms {
 
 fn web_url(text: &str) -> Result<String, ConfigError> {
     let sound = text.parse::<reqwest::Url>().is_ok_and(|url| matches!(url.scheme(), "https" | "http"));
-    if sound { Ok(text.to_owned()) } else { Err(ConfigError::new("web_url", "must be a URL that Brevo can reach")) }
+    if sound {
+        Ok(text.to_owned())
+    } else {
+        Err(ConfigError::new("web_url", "must be a URL that Brevo can reach"))
+    }
 }
 
 /// The id is a number that JavaScript could not hold, so it comes as a text from some endpoints.
 fn message_id(body: &[u8]) -> Option<String> {
-    loose::text(&serde_json::from_slice(body).ok()?, "messageId").filter(|id| id.bytes().all(|b| b.is_ascii_digit()))
+    loose::text(&serde_json::from_slice(body).ok()?, "messageId")
+        .filter(|id| id.bytes().all(|b| b.is_ascii_digit()))
 }
 
 #[derive(Serialize)]

@@ -56,8 +56,11 @@ pub(super) fn parse(body: &[u8], received: Timestamp) -> Result<Vec<HookItem>, H
 
 fn items(event: &Value, received: Timestamp) -> Vec<HookItem> {
     let word = loose::text(event, "msg_status").or_else(|| loose::text(event, "event")).unwrap_or_default();
-    let word: String = word.chars().filter(char::is_ascii_alphabetic).map(|c| c.to_ascii_lowercase()).collect();
-    let Some((_, says)) = WORDS.iter().find(|(known, _)| *known == word) else { return vec![HookItem::Foreign] };
+    let word: String =
+        word.chars().filter(char::is_ascii_alphabetic).map(|c| c.to_ascii_lowercase()).collect();
+    let Some((_, says)) = WORDS.iter().find(|(known, _)| *known == word) else {
+        return vec![HookItem::Foreign];
+    };
     let at = ["ts_event", "ts_epoch", "ts"].iter().find_map(|name| loose::epoch(event, name));
     let at = at.map_or(received, |at| at.min(received));
     let message = hooks::tagged(event);
@@ -80,7 +83,10 @@ fn items(event: &Value, received: Timestamp) -> Vec<HookItem> {
 }
 
 fn happened(event: &Value, kind: EventKind, message: MessageId, at: Timestamp) -> Event {
-    let provider_id = ["messageId", "message_id"].iter().find_map(|name| loose::text(event, name)).or_else(|| reference(event));
+    let provider_id = ["messageId", "message_id"]
+        .iter()
+        .find_map(|name| loose::text(event, name))
+        .or_else(|| reference(event));
     let words = ["error_code", "bounce_type", "description", "reason"].map(|name| loose::text(event, name));
     let detail = without_addresses(&words.into_iter().flatten().collect::<Vec<_>>().join(" "));
     let id = provider_id.as_deref().unwrap_or_default();
@@ -92,7 +98,15 @@ fn happened(event: &Value, kind: EventKind, message: MessageId, at: Timestamp) -
     };
     let reason = (kind == EventKind::Failed).then_some(Reason::RecipientRejected);
     // What the recipient wrote stays in the provider's hands; that they did is what we keep.
-    Event { message, kind, at, provider_id, dedup, reason, detail: Some(detail).filter(|text| !text.is_empty()) }
+    Event {
+        message,
+        kind,
+        at,
+        provider_id,
+        dedup,
+        reason,
+        detail: Some(detail).filter(|text| !text.is_empty()),
+    }
 }
 
 fn reply(event: &Value) -> Option<String> {
@@ -102,7 +116,8 @@ fn reply(event: &Value) -> Option<String> {
 /// A text, or a map from segment to text.
 fn reference(event: &Value) -> Option<String> {
     let reference = event.get("reference")?;
-    loose::text(event, "reference").or_else(|| reference.as_object()?.values().find_map(Value::as_str).map(str::to_owned))
+    loose::text(event, "reference")
+        .or_else(|| reference.as_object()?.values().find_map(Value::as_str).map(str::to_owned))
 }
 
 #[cfg(test)]

@@ -26,8 +26,26 @@ fn with(status: &str, fields: Value) -> Value {
 #[test]
 fn every_status_in_every_spelling() {
     let words = [
-        "sent", "accepted", "delivered", "soft_bounce", "softBounces", "hard_bounce", "hardBounces", "HARD_BOUNCE", "replied",
-        "reply", "subscribe", "unsubscribe", "unsubscribed", "skip", "bl", "blacklisted", "rej", "rejected", "unheard_of", "",
+        "sent",
+        "accepted",
+        "delivered",
+        "soft_bounce",
+        "softBounces",
+        "hard_bounce",
+        "hardBounces",
+        "HARD_BOUNCE",
+        "replied",
+        "reply",
+        "subscribe",
+        "unsubscribe",
+        "unsubscribed",
+        "skip",
+        "bl",
+        "blacklisted",
+        "rej",
+        "rejected",
+        "unheard_of",
+        "",
     ];
     let said = words.map(|word| format!("{word:>14}: {}", said(&event(word))));
     assert_snapshot!(said.join("\n"));
@@ -42,7 +60,10 @@ fn ids_come_in_many_forms_and_details_hold_no_numbers() {
         with("delivered", json!({"messageId": null, "reference": "plain"})),
         with("delivered", json!({"tag": message(4).to_string()})),
         with("delivered", json!({"tag": "other"})),
-        with("hard_bounce", json!({"error_code": 21, "bounce_type": "hard", "description": "no such number 23052345678"})),
+        with(
+            "hard_bounce",
+            json!({"error_code": 21, "bounce_type": "hard", "description": "no such number 23052345678"}),
+        ),
     ]
     .map(|event| said(&event));
     assert_snapshot!(said.join("\n"));

@@ -39,14 +39,20 @@ fn a_wrong_setting_is_named() {
         let error = build(change.clone()).unwrap_err();
         assert_eq!(error.field, field, "{change}: {error}");
     }
-    for sound in [json!({"sender": "123456789012345"}), json!({"base_url": "http://127.0.0.1:9/v3"}), json!({"webhook_ips": ["1.2.3.4"]})] {
+    for sound in [
+        json!({"sender": "123456789012345"}),
+        json!({"base_url": "http://127.0.0.1:9/v3"}),
+        json!({"webhook_ips": ["1.2.3.4"]}),
+    ] {
         assert!(build(sound.clone()).is_ok(), "{sound}");
     }
 }
 
 #[test]
 fn the_id_may_be_a_number_or_a_text() {
-    let check = |body: &str, expected: Option<&str>| assert_eq!(message_id(body.as_bytes()).as_deref(), expected, "{body}");
+    let check = |body: &str, expected: Option<&str>| {
+        assert_eq!(message_id(body.as_bytes()).as_deref(), expected, "{body}")
+    };
     check(r#"{"messageId":1511882900176220}"#, Some("1511882900176220"));
     check(r#"{"messageId":"1511882900176220","reference":"ab"}"#, Some("1511882900176220"));
     check(r#"{"messageId":{"a":1}}"#, None);

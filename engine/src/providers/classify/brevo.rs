@@ -87,14 +87,16 @@ pub(crate) enum Keys {
 /// What an answer that is not 2xx means.
 pub(crate) fn refusal(reply: &Reply, keys: Keys) -> Answer {
     let body = reply.body.as_deref().unwrap_or_default();
-    let error = serde_json::from_slice::<ErrorBody>(body).ok().filter(|e| e.code.is_some() || e.message.is_some());
+    let error =
+        serde_json::from_slice::<ErrorBody>(body).ok().filter(|e| e.code.is_some() || e.message.is_some());
     let Some(error) = error else {
         return by_status(reply.status, reply.retry_after).answer(Said::of(reply, None));
     };
     let code = error.code.unwrap_or_default();
     let words = words(&code, &error.message.unwrap_or_default());
     let verdict = verdict(reply, &code, words.as_deref().unwrap_or_default());
-    let verdict = if verdict == KeyUsed && keys == Keys::None { Refused(Reason::ContentRejected) } else { verdict };
+    let verdict =
+        if verdict == KeyUsed && keys == Keys::None { Refused(Reason::ContentRejected) } else { verdict };
     verdict.answer(Said::of(reply, words))
 }
 
@@ -106,7 +108,8 @@ fn verdict(reply: &Reply, code: &str, words: &str) -> Verdict {
         (None, 400..500) => Refused(Reason::ContentRejected),
         (Some(Gateway) | None, status) => return by_status(status, reply.retry_after),
     };
-    let known = CODES.iter().find(|(known, _)| known.eq_ignore_ascii_case(code)).map_or(otherwise, |(_, v)| *v);
+    let known =
+        CODES.iter().find(|(known, _)| known.eq_ignore_ascii_case(code)).map_or(otherwise, |(_, v)| *v);
     if code != "invalid_parameter" {
         return known;
     }

@@ -74,7 +74,10 @@ fn every_documented_status_has_its_row_and_every_row_is_documented() {
         assert_eq!(mark(&answer), *expected, "{status}");
     }
     for (status, _) in STATUSES {
-        assert!(DOCUMENTED.iter().any(|(known, _)| known == status), "{status} has a row but is not documented");
+        assert!(
+            DOCUMENTED.iter().any(|(known, _)| known == status),
+            "{status} has a row but is not documented"
+        );
     }
 }
 
@@ -86,7 +89,10 @@ fn every_documented_code_has_its_row_and_every_row_is_documented() {
         assert_eq!(mark(&refusal(&reply(400, &body), Keys::Honoured)), *expected, "{code}");
     }
     for (code, _) in CODES {
-        assert!(DOCUMENTED_CODES.iter().any(|(known, _)| known == code), "{code} has a row but is not documented");
+        assert!(
+            DOCUMENTED_CODES.iter().any(|(known, _)| known == code),
+            "{code} has a row but is not documented"
+        );
     }
 }
 
@@ -102,7 +108,9 @@ fn pace_and_account_do_not_depend_on_the_code() {
 
 #[test]
 fn only_the_provider_itself_can_say_no_for_good() {
-    for body in ["<html>Not here</html>", "", "[]", "{}", "{\"code\":7}", "null", "{\"code\":\"x\",\"code\":\"y\"}"] {
+    for body in
+        ["<html>Not here</html>", "", "[]", "{}", "{\"code\":7}", "null", "{\"code\":\"x\",\"code\":\"y\"}"]
+    {
         for (status, _) in STATUSES {
             let answer = refusal(&reply(*status, body), Keys::Honoured);
             assert_ne!(mark(&answer), 'N', "{status} {body}");

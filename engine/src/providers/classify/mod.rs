@@ -8,7 +8,10 @@ pub(super) mod whatsapp;
 
 use std::time::Duration;
 
-use super::{Answer, Effect, Quota, http::{Reply, SendError}};
+use super::{
+    Answer, Effect, Quota,
+    http::{Reply, SendError},
+};
 use crate::domain::{
     address::without_addresses,
     outcome::{Outcome, Reason},
@@ -39,7 +42,10 @@ impl Verdict {
     /// The reason of a refusal that comes later, in an event.
     pub(super) const fn reason(self) -> Reason {
         match self {
-            Self::Refused(reason) | Self::Suppressed(reason) | Self::Again(reason, _) | Self::Ambiguous(reason) => reason,
+            Self::Refused(reason)
+            | Self::Suppressed(reason)
+            | Self::Again(reason, _)
+            | Self::Ambiguous(reason) => reason,
             Self::Blocked => Reason::AccountBlocked,
             Self::Throttled(_) => Reason::Throttled,
             Self::Trouble(_) => Reason::ProviderUnavailable,
@@ -63,7 +69,9 @@ impl Verdict {
                 (retry(Reason::Throttled, after, false), Effect::Throttled { retry_after: after })
             }
             Self::Again(reason, seconds) => (retry(reason, wait(seconds), true), Effect::None),
-            Self::Trouble(seconds) => (retry(Reason::ProviderUnavailable, wait(seconds), true), Effect::Failing),
+            Self::Trouble(seconds) => {
+                (retry(Reason::ProviderUnavailable, wait(seconds), true), Effect::Failing)
+            }
             Self::Ambiguous(reason) => (Outcome::Unknown { reason }, Effect::Failing),
             Self::KeyUsed => (Outcome::Unknown { reason: Reason::KeyAlreadyUsed }, Effect::None),
         };
@@ -87,7 +95,12 @@ impl Said {
 
 /// A 2xx that was understood.
 pub(super) const fn accepted(provider_id: String, quota: Option<Quota>) -> Answer {
-    Answer { outcome: Outcome::Accepted { provider_id: Some(provider_id) }, effect: Effect::None, quota, words: None }
+    Answer {
+        outcome: Outcome::Accepted { provider_id: Some(provider_id) },
+        effect: Effect::None,
+        quota,
+        words: None,
+    }
 }
 
 /// A 2xx that was not: the message may be on its way.

@@ -104,7 +104,8 @@ pub(crate) fn refusal(reply: &Reply) -> Answer {
     let Ok(ErrorBody { error }) = serde_json::from_slice(body) else {
         return by_status(reply.status, reply.retry_after).answer(Said::of(reply, None));
     };
-    let verdict = by_code(error.code).unwrap_or_else(|| undocumented(&error, reply.status, reply.retry_after));
+    let verdict =
+        by_code(error.code).unwrap_or_else(|| undocumented(&error, reply.status, reply.retry_after));
     verdict.answer(Said::of(reply, words(&error.code.to_string(), &error.message)))
 }
 

@@ -1,8 +1,5 @@
 use super::*;
-use crate::{
-    domain::outcome::Outcome,
-    providers::Effect,
-};
+use crate::{domain::outcome::Outcome, providers::Effect};
 
 /// The documented list, as retry marks: Y try again, N never, F fix the account, T renew the token, W wait long,
 /// FY fix, but once more is worth it, FT fix something that is not the account.
@@ -73,7 +70,11 @@ fn every_documented_code_has_its_row_and_every_row_is_documented() {
     for &(from, to, _) in CODES {
         for code in from..=to {
             assert!(known.contains(&code), "{code} has a row but is not documented");
-            assert_eq!(CODES.iter().filter(|(a, b, _)| (*a..=*b).contains(&code)).count(), 1, "{code} has two rows");
+            assert_eq!(
+                CODES.iter().filter(|(a, b, _)| (*a..=*b).contains(&code)).count(),
+                1,
+                "{code} has two rows"
+            );
         }
     }
 }
@@ -95,15 +96,33 @@ fn the_code_decides_and_the_status_only_without_one() {
     };
     for (status, body, expected) in [
         (400, error(130429), again(Reason::Throttled, 0, false)),
-        (500, error(131026), Outcome::Failed { reason: Reason::NotOnChannel, detail: Some("131026: (#131026) No, +230…78".into()) }),
+        (
+            500,
+            error(131026),
+            Outcome::Failed {
+                reason: Reason::NotOnChannel,
+                detail: Some("131026: (#131026) No, +230…78".into()),
+            },
+        ),
         (400, error(131050), Outcome::Suppressed { reason: Reason::Unsubscribed }),
         (500, error(1), again(Reason::ProviderUnavailable, 0, true)),
         (400, error(131056), again(Reason::PairLimited, 6, true)),
         (401, error(190), again(Reason::AccountBlocked, 0, false)),
-        (400, error(999_999), Outcome::Failed { reason: Reason::ContentRejected, detail: Some("999999: (#999999) No, +230…78".into()) }),
+        (
+            400,
+            error(999_999),
+            Outcome::Failed {
+                reason: Reason::ContentRejected,
+                detail: Some("999999: (#999999) No, +230…78".into()),
+            },
+        ),
         (429, error(999_999), again(Reason::Throttled, 0, false)),
         (500, error(999_999), Outcome::Unknown { reason: Reason::GatewayError }),
-        (400, r#"{"error":{"code":999999,"is_transient":true}}"#.into(), again(Reason::ProviderUnavailable, 0, true)),
+        (
+            400,
+            r#"{"error":{"code":999999,"is_transient":true}}"#.into(),
+            again(Reason::ProviderUnavailable, 0, true),
+        ),
         (502, "<html>".into(), Outcome::Unknown { reason: Reason::GatewayError }),
         (401, "<html>".into(), again(Reason::AccountBlocked, 0, false)),
         (429, String::new(), again(Reason::Throttled, 0, false)),

@@ -44,7 +44,9 @@ fn change(change: &Value, received: Timestamp) -> Vec<HookItem> {
             let statuses = items(value, "statuses").flat_map(|item| status(item, received));
             statuses.chain(items(value, "messages").map(|item| inbound(item, received))).collect()
         }
-        Some("user_preferences") => items(value, "user_preferences").map(|item| preference(item, received)).collect(),
+        Some("user_preferences") => {
+            items(value, "user_preferences").map(|item| preference(item, received)).collect()
+        }
         _ => Vec::new(),
     };
     if found.is_empty() { vec![HookItem::Foreign] } else { found }
@@ -83,7 +85,11 @@ fn happened(item: &Value, kind: EventKind, message: MessageId, at: Timestamp) ->
         kind,
         at,
         // Each status is told once of a message; a repetition has the same words.
-        dedup: loose::fingerprint(&["whatsapp_cloud", provider_id.as_deref().unwrap_or_default(), kind.as_str()]),
+        dedup: loose::fingerprint(&[
+            "whatsapp_cloud",
+            provider_id.as_deref().unwrap_or_default(),
+            kind.as_str(),
+        ]),
         provider_id,
         reason: (kind == EventKind::Failed)
             .then(|| code.and_then(by_code).map_or(Reason::RecipientRejected, |verdict| verdict.reason())),
@@ -119,7 +125,9 @@ fn preference(item: &Value, received: Timestamp) -> HookItem {
         _ => return HookItem::Foreign,
     };
     match loose::text(item, "category").as_deref() {
-        Some("marketing_messages") => wish(loose::text(item, "wa_id"), stop, at(item, received)).unwrap_or(HookItem::Foreign),
+        Some("marketing_messages") => {
+            wish(loose::text(item, "wa_id"), stop, at(item, received)).unwrap_or(HookItem::Foreign)
+        }
         _ => HookItem::Foreign,
     }
 }

@@ -33,12 +33,18 @@ impl WhatsappCloud {
     pub(super) fn new(settings: &WhatsappSettings, http: &HttpSettings) -> Result<Self, ConfigError> {
         let base = settings::base_url(&settings.base_url, http)?;
         let version = &settings.api_version;
-        if !version.strip_prefix('v').is_some_and(|number| number.split('.').all(|n| n.parse::<u16>().is_ok())) {
+        if !version
+            .strip_prefix('v')
+            .is_some_and(|number| number.split('.').all(|n| n.parse::<u16>().is_ok()))
+        {
             return Err(ConfigError::new("api_version", "must look like v23.0"));
         }
         let id = &settings.phone_number_id;
         if id.is_empty() || !id.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(ConfigError::new("phone_number_id", "must be the number's id, all digits: not the phone number itself"));
+            return Err(ConfigError::new(
+                "phone_number_id",
+                "must be the number's id, all digits: not the phone number itself",
+            ));
         }
         settings::secret("app_secret", &settings.app_secret)?;
         settings::secret("verify_token", &settings.verify_token)?;
@@ -58,7 +64,9 @@ impl WhatsappCloud {
     }
 
     async fn send_one(&self, envelope: Envelope<'_>) -> Answer {
-        let Rendered::Whatsapp(message) = envelope.content else { return classify::wrong_content("WhatsApp messages") };
+        let Rendered::Whatsapp(message) = envelope.content else {
+            return classify::wrong_content("WhatsApp messages");
+        };
         let request = Request {
             messaging_product: "whatsapp",
             recipient_type: "individual",
@@ -72,16 +80,16 @@ impl WhatsappCloud {
             Err(error) => return classify::no_answer(error),
         };
         match (reply.status, &reply.body) {
-            (200..300, Ok(body)) => {
-                message_id(body).map_or_else(|| classify::unreadable(&reply), |id| classify::accepted(id, None))
-            }
+            (200..300, Ok(body)) => message_id(body)
+                .map_or_else(|| classify::unreadable(&reply), |id| classify::accepted(id, None)),
             (200..300, Err(_)) => classify::unreadable(&reply),
             _ => classify::whatsapp::refusal(&reply),
         }
     }
 
     async fn ask_for_number(&self) -> Result<(), String> {
-        let reply = self.http.get(&self.number, Size::One).await.map_err(|_| "Meta cannot be reached".to_owned())?;
+        let reply =
+            self.http.get(&self.number, Size::One).await.map_err(|_| "Meta cannot be reached".to_owned())?;
         if (200..300).contains(&reply.status) {
             return Ok(());
         }
@@ -141,7 +149,11 @@ impl Adapter for WhatsappCloud {
     }
 
     fn verify(&self, request: &HookRequest<'_>) -> Result<(), HookError> {
-        hook_auth::verify_signature(&self.app_secret, request.headers.get("x-hub-signature-256"), request.body)
+        hook_auth::verify_signature(
+            &self.app_secret,
+            request.headers.get("x-hub-signature-256"),
+            request.body,
+        )
     }
 
     fn handshake(&self, query: &[(String, String)]) -> Option<String> {
@@ -150,7 +162,8 @@ impl Adapter for WhatsappCloud {
             && hook_auth::same(value("hub.verify_token")?.as_bytes(), &self.verify_token);
         let challenge = value("hub.challenge")?;
         // It is echoed on a page of ours: nothing but the number or token that Meta sends.
-        let sound = challenge.len() <= 200 && challenge.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+        let sound = challenge.len() <= 200
+            && challenge.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
         (ours && sound).then(|| challenge.to_owned())
     }
 

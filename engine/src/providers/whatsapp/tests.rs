@@ -46,14 +46,20 @@ fn requests_have_the_shape_that_meta_documents() {
 #[tokio::test]
 async fn another_channels_content_is_refused_unsent() {
     let content = sms("Hi");
-    let answer = build(json!({})).unwrap().send(envelope(1, "+23052345678", MessageClass::Obligation, &content)).await;
+    let answer =
+        build(json!({})).unwrap().send(envelope(1, "+23052345678", MessageClass::Obligation, &content)).await;
     assert!(matches!(answer.outcome, crate::domain::outcome::Outcome::Failed { .. }));
 }
 
 #[test]
 fn an_answer_counts_only_with_one_id() {
-    let check = |body: &str, expected: Option<&str>| assert_eq!(message_id(body.as_bytes()).as_deref(), expected, "{body}");
-    check(r#"{"messaging_product":"whatsapp","contacts":[],"messages":[{"id":"wamid.A","message_status":"accepted"}]}"#, Some("wamid.A"));
+    let check = |body: &str, expected: Option<&str>| {
+        assert_eq!(message_id(body.as_bytes()).as_deref(), expected, "{body}")
+    };
+    check(
+        r#"{"messaging_product":"whatsapp","contacts":[],"messages":[{"id":"wamid.A","message_status":"accepted"}]}"#,
+        Some("wamid.A"),
+    );
     check(r#"{"messages":[]}"#, None);
     check(r#"{"messages":[{"id":"wamid.A"},{"id":"wamid.B"}]}"#, None);
     check(r#"{"messages":[{"id":""}]}"#, None);
@@ -115,7 +121,8 @@ fn failed(code: i64) -> Value {
 
 #[test]
 fn statuses() {
-    let plain = ["sent", "delivered", "read", "played", "deleted", "unheard_of"].map(|word| said(&status(word, json!({}))));
+    let plain = ["sent", "delivered", "read", "played", "deleted", "unheard_of"]
+        .map(|word| said(&status(word, json!({}))));
     let codes = [131026, 131047, 131049, 131050, 130472, 131053, 999_999].map(|code| said(&failed(code)));
     let odd = [
         status("failed", json!({})),
@@ -137,15 +144,22 @@ fn inbound(item: Value) -> Value {
 #[test]
 fn what_people_write_and_set() {
     let preference = |value: &str, category: &str| {
-        hook("user_preferences", json!({"user_preferences": [{"wa_id": "16505551234", "category": category, "value": value, "timestamp": 1731705721}]}))
+        hook(
+            "user_preferences",
+            json!({"user_preferences": [{"wa_id": "16505551234", "category": category, "value": value, "timestamp": 1731705721}]}),
+        )
     };
     let bodies = [
         inbound(json!({"type": "text", "text": {"body": " Stop "}})),
         inbound(json!({"type": "text", "text": {"body": "please don't stop"}})),
         inbound(json!({"type": "button", "button": {"payload": "STOP_PROMO", "text": "No more"}})),
         inbound(json!({"type": "button", "button": {"payload": "x", "text": "Unsubscribe"}})),
-        inbound(json!({"type": "interactive", "interactive": {"type": "button_reply", "button_reply": {"id": "stop", "title": "No"}}})),
-        inbound(json!({"type": "interactive", "interactive": {"type": "list_reply", "list_reply": {"id": "a", "title": "Arrêter"}}})),
+        inbound(
+            json!({"type": "interactive", "interactive": {"type": "button_reply", "button_reply": {"id": "stop", "title": "No"}}}),
+        ),
+        inbound(
+            json!({"type": "interactive", "interactive": {"type": "list_reply", "list_reply": {"id": "a", "title": "Arrêter"}}}),
+        ),
         inbound(json!({"type": "reaction", "reaction": {"emoji": "👍"}})),
         inbound(json!({"type": "text"})),
         inbound(json!({"type": "text", "text": {"body": "stop"}, "from": "nobody"})),
@@ -171,7 +185,8 @@ fn many_changes_come_in_one_request() {
     }
 }
 
-const NAMES: &[&str] = &["status", "errors", "code", "text", "body", "type", "from", "timestamp", "value", "button"];
+const NAMES: &[&str] =
+    &["status", "errors", "code", "text", "body", "type", "from", "timestamp", "value", "button"];
 
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![

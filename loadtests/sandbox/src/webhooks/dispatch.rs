@@ -78,6 +78,7 @@ impl Ord for Job {
 }
 
 /// A client for webhooks and the handshake: no redirects, one deadline for the whole exchange.
+#[expect(clippy::disallowed_methods, reason = "the provider's client, not the engine's")]
 pub(crate) fn client(timeout: Duration) -> reqwest::Result<Client> {
     // Someone else in the process may have installed a provider; either will do.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -105,6 +106,7 @@ pub(crate) async fn run(world: Arc<World>, client: Client, stop: CancellationTok
                     permit = Arc::clone(&permits).acquire_owned() => permit,
                 };
                 let (world, client) = (Arc::clone(&world), client.clone());
+                #[expect(clippy::disallowed_methods, reason = "ends with its delivery; the queue counts it")]
                 tokio::spawn(async move {
                     let _permit = permit;
                     deliver(&world, &client, group).await;
