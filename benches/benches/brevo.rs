@@ -1,0 +1,69 @@
+//! Brevo's e-mail adapter: the request built, sent over the loopback, judged by the sandbox, and its answer classified.
+
+use std::hint::black_box;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use fanfare_benches::{API_KEY, MESSAGE, brevo, renewal};
+use fanfare_engine::{domain::channel::MessageClass, id::MessageId, providers::Envelope};
+use fanfare_sandbox::{BrevoAccount, BrevoConfig, Limit, Sandbox, SandboxConfig};
+use fanfare_templates::{Channel, Compiled, Locale, Rendered, publish};
+use tokio::runtime::Runtime;
+use uuid::Uuid;
+
+fn sandbox() -> SandboxConfig {
+    let account = BrevoAccount {
+        api_key: API_KEY.to_owned(),
+        email_per_second: Limit::Unlimited,
+        batches_per_minute: Limit::Unlimited,
+        ..BrevoAccount::default()
+    };
+    SandboxConfig {
+        brevo: BrevoConfig { accounts: vec![account], ..BrevoConfig::default() },
+        ..SandboxConfig::default()
+    }
+}
+
+fn content() -> Rendered {
+    let starter = renewal(Channel::Email).expect("there is a starter for every channel");
+    let published = publish(&starter.source).expect("starters are sound");
+    let compiled = Compiled::new(&published).expect("what is published compiles");
+    let english = Locale::parse("en").expect("a locale");
+    compiled.render(&starter.sample, &english).expect("the sample fits")
+}
+
+fn send(criterion: &mut Criterion) {
+    let runtime = Runtime::new().expect("a runtime");
+    let sandbox = runtime.block_on(Sandbox::start(sandbox())).expect("a free port");
+    let adapter = brevo(format!("{}/v3", sandbox.base_url())).expect("sound settings");
+    let content = content();
+    let mut number = 0_u128;
+    // A key is used once.
+    let mut envelope = || {
+        number += 1;
+        Envelope {
+            message: MESSAGE,
+            to: "p1@mail1.example",
+            class: MessageClass::Obligation,
+            content: &content,
+            key: Uuid::from_u128(number),
+        }
+    };
+    let mut group = criterion.benchmark_group("brevo");
+    group.bench_function("send", |bench| {
+        bench.iter(|| runtime.block_on(adapter.send(black_box(envelope()))));
+    });
+    group.throughput(Throughput::Elements(500));
+    group.sample_size(10).bench_function("send_batch 500", |bench| {
+        bench.iter(|| {
+            let mut members: Vec<_> =
+                (0..500).map(|n| Envelope { message: MessageId { n, ..MESSAGE }, ..envelope() }).collect();
+            let key = members.pop().map(|last| last.key).unwrap_or_default();
+            runtime.block_on(adapter.send_batch(key, black_box(&members)))
+        });
+    });
+    group.finish();
+    runtime.block_on(sandbox.shutdown());
+}
+
+criterion_group!(benches, send);
+criterion_main!(benches);

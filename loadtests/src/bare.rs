@@ -1,0 +1,295 @@
+//! The bare loop: what this machine can do without a database, a queue or a promise.
+//!
+//! Some tasks in flight, each rendering a letter, serialising it as the engine does, posting it to the sandbox and reading
+//! the 201, all for the same people with the same templates. It is tried with both HTTP clients and several numbers in
+//! flight for a moment; the best of them is what the engine is compared with.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail, ensure};
+use bytes::Bytes;
+use fanfare_engine::id::{CampaignId, MessageId};
+use fanfare_templates::{Compiled, Locale, Rendered};
+use http_body_util::{BodyExt as _, Full};
+use hyper::{Request, client::conn::http1, header};
+use hyper_util::rt::TokioIo;
+use reqwest::redirect;
+use serde::Serialize;
+use serde_json::Value;
+use tokio::{net::TcpStream, task::JoinSet, time::Instant};
+use uuid::Uuid;
+
+use crate::{
+    letter,
+    people::Person,
+    processes,
+    sandbox::{API_KEY, SandboxProcess},
+};
+
+/// Requests of one trial.
+const TRIAL: u64 = 20_000;
+/// Requests of the measurement.
+const MEASURED: u64 = 200_000;
+/// People whose variables are ready; addresses and ids are different for every request.
+const READY: u64 = 4_096;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Client {
+    Reqwest,
+    Hyper,
+}
+
+/// How the bare loop is run.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Setting {
+    pub(crate) client: Client,
+    pub(crate) in_flight: usize,
+}
+
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Measured {
+    #[serde(flatten)]
+    pub(crate) setting: Setting,
+    pub(crate) requests: u64,
+    pub(crate) requests_per_second: f64,
+    pub(crate) client_cpu_micros: f64,
+    pub(crate) sandbox_cpu_micros: f64,
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}, {} in flight", self.client, self.in_flight)
+    }
+}
+
+/// The client for one sandbox: as the engine's, without its bounds.
+#[expect(clippy::disallowed_methods, reason = "the engine's clients are what is measured against")]
+pub(crate) fn client() -> anyhow::Result<reqwest::Client> {
+    // An error says that one is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Ok(reqwest::Client::builder()
+        .redirect(redirect::Policy::none())
+        .no_proxy()
+        .tcp_nodelay(true)
+        .pool_max_idle_per_host(4_096)
+        .build()?)
+}
+
+/// What every request needs.
+#[derive(Debug)]
+struct Post {
+    compiled: Compiled,
+    locale: Locale,
+    variables: Vec<Value>,
+    campaign: CampaignId,
+    address: SocketAddr,
+    url: String,
+    client: reqwest::Client,
+    /// The next number; never one twice, so that no id or key is met twice.
+    next: AtomicU64,
+}
+
+/// A bare loop for one sandbox.
+#[derive(Debug, Clone)]
+pub(crate) struct Bare {
+    post: Arc<Post>,
+}
+
+impl Bare {
+    pub(crate) fn new(sandbox: &SandboxProcess, campaign: CampaignId) -> anyhow::Result<Self> {
+        let address = sandbox.url().trim_start_matches("http://").parse().context("the sandbox's address")?;
+        Ok(Self {
+            post: Arc::new(Post {
+                compiled: Compiled::new(&letter::published()?)?,
+                locale: Locale::parse("en")?,
+                variables: (0..READY).map(|index| Person::number(index, 0).variables()).collect(),
+                campaign,
+                address,
+                url: format!("{}/v3/smtp/email", sandbox.url()),
+                client: client()?,
+                next: AtomicU64::new(0),
+            }),
+        })
+    }
+
+    /// The best of a few settings. Where answers take time, more requests have to be in flight.
+    pub(crate) async fn best(&self, sandbox: &SandboxProcess, latency_ms: u64) -> anyhow::Result<Setting> {
+        let candidates: &[usize] = if latency_ms == 0 { &[32, 64, 128] } else { &[256, 1_024, 2_048] };
+        let mut best: Option<Measured> = None;
+        for client in [Client::Hyper, Client::Reqwest] {
+            for &in_flight in candidates {
+                let measured = self.run(sandbox, Setting { client, in_flight }, TRIAL).await?;
+                println!("  bare loop, {}: {:.0}/s", measured.setting, measured.requests_per_second);
+                if best.is_none_or(|best| best.requests_per_second < measured.requests_per_second) {
+                    best = Some(measured);
+                }
+            }
+        }
+        Ok(best.context("there are candidates")?.setting)
+    }
+
+    pub(crate) async fn measure(
+        &self,
+        sandbox: &SandboxProcess,
+        setting: Setting,
+    ) -> anyhow::Result<Measured> {
+        self.run(sandbox, setting, MEASURED).await
+    }
+
+    async fn run(
+        &self,
+        sandbox: &SandboxProcess,
+        setting: Setting,
+        requests: u64,
+    ) -> anyhow::Result<Measured> {
+        sandbox.reset().await?;
+        let (own, other) = (processes::cpu(std::process::id())?, processes::cpu(sandbox.pid()?)?);
+        let end = self.post.next.load(Ordering::Relaxed) + requests;
+        let started = Instant::now();
+        let mut tasks = JoinSet::new();
+        for _ in 0..setting.in_flight {
+            let post = Arc::clone(&self.post);
+            tasks.spawn(async move {
+                match setting.client {
+                    Client::Hyper => post.with_hyper(end).await,
+                    Client::Reqwest => post.with_reqwest(end).await,
+                }
+            });
+        }
+        while let Some(ended) = tasks.join_next().await {
+            ended??;
+        }
+        let took = started.elapsed();
+        let own = processes::cpu(std::process::id())?.saturating_sub(own);
+        let other = processes::cpu(sandbox.pid()?)?.saturating_sub(other);
+        // Every task took one number too many.
+        self.post.next.store(end, Ordering::Relaxed);
+        let accepted: u64 = sandbox.summary().await?.lanes.iter().map(|lane| lane.distinct_messages).sum();
+        ensure!(accepted == requests, "the sandbox holds {accepted} of {requests} messages of the bare loop");
+        Ok(Measured {
+            setting,
+            requests,
+            requests_per_second: per(requests, took),
+            client_cpu_micros: micros_each(own, requests),
+            sandbox_cpu_micros: micros_each(other, requests),
+        })
+    }
+}
+
+impl Post {
+    async fn with_hyper(&self, end: u64) -> anyhow::Result<()> {
+        let stream = TcpStream::connect(self.address).await?;
+        stream.set_nodelay(true)?;
+        let (mut sender, connection) = http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await?;
+        let requests = async {
+            while let Some(body) = self.next_body(end)? {
+                let request = Request::post("/v3/smtp/email")
+                    .header(header::HOST, "127.0.0.1")
+                    .header("api-key", API_KEY)
+                    .header(header::CONTENT_TYPE, "application/json")
+                    .body(Full::from(body))?;
+                sender.ready().await?;
+                let response = sender.send_request(request).await?;
+                ensure!(response.status() == 201, "the sandbox answered {}", response.status());
+                response.into_body().collect().await?;
+            }
+            Ok(())
+        };
+        // In one task: a connection with a task of its own costs a switch for every request.
+        tokio::select! {
+            done = requests => done,
+            broken = connection => bail!("the connection ended: {broken:?}"),
+        }
+    }
+
+    async fn with_reqwest(&self, end: u64) -> anyhow::Result<()> {
+        while let Some(body) = self.next_body(end)? {
+            let request = self
+                .client
+                .post(&self.url)
+                .header("api-key", API_KEY)
+                .header("content-type", "application/json");
+            let response = request.body(body).send().await?;
+            ensure!(response.status() == 201, "the sandbox answered {}", response.status());
+            response.bytes().await?;
+        }
+        Ok(())
+    }
+
+    /// Renders and serialises the next letter.
+    fn next_body(&self, end: u64) -> anyhow::Result<Option<Vec<u8>>> {
+        let index = self.next.fetch_add(1, Ordering::Relaxed);
+        if index >= end {
+            return Ok(None);
+        }
+        let variables = &self.variables[usize::try_from(index % READY)?];
+        let Rendered::Email { subject, html, text } = self.compiled.render(variables, &self.locale)? else {
+            bail!("the letter is an e-mail");
+        };
+        let message = MessageId { campaign: self.campaign, n: i32::try_from(index)? };
+        let id = message.to_string();
+        let address = Person::number(index, 0).address();
+        let body = serde_json::to_vec(&Body {
+            sender: Address { email: SENDER_EMAIL, name: Some(SENDER_NAME) },
+            to: [Address { email: &address, name: None }],
+            subject: &subject,
+            html_content: &html,
+            text_content: &text,
+            headers: Headers { key: message.idempotency_key(1), custom: &id },
+            tags: [&id],
+        })?;
+        Ok(Some(body))
+    }
+}
+
+pub(crate) const SENDER_EMAIL: &str = "renewals@harmony.example";
+pub(crate) const SENDER_NAME: &str = "Harmony Insurance";
+
+/// The engine's request, member by member.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Body<'a> {
+    sender: Address<'a>,
+    to: [Address<'a>; 1],
+    subject: &'a str,
+    html_content: &'a str,
+    text_content: &'a str,
+    headers: Headers<'a>,
+    tags: [&'a str; 1],
+}
+
+#[derive(Serialize)]
+struct Address<'a> {
+    email: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Headers<'a> {
+    #[serde(rename = "Idempotency-Key")]
+    key: Uuid,
+    #[serde(rename = "X-Mailin-custom")]
+    custom: &'a str,
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate")]
+pub(crate) fn per(count: u64, took: Duration) -> f64 {
+    count as f64 / took.as_secs_f64()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a mean")]
+pub(crate) fn micros_each(cpu: Duration, count: u64) -> f64 {
+    cpu.as_secs_f64() * 1e6 / count.max(1) as f64
+}

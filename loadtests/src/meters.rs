@@ -1,0 +1,111 @@
+//! What a campaign cost: CPU of every process, commits, log and Redis commands, as differences of two readings.
+//!
+//! Commits are counted by the statistics of Postgres, which its processes report a second late: that reading waits.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde::Serialize;
+use sqlx::PgPool;
+
+use crate::{bare::micros_each, fleet::Fleet, processes, sandbox::SandboxProcess, services::Services};
+
+/// How long the processes of Postgres may take to report.
+const REPORTED_AFTER: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reading {
+    fanfare: Duration,
+    postgres: Duration,
+    redis: Duration,
+    sandbox: Duration,
+    wal_bytes: i64,
+    redis_commands: u64,
+}
+
+/// Microseconds of CPU for each message.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CpuMicros {
+    pub(crate) fanfare: f64,
+    pub(crate) postgres: f64,
+    pub(crate) redis: f64,
+    pub(crate) sandbox: f64,
+}
+
+impl CpuMicros {
+    pub(crate) fn sum(self) -> f64 {
+        self.fanfare + self.postgres + self.redis + self.sandbox
+    }
+}
+
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Cost {
+    pub(crate) cpu_micros_per_message: CpuMicros,
+    pub(crate) commits_per_message: f64,
+    pub(crate) wal_bytes_per_message: f64,
+    pub(crate) redis_commands_per_message: f64,
+}
+
+/// Where to read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Meters<'a> {
+    pub(crate) services: &'a Services,
+    pub(crate) pool: &'a PgPool,
+    pub(crate) fleet: &'a Fleet,
+    pub(crate) sandbox: &'a SandboxProcess,
+}
+
+impl Meters<'_> {
+    pub(crate) async fn read(&self) -> anyhow::Result<Reading> {
+        let mut fanfare = Duration::ZERO;
+        for pid in self.fleet.pids()? {
+            fanfare += processes::cpu_with_children(pid)?;
+        }
+        Ok(Reading {
+            fanfare,
+            postgres: processes::cpu_with_children(self.services.postmaster)?,
+            redis: processes::cpu_with_children(self.services.redis)?,
+            sandbox: processes::cpu(self.sandbox.pid()?)?,
+            wal_bytes: sqlx::query_scalar(
+                "select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint",
+            )
+            .fetch_one(self.pool)
+            .await?,
+            redis_commands: self.redis_commands().await?,
+        })
+    }
+
+    async fn redis_commands(&self) -> anyhow::Result<u64> {
+        let info: String =
+            redis::cmd("INFO").arg("stats").query_async(&mut self.services.redis().await?).await?;
+        let count = info.lines().find_map(|line| line.strip_prefix("total_commands_processed:"));
+        Ok(count.context("Redis counts its commands")?.trim().parse()?)
+    }
+
+    /// Transactions so far, all of them reported.
+    pub(crate) async fn commits(&self) -> anyhow::Result<i64> {
+        tokio::time::sleep(REPORTED_AFTER).await;
+        Ok(sqlx::query_scalar("select xact_commit from pg_stat_database where datname = current_database()")
+            .fetch_one(self.pool)
+            .await?)
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "means")]
+pub(crate) fn cost(before: &Reading, after: &Reading, commits: i64, messages: u64) -> Cost {
+    let cpu = |of: fn(&Reading) -> Duration| micros_each(of(after).saturating_sub(of(before)), messages);
+    let each = |amount: f64| amount / messages.max(1) as f64;
+    Cost {
+        cpu_micros_per_message: CpuMicros {
+            fanfare: cpu(|reading| reading.fanfare),
+            postgres: cpu(|reading| reading.postgres),
+            redis: cpu(|reading| reading.redis),
+            sandbox: cpu(|reading| reading.sandbox),
+        },
+        commits_per_message: each(commits as f64),
+        wal_bytes_per_message: each((after.wal_bytes - before.wal_bytes) as f64),
+        redis_commands_per_message: each((after.redis_commands - before.redis_commands) as f64),
+    }
+}

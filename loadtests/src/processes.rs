@@ -1,0 +1,85 @@
+//! What the kernel knows about processes: their CPU time and memory, from /proc.
+
+use std::{fs, time::Duration};
+
+use anyhow::Context as _;
+
+/// Ticks of `/proc/PID/stat` in a second: fixed by Linux for programs, whatever the kernel's own rate.
+const TICKS_PER_SECOND: u64 = 100;
+
+/// CPU time of a process and of the children that it has collected.
+pub(crate) fn cpu(pid: u32) -> anyhow::Result<Duration> {
+    let stat = Stat::read(pid)?;
+    Ok(stat.own + stat.collected)
+}
+
+/// CPU time of a process and all its children, those at work and those that have ended.
+pub(crate) fn cpu_with_children(pid: u32) -> anyhow::Result<Duration> {
+    let mut total = cpu(pid)?;
+    for entry in fs::read_dir("/proc")? {
+        let Some(other) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        // One that ends meanwhile is in its parent's count from then on: at worst it is missed in this reading.
+        if let Ok(stat) = Stat::read(other)
+            && stat.parent == pid
+        {
+            total += stat.own + stat.collected;
+        }
+    }
+    Ok(total)
+}
+
+/// The most memory that a process has had resident.
+pub(crate) fn peak_rss(pid: u32) -> anyhow::Result<u64> {
+    let status =
+        fs::read_to_string(format!("/proc/{pid}/status")).with_context(|| format!("process {pid}"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM in /proc")?;
+    let kilobytes: u64 =
+        line.trim().trim_end_matches("kB").trim().parse().context("VmHWM is a number of kB")?;
+    Ok(kilobytes * 1_024)
+}
+
+struct Stat {
+    parent: u32,
+    own: Duration,
+    collected: Duration,
+}
+
+impl Stat {
+    fn read(pid: u32) -> anyhow::Result<Self> {
+        let text =
+            fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("process {pid}"))?;
+        Self::parse(&text).with_context(|| format!("/proc/{pid}/stat"))
+    }
+
+    /// The name, in parentheses, may hold anything: the fields are counted from its end.
+    fn parse(text: &str) -> Option<Self> {
+        let fields: Vec<&str> = text.get(text.rfind(')')? + 1..)?.split_ascii_whitespace().collect();
+        let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
+        let ticks = |ticks: u64| Duration::from_millis(ticks * 1_000 / TICKS_PER_SECOND);
+        Some(Self {
+            parent: u32::try_from(number(1)?).ok()?,
+            own: ticks(number(11)? + number(12)?),
+            collected: ticks(number(13)? + number(14)?),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_may_hold_anything() {
+        let text = "42 (a) b (c)) S 7 42 42 0 -1 4194560 1 0 0 0 150 25 300 4 20 0 1 0 9 9 9";
+        let stat = Stat::parse(text).expect("well-formed");
+        assert_eq!(stat.parent, 7);
+        assert_eq!((stat.own, stat.collected), (Duration::from_millis(1_750), Duration::from_millis(3_040)));
+    }
+
+    #[test]
+    fn this_process_has_memory() {
+        assert!(peak_rss(std::process::id()).expect("it runs") > 100_000);
+    }
+}

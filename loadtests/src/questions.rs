@@ -1,0 +1,50 @@
+//! What a person asks after a campaign, put to the rows in plain SQL.
+
+use fanfare_engine::id::CampaignId;
+use sqlx::{PgPool, Row as _};
+use tokio::time::Instant;
+
+/// State, provider id and time of each recipient.
+const STATES: &str = "select r.n, r.address,
+       case f.kind when 0 then 'accepted' when 2 then 'failed' when 3 then 'suppressed' when 4 then 'unknown'
+                   when 5 then 'abandoned' else coalesce(r.excluded, 'waiting') end as state,
+       f.reason, f.provider_id, f.at::text as at
+from recipients r
+left join lateral (select * from results where campaign_id = r.campaign_id and n = r.n
+                   order by attempt desc, array_position(array[1, 0, 2, 3, 5, 4]::smallint[], kind) limit 1) f on true
+where r.campaign_id = $1 order by r.n";
+
+/// Who was not sent, and why: the first page.
+const NOT_SENT: &str = "select n, address, reason from (
+    (select n, address, excluded as reason from recipients where campaign_id = $1 and excluded is not null order by n limit 50)
+    union all
+    (select f.n, r.address, f.reason from results f join recipients r using (campaign_id, n)
+     where f.campaign_id = $1 and f.kind >= 2 and not exists (
+         select 1 from results later
+         where later.campaign_id = f.campaign_id and later.n = f.n
+           and (later.attempt > f.attempt or (later.attempt = f.attempt and later.kind < 2)))
+     order by f.n limit 50)
+) page order by n limit 50";
+
+/// Prints the states of the first recipients, and the statement that lists them all.
+pub(crate) async fn show_states(pool: &PgPool, campaign: CampaignId) -> anyhow::Result<()> {
+    println!("\nState, provider id and time of every recipient:\n\n{STATES};\n");
+    // Of the same statement, so that nothing but its end differs from what is printed.
+    let rows = sqlx::query(sqlx::AssertSqlSafe(format!("{STATES} limit 3")))
+        .bind(campaign.uuid())
+        .fetch_all(pool)
+        .await?;
+    for row in rows {
+        let text = |name: &str| row.get::<Option<String>, _>(name).unwrap_or_default();
+        let (n, address, state) = (row.get::<i32, _>("n"), text("address"), text("state"));
+        println!("  {n:>7}  {address}  {state}  {}{}  {}", text("reason"), text("provider_id"), text("at"));
+    }
+    Ok(())
+}
+
+/// How long the first page of "who was not sent, and why" takes, in milliseconds, and how many are on it.
+pub(crate) async fn not_sent(pool: &PgPool, campaign: CampaignId) -> anyhow::Result<(f64, usize)> {
+    let started = Instant::now();
+    let rows = sqlx::query(NOT_SENT).bind(campaign.uuid()).fetch_all(pool).await?;
+    Ok((started.elapsed().as_secs_f64() * 1e3, rows.len()))
+}
