@@ -190,7 +190,9 @@ impl ChunkDesk {
         let positions: Vec<usize> = rendered.iter().map(|(position, _)| *position).collect();
         let excluded = match self.deliverer.intend(work, &positions, None).await {
             Intended::Go { excluded } => excluded,
-            Intended::Stopped => return Slice { unbegun: positions, end: Some(End::GivenBack), ..Slice::default() },
+            Intended::Stopped => {
+                return Slice { unbegun: positions, end: Some(End::GivenBack), ..Slice::default() };
+            }
             Intended::Lost => return Slice { end: Some(End::Lost), ..Slice::default() },
         };
         let Leave { admission, places } = leave;
