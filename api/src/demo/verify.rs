@@ -91,9 +91,7 @@ pub(super) async fn suppressions(
 pub(super) type Ledger = HashMap<CampaignId, Vec<(MessageId, MessageRecord)>>;
 
 /// The providers' ledger, and what is wrong with it.
-pub(super) fn ledger(
-    sandbox: &RunningSandbox,
-) -> (Ledger, Vec<String>) {
+pub(super) fn ledger(sandbox: &RunningSandbox) -> (Ledger, Vec<String>) {
     let (mut by_campaign, mut wrong) = (Ledger::new(), Vec::new());
     let mut after = Some(0);
     while let Some(cursor) = after {
