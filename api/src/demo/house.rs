@@ -45,6 +45,10 @@ pub(super) struct Draft {
 
 pub(super) async fn sandbox(plan: &Plan) -> Result<RunningSandbox, Failure> {
     let mut config = SandboxConfig { rules: plan.rules.clone(), ..SandboxConfig::default() };
+    // As the providers do: many at a time.
+    config.webhooks.concurrency = 64;
+    // One that failed comes again after seconds, not after ten minutes.
+    config.webhooks.retry_time_factor = 0.01;
     for account in &mut config.brevo.accounts {
         account.email_per_second = Limit::AtMost(EMAIL_RATE);
         account.sms_per_second = Limit::AtMost(SMS_RATE);

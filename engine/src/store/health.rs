@@ -1,6 +1,7 @@
 //! What the database says of itself: for readiness, and for whoever looks for what is wrong.
 
 use super::{MIGRATOR, Store, StoreResult};
+use crate::id::TenantId;
 
 /// How the schema compares with the migrations that this program knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +71,17 @@ impl Store {
             r#"select max(right(c.relname, 7)) from pg_inherits i
                join pg_class c on c.oid = i.inhrelid join pg_class p on p.oid = i.inhparent
                where p.relname = 'recipients' and c.relname ~ '_\d{4}_\d{2}$'"#
+        )
+        .fetch_one(self.pool())
+        .await?)
+    }
+
+    /// Webhooks of a tenant's accounts that are stored and not yet applied.
+    pub async fn webhooks_waiting(&self, tenant: TenantId) -> StoreResult<i64> {
+        Ok(sqlx::query_scalar!(
+            r#"select count(*) as "waiting!" from inbox join accounts on accounts.id = inbox.account_id
+               where accounts.tenant_id = $1"#,
+            tenant.uuid(),
         )
         .fetch_one(self.pool())
         .await?)
