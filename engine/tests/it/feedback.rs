@@ -259,7 +259,7 @@ async fn what_breaks_off_is_applied_once(pool: PgPool) {
     assert_eq!(claimed.len(), 1);
     // While one has it in hand, nobody else takes it.
     assert_eq!(desk.worker.pass(&desk.accounts).await.unwrap().taken, 0);
-    drop(tx);
+    tx.rollback().await.unwrap();
     let pass = desk.apply().await;
     assert_eq!((pass.taken, pass.applied.settled), (1, 1));
     assert_eq!(desk.worker.pass(&desk.accounts).await.unwrap().taken, 0);

@@ -1,4 +1,7 @@
-#![expect(clippy::disallowed_methods, reason = "a client of the simulator makes keys, clients and tasks as it likes")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a client of the simulator makes keys, clients and tasks as it likes"
+)]
 //! The sandbox from outside, over HTTP, as a sender sees it.
 
 mod audit;
