@@ -19,6 +19,7 @@ use crate::{
     },
     domain::channel::{Lane, MessageClass},
     feedback,
+    gauges::Gauges,
     id::{Ids, ProcessId},
     launch::freeze::LaunchSettings,
     limit::Priority,
@@ -120,8 +121,10 @@ impl Engine {
             self.queue.clone(),
             tasks.clone(),
         );
+        let mut in_flight = (Arc::clone(&urgent.deliverer.in_flight), self.settings.worker.urgent_in_flight);
         if roles.contains(&Role::Worker) {
             let bulk = self.desk(&mut recorders, &plans, Priority::Bulk, &stop);
+            in_flight = (Arc::clone(&bulk.deliverer.in_flight), self.settings.worker.in_flight);
             let is_urgent = |lane: &Lane| lane.class == MessageClass::Transactional;
             let chunks = self.settings.worker.chunks;
             let bulk = self.worker(bulk, chunks, &tasks);
@@ -131,6 +134,14 @@ impl Engine {
             self.worker(urgent, room, &tasks).start(Lane::all().filter(is_urgent), &stop);
             feedback::start(&self.store, &self.accounts, &tasks, &stop);
         }
+        let gauges = Gauges {
+            store: self.store.clone(),
+            queue: self.queue.clone(),
+            accounts: self.accounts.clone(),
+            clock: Arc::clone(&self.clock),
+            in_flight,
+        };
+        tasks.spawn(gauges.report(stop.clone()));
         let upkeep = Arc::new(self.upkeep());
         if roles.contains(&Role::Scheduler) {
             upkeep.start(upkeep::Role::Scheduler, &tasks, &stop);

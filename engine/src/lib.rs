@@ -14,6 +14,7 @@ pub mod deliver;
 pub mod domain;
 pub mod engine;
 pub mod feedback;
+pub mod gauges;
 pub mod id;
 pub mod launch;
 pub mod lifecycle;

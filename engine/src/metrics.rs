@@ -22,8 +22,10 @@ pub const CHUNKS_AT_WORK: &str = "fanfare_chunks_at_work";
 pub const IN_FLIGHT: &str = "fanfare_requests_in_flight";
 /// Intents that were void because nothing was on the wire within a second.
 pub const VOIDED: &str = "fanfare_intents_voided_total";
-/// 0 closed, 1 half-open, 2 open. Label: `provider`.
+/// 0 closed, 1 half-open, 2 open. Label: `account`.
 pub const BREAKER: &str = "fanfare_breaker_state";
+/// Requests a second that an account is allowed now, over all processes. Label: `account`.
+pub const PACE: &str = "fanfare_account_pace";
 /// Webhooks stored, by `provider` and `verdict` (stored, forged, rejected).
 pub const WEBHOOKS: &str = "fanfare_webhooks_total";
 /// Events applied. Label: `kind`.
@@ -57,7 +59,8 @@ pub fn describe() {
     describe_gauge!(CHUNKS_AT_WORK, "Chunks that this process works on");
     describe_gauge!(IN_FLIGHT, "Requests on the wire");
     describe_counter!(VOIDED, "Intents voided because nothing was on the wire within a second");
-    describe_gauge!(BREAKER, "Circuit breaker of a provider's accounts: 0 closed, 1 half-open, 2 open");
+    describe_gauge!(BREAKER, "Circuit breaker of an account: 0 closed, 1 half-open, 2 open");
+    describe_gauge!(PACE, "Requests a second that an account is allowed now, over all processes");
     describe_counter!(WEBHOOKS, "Webhooks by what became of them");
     describe_counter!(EVENTS, "Delivery events applied");
     describe_counter!(FEEDBACK, "Items of webhooks and look-ups by what they came to, beside events");
