@@ -23,8 +23,7 @@ step 'dependencies' "$root/deploy/lint.sh" deny
 step 'private Postgres and Redis' servers_up test
 # What measures time wants the machine for itself: quotas and fault tests come after the rest, one by one.
 step 'tests of all crates' cargo test --workspace -- --skip limits:: --skip faults:: 8>&-
-step 'quotas' cargo test -p fanfare-engine --test it -- --test-threads 1 limits:: 8>&-
-step 'faults' cargo test -p fanfare --test it -- --test-threads 1 faults:: 8>&-
+step 'quotas and faults' cargo test --workspace --test it -- --test-threads 1 limits:: faults:: 8>&-
 if [[ -x $root/deploy/sdk-test.sh ]]; then
     step "the providers' official SDKs" "$root/deploy/sdk-test.sh" 8>&-
 fi
