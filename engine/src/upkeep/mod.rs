@@ -2,7 +2,8 @@
 //!
 //! A task looks at the rows, sees what is not as it should be, and puts that right; it keeps nothing in memory that
 //! matters. Whatever was lost (a hint, a process, a webhook) comes back here. The owner of a task holds its lease row,
-//! ten seconds by the database's clock, renewed every three; when the owner dies another process takes over.
+//! ten seconds by the database's clock, renewed every three (the feeder's: one second); when the owner dies another
+//! process takes over.
 //!
 //! [`TASKS`] lists them all: name, role, period, what it does.
 
@@ -26,6 +27,9 @@ use crate::{
 
 const LEASE: Duration = Duration::from_secs(10);
 const RENEW: Duration = Duration::from_secs(3);
+/// Lanes run dry within a second or two: a feeder that stands still is replaced before that.
+const FEED_LEASE: Duration = Duration::from_millis(1_000);
+const FEED_RENEW: Duration = Duration::from_millis(300);
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -95,6 +99,16 @@ const TASKS: &[(Task, &str, Role, Duration)] = &[
     (Task::Retention, "retention", Role::Upkeep, Duration::from_secs(6 * 3_600)),
 ];
 
+impl Task {
+    /// How long its lease lasts, and how often the holder renews it and others look whether it has ended.
+    const fn lease(self) -> (Duration, Duration) {
+        match self {
+            Self::FeedUrgent | Self::FeedBulk => (FEED_LEASE, FEED_RENEW),
+            _ => (LEASE, RENEW),
+        }
+    }
+}
+
 impl Upkeep {
     /// Runs the tasks of a role until `stop`.
     pub fn start(self: &Arc<Self>, role: Role, tracker: &TaskTracker, stop: &CancellationToken) {
@@ -115,19 +129,20 @@ impl Upkeep {
     async fn repeat(&self, task: Task, name: &'static str, period: Duration, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (lease, renew) = task.lease();
         let mut held: Option<Instant> = None;
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
                 () = stop.cancelled() => return,
             }
-            if held.is_none_or(|since| since.elapsed() > RENEW) {
-                held = self.hold(name).await;
+            if held.is_none_or(|since| since.elapsed() > renew) {
+                held = self.hold(name, lease).await;
             }
             if held.is_none() {
                 // Somebody else does it; look again when their lease may have ended.
                 tokio::select! {
-                    () = tokio::time::sleep(RENEW) => continue,
+                    () = tokio::time::sleep(renew) => continue,
                     () = stop.cancelled() => return,
                 }
             }
@@ -143,9 +158,9 @@ impl Upkeep {
         }
     }
 
-    async fn hold(&self, name: &str) -> Option<Instant> {
+    async fn hold(&self, name: &str, lease: Duration) -> Option<Instant> {
         let asked = Instant::now();
-        match self.store.hold_duty(name, self.process, LEASE).await {
+        match self.store.hold_duty(name, self.process, lease).await {
             Ok(proof) => proof.map(|_| asked),
             Err(error) => {
                 tracing::debug!(%error, task = name, "no lease could be had");

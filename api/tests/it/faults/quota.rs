@@ -33,7 +33,5 @@ async fn four_processes_keep_a_quota_and_use_it_while_one_is_frozen() {
         "{used:.1} of 500 a second used, at most {} in any second: {seconds:?}",
         lane.max_requests_in_a_second
     );
-    // The promise is 97 % where nothing else wants the cores. Slots that pass while a busy machine does not run a worker
-    // are lost by design, so this bound leaves room for the neighbours of a test run; the upper one leaves none.
-    assert!(used >= 0.90 * 500.0, "{used} a second: {seconds:?}\n{}", rig.log());
+    assert!(used >= 0.97 * 500.0, "{used} a second: {seconds:?}\n{}", rig.log());
 }
