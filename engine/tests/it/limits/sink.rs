@@ -18,6 +18,11 @@ impl Sink {
         self.arrivals.lock().expect("not poisoned").push(Instant::now());
     }
 
+    /// Counts what arrived at `other` as well.
+    pub(super) fn take_in(&self, other: &Self) {
+        self.arrivals.lock().expect("not poisoned").extend(other.arrivals());
+    }
+
     pub(super) fn arrivals(&self) -> Vec<Instant> {
         let mut arrivals = self.arrivals.lock().expect("not poisoned").clone();
         arrivals.sort_unstable();
