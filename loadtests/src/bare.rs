@@ -73,8 +73,8 @@ impl fmt::Display for Setting {
     }
 }
 
-/// The client for one sandbox: as the engine's, without its bounds.
-#[expect(clippy::disallowed_methods, reason = "the engine's clients are what is measured against")]
+/// The client for one sandbox, without the bounds of the engine's.
+#[expect(clippy::disallowed_methods, reason = "what the engine's clients are measured against")]
 pub(crate) fn client() -> anyhow::Result<reqwest::Client> {
     // An error says that one is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -220,10 +220,7 @@ async fn append(connection: &mut PgConnection, facts: &[Fact]) -> StoreResult<()
         })
         .collect();
     sqlx::query!(
-        "insert into results (campaign_id, n, attempt, kind, account_no, at, reason, detail, provider_id)
-         select * from unnest($1::uuid[], $2::integer[], $3::smallint[], $4::smallint[], $5::smallint[],
-                              $6::timestamptz[], $7::text[], $8::text[], $9::text[])
-         on conflict do nothing",
+        "select append_results($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         &campaigns,
         &numbers,
         &attempts,
