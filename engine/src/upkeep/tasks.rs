@@ -7,12 +7,10 @@ use crate::{
     domain::channel::Lane,
     feedback::reconcile,
     id::{AccountId, MessageId},
-    launch::{self, freeze::Launcher},
-    store::StoreResult,
+    launch::{self, LaunchError, freeze::Launcher},
+    store::{StoreError, StoreResult, campaigns::ChangeError},
 };
 
-/// An unknown message is not asked about before a webhook could have told.
-const LOOK_UP_AFTER: Duration = Duration::from_secs(5);
 /// Facts older than this are not looked at again: whatever was unknown then has been abandoned.
 const OLDEST_UNKNOWN: Duration = Duration::from_secs(48 * 3_600);
 /// Messages that one run asks about, or gives up.
@@ -42,6 +40,9 @@ impl Upkeep {
         for (tenant, campaign) in self.store.due_campaigns().await? {
             match launch::launch(&self.store, tenant, campaign).await {
                 Ok(_) => tracing::info!(%campaign, "scheduled campaign launched"),
+                Err(LaunchError::Change(ChangeError::Store(lost @ StoreError::Superseded(_)))) => {
+                    return Err(lost);
+                }
                 Err(error) => tracing::error!(%error, %campaign, "a scheduled campaign cannot be launched"),
             }
         }
@@ -80,7 +81,9 @@ impl Upkeep {
     }
 
     async fn look_up_unknown(&self) -> StoreResult<()> {
-        let unknown = self.store.unknown_messages(LOOK_UP_AFTER, OLDEST_UNKNOWN, UNKNOWN_BATCH).await?;
+        // Not before a webhook could have told.
+        let after = Duration::from_secs(self.settings.look_up_s);
+        let unknown = self.store.unknown_messages(after, OLDEST_UNKNOWN, UNKNOWN_BATCH).await?;
         let mut by_account: BTreeMap<AccountId, Vec<MessageId>> = BTreeMap::new();
         let mut since = jiff::Timestamp::MAX;
         for message in unknown {
