@@ -171,7 +171,8 @@ async fn settings(context: &Context, store: &Store) -> Look {
         .iter()
         .find(|setting| setting.name == "max_connections")
         .and_then(|setting| setting.value.parse::<u32>().ok());
-    let ours = context.config().database.connections + context.config().database.urgent_connections;
+    let database = &context.config().database;
+    let ours = database.connections + database.urgent_connections + assemble::PACE_CONNECTIONS;
     Ok(match most {
         Some(most) if most < ours + 5 => {
             let note = format!(
