@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use fanfare_engine::{domain::channel::Channel, id::MessageId};
@@ -86,7 +86,7 @@ fn files() -> Vec<PathBuf> {
 }
 
 /// Imports a file; gives all that a person is told: the report, and each refused row with field, value and reason.
-async fn imported(house: &House, tenant: &str, file: &PathBuf) -> String {
+async fn imported(house: &House, tenant: &str, file: &Path) -> String {
     let list = house.folder.path().join("refused.csv");
     let (path, refused) = (file.to_str().unwrap(), list.to_str().unwrap());
     let ran = house.run_beside(&["import", path, "--tenant", tenant, "--refused", refused, "--json"]).await;

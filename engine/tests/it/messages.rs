@@ -176,6 +176,25 @@ async fn a_duty_is_taken_over_after_what_its_holder_had_begun(pool: PgPool) {
     assert!(house.store.on_duty(first).begin().await.is_err());
 }
 
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_holder_that_freezes_in_a_transaction_keeps_nobody_waiting(pool: PgPool) {
+    let setting = "show idle_in_transaction_session_timeout";
+    let ours: String =
+        sqlx::query_scalar(setting).fetch_one(crate::support::store().await.pool()).await.unwrap();
+    assert_eq!(ours, "10s");
+    let house = House::new(pool).await;
+    let process = async || house.engine(Settings::default()).await.process;
+    let (one, two) = (process().await, process().await);
+    let first = house.store.hold_duty("upkeep", one, Duration::ZERO).await.unwrap().unwrap();
+    let mut begun = house.store.on_duty(first).begin().await.unwrap();
+    sqlx::query("set local idle_in_transaction_session_timeout = 50").execute(&mut *begun).await.unwrap();
+    let taken = house.store.hold_duty("upkeep", two, Duration::from_secs(10));
+    let taken = tokio::time::timeout(Duration::from_secs(10), taken).await.expect("not kept waiting");
+    assert!(taken.unwrap().is_some());
+    let woken = StoreError::from(begun.commit().await.unwrap_err());
+    assert!(woken.is_transient(), "{woken}");
+}
+
 /// The rule stands in [`FactKind::PRECEDENCE`], and for speed in the SQL of counters and listings: they are held together
 /// here, for every pair of facts about one attempt, in both orders.
 #[sqlx::test(migrator = "MIGRATOR")]
