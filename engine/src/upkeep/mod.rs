@@ -59,6 +59,8 @@ pub struct Upkeep {
     pub accounts: Accounts,
     pub launch: LaunchSettings,
     pub feed: FeedSettings,
+    /// How long a worker owns a chunk without a word: a hint that it has had for longer may be somebody else's.
+    pub lease: Duration,
     pub settings: UpkeepSettings,
 }
 
@@ -96,7 +98,7 @@ const TASKS: &[(Task, &str, Role, Duration)] = &[
     (Task::RepairCounters, "repair_counters", Role::Upkeep, Duration::from_secs(60)),
     (Task::LookUpUnknown, "look_up_unknown", Role::Upkeep, Duration::from_secs(5)),
     (Task::AbandonUnknown, "abandon_unknown", Role::Upkeep, Duration::from_secs(30)),
-    (Task::Reclaim, "reclaim", Role::Upkeep, Duration::from_secs(10)),
+    (Task::Reclaim, "reclaim", Role::Upkeep, Duration::from_secs(2)),
     (Task::Partitions, "partitions", Role::Upkeep, Duration::from_secs(3_600)),
     (Task::Retention, "retention", Role::Upkeep, Duration::from_secs(6 * 3_600)),
 ];

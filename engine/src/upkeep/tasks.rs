@@ -15,8 +15,8 @@ use crate::{
 const OLDEST_UNKNOWN: Duration = Duration::from_secs(48 * 3_600);
 /// Messages that one run asks about, or gives up.
 const UNKNOWN_BATCH: i64 = 1_000;
-/// A hint that nobody has acknowledged for so long belonged to a worker that is gone.
-const IDLE_HINT: Duration = Duration::from_secs(60);
+/// A reader that has not come back for so long is gone.
+const IDLE_READER: Duration = Duration::from_secs(600);
 
 impl Upkeep {
     pub(super) async fn run(&self, task: Task) -> StoreResult<()> {
@@ -119,8 +119,9 @@ impl Upkeep {
 
     async fn reclaim(&self) -> StoreResult<()> {
         for lane in Lane::all() {
-            // What was read and never acknowledged is taken out: the feeder adds it again if it is still due.
-            let reclaimed = match self.queue.reclaim(lane, &self.process.to_string(), IDLE_HINT, 100).await {
+            // What was read and not acknowledged within a lease is taken out: the feeder adds it again if it is still
+            // due. As long as it stands in the lane, nobody else gets to know of a dead worker's chunk.
+            let reclaimed = match self.queue.reclaim(lane, &self.process.to_string(), self.lease, 100).await {
                 Ok(deliveries) => deliveries,
                 Err(error) => {
                     tracing::debug!(%error, %lane, "no hints reclaimed");
@@ -131,7 +132,7 @@ impl Upkeep {
             if let Err(error) = self.queue.done(lane, &entries).await {
                 tracing::debug!(%error, %lane, "reclaimed hints could not be taken out");
             }
-            if let Err(error) = self.queue.forget_consumers(lane, IDLE_HINT * 10).await {
+            if let Err(error) = self.queue.forget_consumers(lane, IDLE_READER).await {
                 tracing::debug!(%error, %lane, "idle readers could not be forgotten");
             }
         }
