@@ -1,1 +1,1 @@
-select * from audience_slice('01990000-0000-7000-8000-000000000051', 10);
+select audience_walk(k) from campaigns k;

@@ -100,7 +100,7 @@ section! {
     /// Freezing of audiences.
     LaunchConfig in "launch" {
         /// Recipients that are frozen in one transaction.
-        slice: i32 = 10_000,
+        slice: i32 = 5_000,
         /// Recipients of the first transaction: few, so that the first message leaves at once.
         first_slice: i32 = 1_000,
         /// Recipients that are queued, claimed and recorded together.

@@ -239,13 +239,13 @@ struct Slice {
 }
 
 impl ChunkDesk {
-    /// A quarter of the places at most, so that a slice does not wait for all others to be answered; and one probe, not a
+    /// Half of the places at most, so that one slice is intended while another is sent; and one probe, not a
     /// slice of them, while the breaker tries again.
     fn largest_slice(&self, work: &Work) -> usize {
         if work.account.breaker.is_probing() {
             1
         } else {
-            self.slice.min(self.deliverer.most_in_flight.div_ceil(4))
+            self.slice.min(self.deliverer.most_in_flight.div_ceil(2))
         }
     }
 

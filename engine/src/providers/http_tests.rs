@@ -20,7 +20,7 @@ fn http() -> Http {
     Http::new(&settings, ("api-key", "k")).unwrap()
 }
 
-fn url(address: SocketAddr) -> Url {
+fn url(address: SocketAddr) -> Uri {
     format!("http://{address}/send").parse().unwrap()
 }
 
@@ -125,14 +125,14 @@ async fn without_a_connection_nothing_was_sent() {
     drop(listener);
     let refused = http().post(&url(address), b"{}".to_vec(), Size::One).await;
     assert_eq!(refused.unwrap_err(), SendError::NotSent);
-    let unknown: Url = "http://no-such-host.invalid/".parse().unwrap();
+    let unknown: Uri = "http://no-such-host.invalid/".parse().unwrap();
     assert_eq!(http().post(&unknown, b"{}".to_vec(), Size::One).await.unwrap_err(), SendError::NotSent);
 }
 
 #[tokio::test]
 async fn a_failed_handshake_sent_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let https: Url = format!("https://{}/send", listener.local_addr().unwrap()).parse().unwrap();
+    let https: Uri = format!("https://{}/send", listener.local_addr().unwrap()).parse().unwrap();
     let mut server = JoinSet::new();
     server.spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {

@@ -5,10 +5,11 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
+use hyper::Uri;
 use ipnet::IpNet;
-use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use url::Url;
 
 use super::{Adapter, brevo, hook_auth::HookAuth, whatsapp};
 use crate::domain::{address::EmailAddress, channel::Provider};
@@ -165,6 +166,16 @@ pub(super) fn base_url(text: &str, http: &HttpSettings) -> Result<Url, ConfigErr
         )),
         _ => Err(wrong("must start with https://")),
     }
+}
+
+pub(super) fn below(base: &Url, path: &str) -> Url {
+    let mut url = base.clone();
+    url.set_path(&format!("{}/{path}", base.path().trim_end_matches('/')));
+    url
+}
+
+pub(super) fn uri(url: &Url) -> Uri {
+    url.as_str().parse().expect("an http(s) URL is a URI")
 }
 
 pub(super) fn secret<'a>(field: &'static str, value: &'a SecretString) -> Result<&'a str, ConfigError> {

@@ -51,7 +51,7 @@ impl BrevoEmail {
             return Err(ConfigError::new("sender_name", "must have 1 to 70 characters, on one line"));
         }
         Ok(Self {
-            client: Client::new(&settings.base_url, &settings.api_key, Keys::Honoured, http)?,
+            client: Client::new(&settings.base_url, "smtp/email", &settings.api_key, Keys::Honoured, http)?,
             hooks: settings::hook_auth(settings.webhook_auth.as_ref(), &settings.webhook_ips)?,
             sender_email: settings::email("sender_email", &settings.sender_email)?,
             sender_name: name.to_owned(),
@@ -82,7 +82,7 @@ impl BrevoEmail {
         request.to = Some([Person { email: envelope.to, name: None }]);
         request.headers.custom = Some(envelope.message);
         request.tags.push(envelope.message.to_string());
-        self.client.send("/smtp/email", encode(&request), message_id).await
+        self.client.send(encode(&request), message_id).await
     }
 
     async fn send_many(&self, key: Uuid, envelopes: &[Envelope<'_>]) -> BatchAnswer {
@@ -100,7 +100,7 @@ impl BrevoEmail {
         if body.len() > BATCH_BYTES {
             return BatchAnswer::Bisect;
         }
-        match self.client.post_many("/smtp/email", body).await {
+        match self.client.post_many(body).await {
             Ok(reply) => self.batch_answer(&reply, envelopes.len()),
             Err(error) => BatchAnswer::All(classify::no_answer(error)),
         }

@@ -16,7 +16,7 @@ use super::{Client, email::bare, email_hooks};
 use crate::{
     domain::event::Event,
     id::{CampaignId, MessageId},
-    providers::{LookUp, Sought, http::Size, loose},
+    providers::{LookUp, Sought, http::Size, loose, settings},
 };
 
 /// Messages that one question may ask for: their tags have to fit into a URL of 8 KB.
@@ -43,7 +43,7 @@ pub(super) fn batch_tags(messages: impl Iterator<Item = MessageId>) -> Vec<Strin
 
 pub(super) async fn look_up(client: &Client, sought: &[Sought], since: Timestamp, now: Timestamp) -> LookUp {
     let index = Index::of(sought);
-    let mut url = client.url("/smtp/statistics/events");
+    let mut url = settings::below(&client.base, "smtp/statistics/events");
     let day = |at: Timestamp| at.to_zoned(TimeZone::UTC).date().to_string();
     url.query_pairs_mut()
         .append_pair("limit", EVENTS)
@@ -52,7 +52,7 @@ pub(super) async fn look_up(client: &Client, sought: &[Sought], since: Timestamp
         .append_pair("tags", &serde_json::to_string(&index.tags()).expect("a list of texts is JSON"));
     let reply = client
         .http
-        .get(&url, Size::Many)
+        .get(&settings::uri(&url), Size::Many)
         .await
         .map_err(|_| "Brevo's event log cannot be reached".to_owned())?;
     if reply.status != 200 {

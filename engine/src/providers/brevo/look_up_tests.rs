@@ -62,7 +62,7 @@ fn a_question_fits_into_a_url() {
     let many: Vec<Sought> = (0..80).map(|n| sought(n * SLICE, "somebody@example.com")).collect();
     assert_eq!(many.len(), LIMIT);
     let tags = serde_json::to_string(&Index::of(&many).tags()).unwrap();
-    let mut url: reqwest::Url = "https://api.brevo.com/v3/smtp/statistics/events".parse().unwrap();
+    let mut url: url::Url = "https://api.brevo.com/v3/smtp/statistics/events".parse().unwrap();
     url.query_pairs_mut().append_pair("tags", &tags);
     assert!(url.as_str().len() < 8_000, "{}", url.as_str().len());
 }

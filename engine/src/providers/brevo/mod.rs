@@ -7,8 +7,9 @@ mod look_up;
 pub(super) mod sms;
 mod sms_hooks;
 
-use reqwest::Url;
+use hyper::Uri;
 use secrecy::SecretString;
+use url::Url;
 
 use super::{
     Answer,
@@ -22,24 +23,27 @@ use super::{
 struct Client {
     http: Http,
     base: Url,
+    send: Uri,
     keys: Keys,
 }
 
 impl Client {
-    fn new(base_url: &str, key: &SecretString, keys: Keys, http: &HttpSettings) -> Result<Self, ConfigError> {
+    /// `send` is the path under `base_url` that messages go to.
+    fn new(
+        base_url: &str,
+        send: &str,
+        key: &SecretString,
+        keys: Keys,
+        http: &HttpSettings,
+    ) -> Result<Self, ConfigError> {
         let base = settings::base_url(base_url, http)?;
-        Ok(Self { http: Http::new(http, ("api-key", settings::secret("api_key", key)?))?, base, keys })
-    }
-
-    fn url(&self, path: &str) -> Url {
-        let mut url = self.base.clone();
-        url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
-        url
+        let send = settings::uri(&settings::below(&base, send));
+        Ok(Self { http: Http::new(http, ("api-key", settings::secret("api_key", key)?))?, base, send, keys })
     }
 
     /// Sends, and reads a 2xx with `read`, which says nothing when it cannot make sense of it.
-    async fn send(&self, path: &str, body: Vec<u8>, read: impl Fn(&[u8]) -> Option<String>) -> Answer {
-        let reply = match self.http.post(&self.url(path), body, Size::One).await {
+    async fn send(&self, body: Vec<u8>, read: impl Fn(&[u8]) -> Option<String>) -> Answer {
+        let reply = match self.http.post(&self.send, body, Size::One).await {
             Ok(reply) => reply,
             Err(error) => return classify::no_answer(error),
         };
@@ -55,17 +59,15 @@ impl Client {
         classify::brevo::refusal(reply, self.keys)
     }
 
-    async fn post_many(&self, path: &str, body: Vec<u8>) -> Result<Reply, SendError> {
-        self.http.post(&self.url(path), body, Size::Many).await
+    async fn post_many(&self, body: Vec<u8>) -> Result<Reply, SendError> {
+        self.http.post(&self.send, body, Size::Many).await
     }
 
     /// Asks for the account's own data: proves connection and key, and costs nothing.
     async fn probe(&self) -> Result<(), String> {
-        let reply = self
-            .http
-            .get(&self.url("/account"), Size::One)
-            .await
-            .map_err(|_| "Brevo cannot be reached".to_owned())?;
+        let account = settings::uri(&settings::below(&self.base, "account"));
+        let reply =
+            self.http.get(&account, Size::One).await.map_err(|_| "Brevo cannot be reached".to_owned())?;
         if (200..300).contains(&reply.status) {
             return Ok(());
         }

@@ -61,7 +61,13 @@ impl BrevoSms {
         }
         let web_url = settings.web_url.as_deref().map(web_url).transpose()?;
         Ok(Self {
-            client: Client::new(&settings.base_url, &settings.api_key, Keys::None, http)?,
+            client: Client::new(
+                &settings.base_url,
+                "transactionalSMS/send",
+                &settings.api_key,
+                Keys::None,
+                http,
+            )?,
             hooks: settings::hook_auth(settings.webhook_auth.as_ref(), &settings.webhook_ips)?,
             sender: sender.to_owned(),
             stop_text: settings.stop_text.trim().to_owned(),
@@ -91,12 +97,12 @@ impl BrevoSms {
             web_url: self.web_url.as_deref(),
         };
         let body = serde_json::to_vec(&request).expect("texts and ids are always JSON");
-        self.client.send("/transactionalSMS/send", body, message_id).await
+        self.client.send(body, message_id).await
     }
 }
 
 fn web_url(text: &str) -> Result<String, ConfigError> {
-    let sound = text.parse::<reqwest::Url>().is_ok_and(|url| matches!(url.scheme(), "https" | "http"));
+    let sound = text.parse::<url::Url>().is_ok_and(|url| matches!(url.scheme(), "https" | "http"));
     if sound {
         Ok(text.to_owned())
     } else {

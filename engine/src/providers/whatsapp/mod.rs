@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use fanfare_templates::{Rendered, WhatsappMessage};
 use futures::future::BoxFuture;
+use hyper::Uri;
 use jiff::Timestamp;
-use reqwest::Url;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -26,8 +26,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct WhatsappCloud {
     http: Http,
-    messages: Url,
-    number: Url,
+    messages: Uri,
+    number: Uri,
     app_secret: SecretString,
     verify_token: SecretString,
 }
@@ -52,11 +52,7 @@ impl WhatsappCloud {
         settings::secret("app_secret", &settings.app_secret)?;
         settings::secret("verify_token", &settings.verify_token)?;
         let token = settings::secret("access_token", &settings.access_token)?;
-        let url = |path: String| {
-            let mut url = base.clone();
-            url.set_path(&format!("{}/{path}", base.path().trim_end_matches('/')));
-            url
-        };
+        let url = |path: String| settings::uri(&settings::below(&base, &path));
         Ok(Self {
             http: Http::new(http, ("authorization", &format!("Bearer {token}")))?,
             messages: url(format!("{version}/{id}/messages")),
