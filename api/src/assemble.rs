@@ -130,12 +130,16 @@ fn owner<'t>(account: &AccountConfig, tenants: &'t [Tenant]) -> Result<Option<&'
     }
 }
 
+/// Connections for the pace while Redis is away: a permit must not wait behind the statements of bulk.
+pub const PACE_CONNECTIONS: u32 = 2;
+
 /// Everything that a process works with. The database must be reachable; Redis and the providers need not be.
 pub async fn engine(config: &Config, store: Store, sources: &Sources) -> Result<Engine, AssembleError> {
     let declared = declare(&store, config, sources).await?;
     let urgent_store = Store::connect(config.database.url.expose(), config.database.urgent_connections)?;
     let link = RedisLink::open(config.redis.url.expose())?;
-    let limiter = Arc::new(Limiter::new(link.clone(), store.clone(), &config.redis.prefix));
+    let pace = Store::connect(config.database.url.expose(), PACE_CONNECTIONS)?;
+    let limiter = Arc::new(Limiter::new(link.clone(), pace, &config.redis.prefix));
     let rows = store.accounts().await?;
     let accounts = handles(config, &declared, &rows, &limiter)?;
     // The urgent have HTTP connections of their own; quota is one.

@@ -160,6 +160,7 @@ impl Engine {
             accounts: self.accounts.clone(),
             launch: self.settings.launch.clone(),
             feed: self.settings.feed.clone(),
+            lease: self.settings.worker.lease,
             settings: self.settings.upkeep.clone(),
         }
     }

@@ -8,6 +8,7 @@ use fanfare_engine::{
     launch::{self, check::Problem, control},
     store::{
         Store,
+        accounts::Account,
         campaigns::{AllContacts, Audience, Campaign, NewCampaign, Progress},
     },
 };
@@ -260,12 +261,25 @@ async fn status(context: &Context, args: Status) -> Result<(), Failure> {
     }
     let campaign = store.campaign(tenant, args.one.campaign).await?;
     let progress = store.progress(tenant, args.one.campaign).await?;
-    show(context, &campaign, campaign.state, progress)
+    let refused = refused_accounts(&store, &campaign).await?;
+    show(context, &campaign, campaign.state, progress, refused)
+}
+
+/// Accounts of the campaign's channel that their provider does not take at present.
+async fn refused_accounts(store: &Store, campaign: &Campaign) -> Result<Vec<RefusedAccount>, Failure> {
+    let ours = |account: &Account| {
+        account.tenant == campaign.tenant && account.provider.channel() == campaign.channel
+    };
+    let refused = |account: Account| {
+        let blocked = account.blocked?;
+        Some(RefusedAccount { account: account.slug, again_at: blocked.until })
+    };
+    Ok(store.accounts().await?.into_iter().filter(ours).filter_map(refused).collect())
 }
 
 async fn ended(context: &Context, store: &Store, tenant: TenantId, id: CampaignId) -> Result<(), Failure> {
     let (state, progress) = follow(store, tenant, id).await?;
-    show(context, &store.campaign(tenant, id).await?, state, progress)
+    show(context, &store.campaign(tenant, id).await?, state, progress, Vec::new())
 }
 
 #[derive(Debug, Serialize)]
@@ -277,6 +291,16 @@ struct Shown<'a> {
     state: &'static str,
     #[serde(flatten)]
     progress: Progress,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    refused_accounts: Vec<RefusedAccount>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RefusedAccount {
+    account: String,
+    /// When its provider is asked once more.
+    again_at: Timestamp,
 }
 
 fn show(
@@ -284,17 +308,26 @@ fn show(
     campaign: &Campaign,
     state: CampaignState,
     progress: Progress,
+    refused_accounts: Vec<RefusedAccount>,
 ) -> Result<(), Failure> {
     let Campaign { id, name, channel, .. } = campaign;
-    let shown = Shown { campaign: *id, name, channel: *channel, state: state.as_str(), progress };
-    context.out.show(&shown, |_| {
+    let shown =
+        Shown { campaign: *id, name, channel: *channel, state: state.as_str(), progress, refused_accounts };
+    context.out.show(&shown, |shown| {
         let Progress { recipients, excluded, sent, failed, suppressed, unknown, waiting } = progress;
-        format!(
+        let mut text = format!(
             "{name} ({channel}, {}): {recipients} recipients = {sent} sent + {failed} failed + {} suppressed + {unknown} unknown \
              + {waiting} waiting",
             state.as_str(),
             excluded + suppressed,
-        )
+        );
+        for RefusedAccount { account, again_at } in &shown.refused_accounts {
+            text += &format!(
+                "\nThe provider refuses account `{account}`: check its key, credit and permissions (`fanfare doctor` asks it). \
+                 Nobody is lost: it is asked again at {again_at}"
+            );
+        }
+        text
     })
 }
 

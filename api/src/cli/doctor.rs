@@ -53,10 +53,15 @@ impl Finding {
 pub(super) async fn run(context: &Context) -> Result<(), Failure> {
     context.start_log(true)?;
     let mut findings = vec![configuration(context)];
-    findings.extend(database(context).await);
-    findings.push(redis(context).await);
-    findings.extend(accounts(context).await);
-    findings.extend(webhooks(context).await);
+    // Side by side: each may wait until its patience is at an end.
+    let (database, redis, accounts) = tokio::join!(database(context), redis(context), accounts(context));
+    let reached = database.iter().all(|finding| finding.verdict != Verdict::Unreachable);
+    findings.extend(database);
+    findings.push(redis);
+    findings.extend(accounts);
+    if reached {
+        findings.extend(webhooks(context).await);
+    }
     findings.push(disk());
     context.out.show(&findings, |findings| {
         let row = |f: &Finding| vec![word(f.verdict).to_owned(), f.what.clone(), f.note.clone()];
@@ -171,7 +176,8 @@ async fn settings(context: &Context, store: &Store) -> Look {
         .iter()
         .find(|setting| setting.name == "max_connections")
         .and_then(|setting| setting.value.parse::<u32>().ok());
-    let ours = context.config().database.connections + context.config().database.urgent_connections;
+    let database = &context.config().database;
+    let ours = database.connections + database.urgent_connections + assemble::PACE_CONNECTIONS;
     Ok(match most {
         Some(most) if most < ours + 5 => {
             let note = format!(

@@ -3,19 +3,11 @@
 use clap::CommandFactory as _;
 use fanfare::cli::Cli;
 
-use crate::support::House;
+use crate::support::{House, furnished};
 
 #[test]
 fn the_commands_are_well_formed() {
     Cli::command().debug_assert();
-}
-
-/// Runs a command that fails, and gives its exit code and sentence.
-fn failed(house: &House, arguments: &[&str]) -> String {
-    let ran = house.run(arguments);
-    let folder = house.folder.path().to_str().unwrap();
-    assert_ne!(ran.code, 0, "{arguments:?}: {}", ran.out);
-    format!("$ fanfare {}\n{}-> {}\n", arguments.join(" "), ran.err, ran.code).replace(folder, ".")
 }
 
 #[test]
@@ -24,8 +16,8 @@ fn what_is_wrong_with_a_command_is_said() {
     house.set("DATABASE_URL", "postgres://fanfare@127.0.0.1:1/none");
     let list = house.file("list.pdf", "%PDF-1.7");
     let page = house.file("page.html", "<p>Hello {{name</p>");
-    let mut all = String::new();
-    for arguments in [
+    let folder = house.folder.path().to_str().unwrap();
+    let commands = [
         &["frobnicate"][..],
         &["campaign", "launch", "msg_123"],
         &["campaign", "launch", "camp_123"],
@@ -38,9 +30,12 @@ fn what_is_wrong_with_a_command_is_said() {
         &["template", "publish", "--starter", "renewals"],
         &["template", "publish", &page, "--slug", "x", "--class", "marketing"],
         &["--config", "nowhere.toml", "config"],
-    ] {
-        all += &failed(&house, arguments);
-        all.push('\n');
+    ];
+    let mut all = String::new();
+    for (arguments, ran) in commands.iter().zip(house.run_all(&commands)) {
+        assert_ne!(ran.code, 0, "{arguments:?}: {}", ran.out);
+        let said = format!("$ fanfare {}\n{}-> {}\n\n", arguments.join(" "), ran.err, ran.code);
+        all += &said.replace(folder, ".");
     }
     insta::assert_snapshot!(all);
 }
@@ -64,29 +59,6 @@ async fn a_database_without_a_schema(pool: sqlx::PgPool) {
     assert!(house.run(&["migrate", "--json"]).json()["applied"].as_i64() > Some(5));
     assert_eq!(house.run(&["migrate", "--json"]).json()["applied"], 0);
     assert_eq!(house.run(&["tenant", "list", "--json"]).json(), serde_json::json!([]));
-}
-
-/// A tenant with a published template and imported contacts.
-fn furnished(pool: &sqlx::PgPool) -> House {
-    let house = House::on(pool);
-    let tenant = [
-        "tenant",
-        "create",
-        "acme",
-        "--name",
-        "Acme",
-        "--region",
-        "MU",
-        "--time-zone",
-        "Indian/Mauritius",
-        "--currency",
-        "MUR",
-    ];
-    assert_eq!(house.run(&tenant).code, 0);
-    let sms = house.file("hello.txt", "Dear {{first_name}}, policy {{reference}} is due.");
-    let publish = ["template", "publish", &sms, "--slug", "hello", "--class", "obligation"];
-    assert_eq!(house.run(&publish).code, 0, "{}", house.run(&publish).err);
-    house
 }
 
 const LIST: &str = "policy no,name,phone\nA/1,Ann Lee,57001001\nA/2,Bob Roy,57001002\nA/3,Cid Day,12\n";
@@ -168,33 +140,22 @@ async fn one_message_is_sent_once(pool: sqlx::PgPool) {
         "hello:1",
         "--json",
     ];
-    let house = std::sync::Arc::new(house);
-    let run = |arguments: Vec<String>| {
-        let house = std::sync::Arc::clone(&house);
-        // The sandbox needs this thread's runtime.
-        tokio::task::spawn_blocking(move || {
-            house.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
-        })
-    };
-    let owned = |arguments: &[&str]| arguments.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-    let sent = run(owned(&send)).await.unwrap().json();
+    let sent = house.run_beside(&send).await.json();
     assert_eq!(sent["state"], "accepted");
-    let again = run(owned(&send)).await.unwrap();
+    let again = house.run_beside(&send).await;
     assert_eq!(again.code, 1, "{}", again.err);
     let arrived = sandbox.audit().messages(0, 10, 0).records;
     assert_eq!(arrived.len(), 1);
     assert_eq!(arrived[0].message_id, sent["message"].as_str().unwrap());
-    let record = run(owned(&["message", &arrived[0].message_id, "--json"])).await.unwrap().json();
+    let record = house.run_beside(&["message", &arrived[0].message_id, "--json"]).await.json();
     assert_eq!((&record["address"], &record["facts"][0]["kind"]), (&"+23057001001".into(), &0.into()));
 
-    let stopped = run(owned(&["suppress", "57001002", "--channel", "sms", "--scope", "all", "--json"]))
-        .await
-        .unwrap()
-        .json();
+    let suppress = ["suppress", "57001002", "--channel", "sms", "--scope", "all", "--json"];
+    let stopped = house.run_beside(&suppress).await.json();
     assert_eq!(stopped["address"], "+23057001002");
-    let mut to_stopped = owned(&send[..send.len() - 3]);
-    to_stopped[6] = "57001002".to_owned();
-    let refused = run(to_stopped).await.unwrap();
+    let mut to_stopped = send;
+    to_stopped[6] = "57001002";
+    let refused = house.run_beside(&to_stopped[..send.len() - 3]).await;
     assert_eq!(
         (refused.code, refused.err.trim_end()),
         (1, "fanfare: the message was not sent: the recipient unsubscribed")

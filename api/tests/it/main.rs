@@ -5,5 +5,7 @@
 mod commands;
 mod configuration;
 mod faults;
+mod files;
+mod refusals;
 mod routes;
 mod support;

@@ -1,6 +1,12 @@
 //! A `fanfare` to run, with nothing of this machine's environment in it.
 
-use std::process::{Command, Output};
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
 
 pub(crate) struct Ran {
     pub(crate) code: i32,
@@ -9,7 +15,7 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
-    pub(crate) fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> Value {
         assert_eq!(self.code, 0, "{}", self.err);
         serde_json::from_str(&self.out).unwrap()
     }
@@ -48,16 +54,86 @@ impl House {
         path.to_str().unwrap().to_owned()
     }
 
-    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
-        let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_fanfare"))
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare"));
+        command
             .args(arguments)
             .current_dir(self.folder.path())
             .env_clear()
             .envs(self.variables.iter().cloned())
-            .output()
-            .unwrap();
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
+        self.command(arguments).output().unwrap().into()
+    }
+
+    /// Several side by side: some wait for a server until their patience is at an end.
+    pub(crate) fn run_all(&self, commands: &[&[&str]]) -> Vec<Ran> {
+        std::thread::scope(|scope| {
+            let running: Vec<_> =
+                commands.iter().map(|arguments| scope.spawn(|| self.run(arguments))).collect();
+            running.into_iter().map(|running| running.join().unwrap()).collect()
+        })
+    }
+
+    /// The same, while this thread's runtime goes on: a sandbox may live on it.
+    pub(crate) async fn run_beside(&self, arguments: &[&str]) -> Ran {
+        tokio::process::Command::from(self.command(arguments)).output().await.unwrap().into()
+    }
+
+    /// Asks for a campaign's state until `done` holds of the answer.
+    pub(crate) async fn until(&self, status: &[&str], done: impl Fn(&Value) -> bool) -> Value {
+        let give_up = Instant::now() + Duration::from_secs(120);
+        loop {
+            let found = self.run_beside(status).await.json();
+            if done(&found) {
+                return found;
+            }
+            assert!(Instant::now() < give_up, "not within two minutes: {found}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+impl From<Output> for Ran {
+    fn from(Output { status, stdout, stderr }: Output) -> Self {
         let text = |bytes| String::from_utf8(bytes).unwrap();
-        Ran { code: status.code().unwrap_or(-1), out: text(stdout), err: text(stderr) }
+        Self { code: status.code().unwrap_or(-1), out: text(stdout), err: text(stderr) }
+    }
+}
+
+/// `fanfare serve` in all roles but HTTP; killed with the test.
+pub(crate) struct Serving(Child);
+
+impl Serving {
+    /// Returns once the process says that it serves.
+    pub(crate) fn start(house: &House) -> Self {
+        let mut child = house
+            .command(&["serve", "--roles", "worker,scheduler,upkeep"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let serving = Self(child);
+        assert!(log.by_ref().any(|line| line.contains("fanfare serves")), "it ended before it served");
+        // The pipe must not fill.
+        std::thread::spawn(move || log.for_each(drop));
+        serving
+    }
+
+    pub(crate) fn stop(mut self) {
+        let told = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status().unwrap();
+        assert!(told.success() && self.0.wait().unwrap().success(), "it drains and ends in order");
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -66,4 +142,27 @@ pub(crate) fn url_of(pool: &sqlx::PgPool) -> String {
     let given = std::env::var("DATABASE_URL").unwrap();
     let (server, _) = given.rsplit_once('/').unwrap();
     format!("{server}/{}", pool.connect_options().get_database().unwrap())
+}
+
+/// A house with a tenant, and a published template for SMS.
+pub(crate) fn furnished(pool: &sqlx::PgPool) -> House {
+    let house = House::on(pool);
+    let tenant = [
+        "tenant",
+        "create",
+        "acme",
+        "--name",
+        "Acme",
+        "--region",
+        "MU",
+        "--time-zone",
+        "Indian/Mauritius",
+        "--currency",
+        "MUR",
+    ];
+    assert_eq!(house.run(&tenant).code, 0);
+    let sms = house.file("hello.txt", "Dear {{first_name}}, policy {{reference}} is due.");
+    let publish = ["template", "publish", &sms, "--slug", "hello", "--class", "obligation"];
+    assert_eq!(house.run(&publish).code, 0, "{}", house.run(&publish).err);
+    house
 }

@@ -146,7 +146,7 @@ section! {
         /// How long a webhook or the provider's records may still tell, in seconds; then the message is abandoned.
         deadline_s: u64 = 3_600,
         /// Age at which the provider is asked first, in seconds.
-        look_up_s: u64 = 60,
+        look_up_s: u64 = 5,
     }
 }
 

@@ -7,10 +7,10 @@ use std::{
 };
 
 use crate::{
-    domain::outcome::Outcome,
+    domain::outcome::{Outcome, Reason},
     id::AccountId,
     limit::{AccountPacer, Limiter, Permit, breaker::Breaker},
-    providers::{Adapter, Answer, Effect, Quota},
+    providers::{Adapter, Answer, Effect, Quota, Stop},
     store::{Store, accounts::Account},
 };
 
@@ -52,7 +52,19 @@ impl AccountHandle {
     /// Draws the account's conclusions from an answer, and gives the message's outcome.
     pub async fn conclude(&self, answer: Answer, permit: Permit, store: &Store) -> Outcome {
         self.heed(answer.effect, answer.quota, permit, store).await;
+        if let (Some(stop), Some(reason)) = (answer.stop, answer.outcome.reason()) {
+            self.suppress(&stop, reason, store).await;
+        }
         answer.outcome
+    }
+
+    /// If it cannot be noted, no harm is done: the provider says so again when the person is written to next.
+    async fn suppress(&self, stop: &Stop, reason: Reason, store: &Store) {
+        let Stop { channel, address, scope } = stop;
+        let noted = store.suppress(self.account.tenant, *channel, address, *scope, reason, "send").await;
+        if let Err(error) = noted {
+            tracing::warn!(%error, account = %self.account.id, "a suppression could not be noted");
+        }
     }
 
     pub async fn heed(&self, effect: Effect, quota: Option<Quota>, permit: Permit, store: &Store) {

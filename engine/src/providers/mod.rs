@@ -74,6 +74,27 @@ pub struct Answer {
     pub quota: Option<Quota>,
     /// The provider's own words and code about a refusal, without addresses: for a person who looks into it.
     pub words: Option<String>,
+    /// The recipient does not want such messages: to be kept as if a webhook had said it.
+    pub stop: Option<Stop>,
+}
+
+/// A recipient's word that came with an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stop {
+    pub channel: Channel,
+    /// In its normal form.
+    pub address: String,
+    pub scope: Scope,
+}
+
+impl Answer {
+    /// Keeps whose message was turned down because they unsubscribed.
+    fn about(mut self, channel: Channel, to: &str) -> Self {
+        if self.outcome == (Outcome::Suppressed { reason: Reason::Unsubscribed }) {
+            self.stop = Some(Stop { channel, address: to.to_owned(), scope: Scope::Marketing });
+        }
+        self
+    }
 }
 
 /// What became of a batch request. The caller decides what to do about the refusals (pipeline: bisect, new keys).

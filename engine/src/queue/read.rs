@@ -34,8 +34,8 @@ impl LaneReader {
     /// that none came. When Redis is away the error comes at once or within `block` and a second; read again later.
     pub async fn read(&mut self, count: usize, block: Duration) -> Result<Vec<Delivery>, QueueError> {
         let reply = match self.read_group(count, block).await {
-            // The group went with the data: FLUSHALL, or a failover to a node that never had it.
-            Err(LinkError::Refused(error)) if error.code() == Some("NOGROUP") => {
+            // The group went with the data, before or while this waited: FLUSHALL, or a failover to a node that never had it.
+            Err(LinkError::Refused(error)) if matches!(error.code(), Some("NOGROUP" | "UNBLOCKED")) => {
                 self.queue.make_group(self.lane).await?;
                 self.read_group(count, block).await?
             }

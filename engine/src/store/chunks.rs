@@ -267,6 +267,7 @@ impl Store {
     /// Moves each open campaign's mark up to its first chunk that is not done, so that nobody looks below it again.
     /// A fresh chunk of a direct campaign is left above the mark for a minute: a lower number may still commit.
     pub async fn advance_done_through(&self) -> StoreResult<()> {
+        let mut tx = self.begin().await?;
         sqlx::query!(
             "update campaigns k set done_through = mark.at
              from campaigns open cross join lateral (
@@ -279,21 +280,24 @@ impl Store {
              ) mark
              where k.id = open.id and open.state in ('launching', 'sending', 'paused') and mark.at > k.done_through"
         )
-        .execute(self.pool())
+        .execute(&mut *tx)
         .await?;
+        tx.commit().await?;
         Ok(())
     }
 
     /// Sending campaigns without an open chunk are finished. Returns how many there were.
     pub async fn finish_campaigns(&self) -> StoreResult<u64> {
+        let mut tx = self.begin().await?;
         let finished = sqlx::query!(
             "update campaigns k set state = 'finished', finished_at = now()
              where k.state = 'sending' and k.kind = 'campaign'
                and not exists (select 1 from chunks c
                                where c.campaign_id = k.id and c.no > k.done_through and c.done_at is null)"
         )
-        .execute(self.pool())
+        .execute(&mut *tx)
         .await?;
+        tx.commit().await?;
         Ok(finished.rows_affected())
     }
 
@@ -308,9 +312,11 @@ impl Store {
         .await?;
         let mut closed = 0;
         for campaign in campaigns {
+            let mut tx = self.begin().await?;
             closed += sqlx::query_scalar!(r#"select close_cancelled($1, $2) as "closed!""#, campaign, limit)
-                .fetch_one(self.pool())
+                .fetch_one(&mut *tx)
                 .await?;
+            tx.commit().await?;
         }
         Ok(closed)
     }
@@ -347,7 +353,9 @@ impl Store {
         }
         let (campaigns, numbers): (Vec<Uuid>, Vec<i64>) =
             off.iter().map(|row| (row.campaign_id, row.no)).unzip();
-        sqlx::query!("select recount_chunks($1, $2)", &campaigns, &numbers).execute(self.pool()).await?;
+        let mut tx = self.begin().await?;
+        sqlx::query!("select recount_chunks($1, $2)", &campaigns, &numbers).execute(&mut *tx).await?;
+        tx.commit().await?;
         Ok(off.len() as u64)
     }
 }

@@ -1,24 +1,51 @@
 //! Duties that one process does at a time: a lease row by the database's clock, with a fencing number.
 //!
-//! A session's advisory lock can live for hours on a half-open connection; a lease ends by itself. Every duty here is
-//! idempotent and ordered by row locks, so that two holders for a moment do no harm; the fence tells them apart.
+//! A session's advisory lock can live for hours on a half-open connection; a lease ends by itself. So a holder may be
+//! frozen past its lease and wake while another has taken over. A duty therefore works with [`Store::on_duty`]: each of
+//! its transactions begins by looking at the fence and shares a lock on that row until it commits. Whoever takes over
+//! raises the fence, so it waits for a transaction that has begun, and every later one of the former holder fails with
+//! [`StoreError::Superseded`]. A process that is frozen inside a transaction keeps nobody waiting for long: the server
+//! ends its session (`IDLE_IN_TRANSACTION` in the parent module).
+//!
+//! Two writes look at the fence before their statement instead of with it, by [`Store::still_on_duty`], and lose nothing:
+//! the steps of the freeze. Each works at the cursor in the campaign's row, under that row's lock, so a step that slips in
+//! after the look is the step that the new holder would have done, and is done once. The feeders write no row at all:
+//! they add hints, and a hint too many is a look at a row.
 
 use std::time::Duration;
 
-use super::{Store, StoreResult};
+use sqlx::PgConnection;
+
+use super::{Store, StoreError, StoreResult};
 use crate::id::ProcessId;
 
 /// Proves that this process held a duty when it was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DutyProof {
+    name: &'static str,
     pub fence: i64,
+}
+
+impl DutyProof {
+    /// Whether the duty is still held; until the end of the transaction nobody else can take it over.
+    pub(super) async fn check(self, connection: &mut PgConnection) -> StoreResult<()> {
+        sqlx::query!(
+            "select 1 as one from duties where name = $1 and fence = $2 for share",
+            self.name,
+            self.fence
+        )
+        .fetch_optional(connection)
+        .await?
+        .map(drop)
+        .ok_or(StoreError::Superseded(self.name))
+    }
 }
 
 impl Store {
     /// Takes or renews a duty for `lease`; `None` while another process holds it.
     pub async fn hold_duty(
         &self,
-        name: &str,
+        name: &'static str,
         holder: ProcessId,
         lease: Duration,
     ) -> StoreResult<Option<DutyProof>> {
@@ -35,7 +62,17 @@ impl Store {
         )
         .fetch_optional(self.pool())
         .await?;
-        Ok(fence.map(|fence| DutyProof { fence }))
+        Ok(fence.map(|fence| DutyProof { name, fence }))
+    }
+
+    /// The same database, for one turn of a duty: each transaction begins by checking that the duty is still held.
+    pub fn on_duty(&self, proof: DutyProof) -> Self {
+        Self { duty: Some(proof), ..self.clone() }
+    }
+
+    /// Fails when this is the store of a duty that another process has taken over.
+    pub async fn still_on_duty(&self) -> StoreResult<()> {
+        self.begin().await.map(drop)
     }
 
     /// Lets the duties of a process that ends go at once.
@@ -48,18 +85,24 @@ impl Store {
 
     /// Makes the partitions of this month and the next ones; returns how many are new.
     pub async fn ensure_partitions(&self) -> StoreResult<i32> {
-        Ok(sqlx::query_scalar!(
+        let mut tx = self.begin().await?;
+        let made = sqlx::query_scalar!(
             r#"select ensure_partitions((now() at time zone 'UTC')::date,
                                         ((now() at time zone 'UTC') + interval '2 months')::date) as "made!""#
         )
-        .fetch_one(self.pool())
-        .await?)
+        .fetch_one(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(made)
     }
 
     /// Drops the partitions of months that ended more than `months` months ago; returns their names.
     pub async fn drop_partitions(&self, months: i32) -> StoreResult<Vec<String>> {
-        Ok(sqlx::query_scalar!(r#"select drop_partitions($1) as "dropped!""#, months)
-            .fetch_all(self.pool())
-            .await?)
+        let mut tx = self.begin().await?;
+        let dropped = sqlx::query_scalar!(r#"select drop_partitions($1) as "dropped!""#, months)
+            .fetch_all(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(dropped)
     }
 }

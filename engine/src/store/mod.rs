@@ -44,6 +44,8 @@ pub enum StoreError {
     Query(sqlx::Error),
     #[error("the database holds what this version cannot read: {0}")]
     Corrupt(String),
+    #[error("another process has taken over the duty `{0}`")]
+    Superseded(&'static str),
 }
 
 impl From<sqlx::Error> for StoreError {
@@ -53,9 +55,10 @@ impl From<sqlx::Error> for StoreError {
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::Tls(_) => Self::Unavailable(error),
-            // Class 08: connection; 57P: the server is stopping, starting or has crashed.
+            // Class 08: connection; 57P: the server is stopping, starting or has crashed; 25P03: it ended a session that
+            // was idle in a transaction.
             sqlx::Error::Database(db)
-                if db.code().is_some_and(|c| c.starts_with("08") || c.starts_with("57P")) =>
+                if db.code().is_some_and(|c| c.starts_with("08") || c.starts_with("57P") || c == "25P03") =>
             {
                 Self::Unavailable(error)
             }
@@ -77,17 +80,25 @@ impl StoreError {
 
 pub type StoreResult<T> = Result<T, StoreError>;
 
+/// After this the server rolls back a transaction whose process says nothing more, and its locks are free: a process that
+/// is frozen must not stop the others.
+const IDLE_IN_TRANSACTION: &str = "10s";
+
 /// A handle on the database; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: PgPool,
     turns: Arc<grace::Turns>,
+    duty: Option<duties::DutyProof>,
 }
 
 impl Store {
     /// Opens connections as they are needed, so that a process can start before its database does.
     pub fn connect(url: &str, connections: u32) -> StoreResult<Self> {
-        let options = url.parse::<sqlx::postgres::PgConnectOptions>()?.application_name("fanfare");
+        let options = url
+            .parse::<sqlx::postgres::PgConnectOptions>()?
+            .application_name("fanfare")
+            .options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION)]);
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(Duration::from_secs(5))
@@ -96,15 +107,20 @@ impl Store {
     }
 
     pub fn from_pool(pool: PgPool) -> Self {
-        Self { pool, turns: Arc::default() }
+        Self { pool, turns: Arc::default(), duty: None }
     }
 
     pub const fn pool(&self) -> &PgPool {
         &self.pool
     }
 
+    /// A transaction; on the store of a duty it fails when another process has taken the duty over.
     pub async fn begin(&self) -> StoreResult<sqlx::PgTransaction<'static>> {
-        Ok(self.pool.begin().await?)
+        let mut tx = self.pool.begin().await?;
+        if let Some(duty) = self.duty {
+            duty.check(&mut tx).await?;
+        }
+        Ok(tx)
     }
 
     pub async fn ping(&self) -> StoreResult<()> {

@@ -19,7 +19,7 @@ pub struct Suppression<'a> {
     pub address: &'a str,
     pub scope: Scope,
     pub reason: Reason,
-    /// Where it comes from: `webhook`, `api`, `import`.
+    /// Where it comes from: `webhook`, `send` (the provider's answer), `api`, `import`.
     pub source: &'a str,
     /// When the person or the provider said so.
     pub at: Timestamp,

@@ -37,6 +37,19 @@ pub struct Variant {
     pub published: Published,
 }
 
+struct VariantRow {
+    id: uuid::Uuid,
+    locale: String,
+    version: i32,
+    published: sqlx::types::Json<Published>,
+}
+
+impl From<VariantRow> for Variant {
+    fn from(row: VariantRow) -> Self {
+        Self { id: row.id.into(), locale: row.locale, version: row.version, published: row.published.0 }
+    }
+}
+
 /// The variables that any of these variants uses.
 pub fn variables(variants: &[Variant]) -> BTreeSet<String> {
     variants.iter().flat_map(|variant| variant.published.variables().all().map(str::to_owned)).collect()
@@ -113,9 +126,9 @@ impl Store {
     /// The newest version of every locale, `first` and its language before the others: who has no variant gets the first.
     pub async fn variants(&self, template: TemplateId, first: &str) -> StoreResult<Vec<Variant>> {
         let language = first.split('-').next().unwrap_or(first);
-        let rows = sqlx::query!(
-            r#"select distinct on (locale = $2, locale = $3, locale)
-                      id, locale, version, published as "published: sqlx::types::Json<Published>"
+        let rows = sqlx::query_as!(
+            VariantRow,
+            r#"select distinct on (locale = $2, locale = $3, locale) id, locale, version, published as "published: _"
                from template_versions where template_id = $1
                order by locale = $2 desc, locale = $3 desc, locale, version desc"#,
             template.uuid(),
@@ -124,21 +137,14 @@ impl Store {
         )
         .fetch_all(self.pool())
         .await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| Variant {
-                id: row.id.into(),
-                locale: row.locale,
-                version: row.version,
-                published: row.published.0,
-            })
-            .collect())
+        Ok(rows.into_iter().map(Variant::from).collect())
     }
 
     pub async fn published(&self, versions: &[TemplateVersionId]) -> StoreResult<Vec<Variant>> {
         let ids: Vec<uuid::Uuid> = versions.iter().map(|id| id.uuid()).collect();
-        let rows = sqlx::query!(
-            r#"select v.id, v.locale, v.version, v.published as "published: sqlx::types::Json<Published>"
+        let rows = sqlx::query_as!(
+            VariantRow,
+            r#"select v.id, v.locale, v.version, v.published as "published: _"
                from unnest($1::uuid[]) with ordinality as wanted (id, at)
                join template_versions v using (id) order by wanted.at"#,
             &ids,
@@ -148,14 +154,6 @@ impl Store {
         if rows.len() != versions.len() {
             return Err(StoreError::Corrupt("a pinned template version is gone".to_owned()));
         }
-        Ok(rows
-            .into_iter()
-            .map(|row| Variant {
-                id: row.id.into(),
-                locale: row.locale,
-                version: row.version,
-                published: row.published.0,
-            })
-            .collect())
+        Ok(rows.into_iter().map(Variant::from).collect())
     }
 }

@@ -3,7 +3,8 @@
 //! A task looks at the rows, sees what is not as it should be, and puts that right; it keeps nothing in memory that
 //! matters. Whatever was lost (a hint, a process, a webhook) comes back here. The owner of a task holds its lease row,
 //! ten seconds by the database's clock, renewed every three (the feeder's: one second); when the owner dies another
-//! process takes over.
+//! process takes over. The owner's writes check that it still is the owner (`store::duties`), so one that wakes after its
+//! lease changes nothing.
 //!
 //! [`TASKS`] lists them all: name, role, period, what it does.
 
@@ -22,7 +23,7 @@ use crate::{
     id::ProcessId,
     launch::freeze::LaunchSettings,
     queue::Queue,
-    store::{Store, StoreResult},
+    store::{Store, StoreResult, duties::DutyProof},
 };
 
 const LEASE: Duration = Duration::from_secs(10);
@@ -36,7 +37,8 @@ const FEED_RENEW: Duration = Duration::from_millis(300);
 pub struct UpkeepSettings {
     /// After this an unknown message that nobody confirmed is given up, in seconds.
     pub unknown_deadline_s: u64,
-    /// How often the providers that can be asked are asked about unknown messages, in seconds.
+    /// The age at which a provider that can be asked is first asked about an unknown message, in seconds. How often it is
+    /// asked follows from how many questions it takes.
     pub look_up_s: u64,
     /// Months after which the rows of old campaigns are dropped.
     pub retention_months: i32,
@@ -44,7 +46,7 @@ pub struct UpkeepSettings {
 
 impl Default for UpkeepSettings {
     fn default() -> Self {
-        Self { unknown_deadline_s: 3_600, look_up_s: 60, retention_months: 13 }
+        Self { unknown_deadline_s: 3_600, look_up_s: 5, retention_months: 13 }
     }
 }
 
@@ -57,6 +59,8 @@ pub struct Upkeep {
     pub accounts: Accounts,
     pub launch: LaunchSettings,
     pub feed: FeedSettings,
+    /// How long a worker owns a chunk without a word: a hint that it has had for longer may be somebody else's.
+    pub lease: Duration,
     pub settings: UpkeepSettings,
 }
 
@@ -94,7 +98,7 @@ const TASKS: &[(Task, &str, Role, Duration)] = &[
     (Task::RepairCounters, "repair_counters", Role::Upkeep, Duration::from_secs(60)),
     (Task::LookUpUnknown, "look_up_unknown", Role::Upkeep, Duration::from_secs(5)),
     (Task::AbandonUnknown, "abandon_unknown", Role::Upkeep, Duration::from_secs(30)),
-    (Task::Reclaim, "reclaim", Role::Upkeep, Duration::from_secs(10)),
+    (Task::Reclaim, "reclaim", Role::Upkeep, Duration::from_secs(2)),
     (Task::Partitions, "partitions", Role::Upkeep, Duration::from_secs(3_600)),
     (Task::Retention, "retention", Role::Upkeep, Duration::from_secs(6 * 3_600)),
 ];
@@ -130,23 +134,23 @@ impl Upkeep {
         let mut ticks = tokio::time::interval(period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (lease, renew) = task.lease();
-        let mut held: Option<Instant> = None;
+        let mut held: Option<(Instant, DutyProof)> = None;
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
                 () = stop.cancelled() => return,
             }
-            if held.is_none_or(|since| since.elapsed() > renew) {
+            if held.is_none_or(|(since, _)| since.elapsed() > renew) {
                 held = self.hold(name, lease).await;
             }
-            if held.is_none() {
+            let Some((_, proof)) = held else {
                 // Somebody else does it; look again when their lease may have ended.
                 tokio::select! {
                     () = tokio::time::sleep(renew) => continue,
                     () = stop.cancelled() => return,
                 }
-            }
-            let result = match self.run(task).await {
+            };
+            let result = match self.on_duty(proof).run(task).await {
                 Ok(()) => "done",
                 Err(error) => {
                     tracing::warn!(%error, task = name, "a task of upkeep failed; it is tried again");
@@ -158,10 +162,15 @@ impl Upkeep {
         }
     }
 
-    async fn hold(&self, name: &str, lease: Duration) -> Option<Instant> {
+    /// For one turn of a duty: its writes check that it is still held.
+    fn on_duty(&self, proof: DutyProof) -> Self {
+        Self { store: self.store.on_duty(proof), ..self.clone() }
+    }
+
+    async fn hold(&self, name: &'static str, lease: Duration) -> Option<(Instant, DutyProof)> {
         let asked = Instant::now();
         match self.store.hold_duty(name, self.process, lease).await {
-            Ok(proof) => proof.map(|_| asked),
+            Ok(proof) => proof.map(|proof| (asked, proof)),
             Err(error) => {
                 tracing::debug!(%error, task = name, "no lease could be had");
                 None

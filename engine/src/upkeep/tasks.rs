@@ -7,18 +7,16 @@ use crate::{
     domain::channel::Lane,
     feedback::reconcile,
     id::{AccountId, MessageId},
-    launch::{self, freeze::Launcher},
-    store::StoreResult,
+    launch::{self, LaunchError, freeze::Launcher},
+    store::{StoreError, StoreResult, campaigns::ChangeError},
 };
 
-/// An unknown message is not asked about before a webhook could have told.
-const LOOK_UP_AFTER: Duration = Duration::from_secs(5);
 /// Facts older than this are not looked at again: whatever was unknown then has been abandoned.
 const OLDEST_UNKNOWN: Duration = Duration::from_secs(48 * 3_600);
 /// Messages that one run asks about, or gives up.
 const UNKNOWN_BATCH: i64 = 1_000;
-/// A hint that nobody has acknowledged for so long belonged to a worker that is gone.
-const IDLE_HINT: Duration = Duration::from_secs(60);
+/// A reader that has not come back for so long is gone.
+const IDLE_READER: Duration = Duration::from_secs(600);
 
 impl Upkeep {
     pub(super) async fn run(&self, task: Task) -> StoreResult<()> {
@@ -42,6 +40,9 @@ impl Upkeep {
         for (tenant, campaign) in self.store.due_campaigns().await? {
             match launch::launch(&self.store, tenant, campaign).await {
                 Ok(_) => tracing::info!(%campaign, "scheduled campaign launched"),
+                Err(LaunchError::Change(ChangeError::Store(lost @ StoreError::Superseded(_)))) => {
+                    return Err(lost);
+                }
                 Err(error) => tracing::error!(%error, %campaign, "a scheduled campaign cannot be launched"),
             }
         }
@@ -80,7 +81,9 @@ impl Upkeep {
     }
 
     async fn look_up_unknown(&self) -> StoreResult<()> {
-        let unknown = self.store.unknown_messages(LOOK_UP_AFTER, OLDEST_UNKNOWN, UNKNOWN_BATCH).await?;
+        // Not before a webhook could have told.
+        let after = Duration::from_secs(self.settings.look_up_s);
+        let unknown = self.store.unknown_messages(after, OLDEST_UNKNOWN, UNKNOWN_BATCH).await?;
         let mut by_account: BTreeMap<AccountId, Vec<MessageId>> = BTreeMap::new();
         let mut since = jiff::Timestamp::MAX;
         for message in unknown {
@@ -116,8 +119,9 @@ impl Upkeep {
 
     async fn reclaim(&self) -> StoreResult<()> {
         for lane in Lane::all() {
-            // What was read and never acknowledged is taken out: the feeder adds it again if it is still due.
-            let reclaimed = match self.queue.reclaim(lane, &self.process.to_string(), IDLE_HINT, 100).await {
+            // What was read and not acknowledged within a lease is taken out: the feeder adds it again if it is still
+            // due. As long as it stands in the lane, nobody else gets to know of a dead worker's chunk.
+            let reclaimed = match self.queue.reclaim(lane, &self.process.to_string(), self.lease, 100).await {
                 Ok(deliveries) => deliveries,
                 Err(error) => {
                     tracing::debug!(%error, %lane, "no hints reclaimed");
@@ -128,7 +132,7 @@ impl Upkeep {
             if let Err(error) = self.queue.done(lane, &entries).await {
                 tracing::debug!(%error, %lane, "reclaimed hints could not be taken out");
             }
-            if let Err(error) = self.queue.forget_consumers(lane, IDLE_HINT * 10).await {
+            if let Err(error) = self.queue.forget_consumers(lane, IDLE_READER).await {
                 tracing::debug!(%error, %lane, "idle readers could not be forgotten");
             }
         }

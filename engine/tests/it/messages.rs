@@ -1,13 +1,19 @@
 //! "Who was not sent, and why?" is one query, and facts merge whatever their order.
 
+use std::time::Duration;
+
 use fanfare_engine::{
     domain::{
         channel::{Channel, MessageClass},
         chunk::ChunkRef,
-        outcome::{Outcome, Reason},
+        outcome::{FactKind, Outcome, Reason},
     },
-    engine::Settings,
-    store::{chunks::Claim, recipients::Slice, results::Fact},
+    engine::{Engine, Settings},
+    launch::control,
+    store::{
+        StoreError, StoreResult, campaigns::ChangeError, chunks::Claim, recipients::Slice, results::Fact,
+    },
+    upkeep::Upkeep,
 };
 use sqlx::PgPool;
 
@@ -26,7 +32,7 @@ async fn claimed(house: &House, people: i32) -> Claim {
         Slice::Frozen { complete: true, .. }
     ));
     let wanted = [ChunkRef { campaign, no: 1 }];
-    let lease = std::time::Duration::from_secs(30);
+    let lease = Duration::from_secs(30);
     house.store.claim_chunks(engine.process, &wanted, lease).await.unwrap().remove(0)
 }
 
@@ -115,7 +121,7 @@ async fn counters_that_differ_from_rows_are_put_right(pool: PgPool) {
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn a_duty_has_one_holder_and_a_fence(pool: PgPool) {
     let house = House::new(pool).await;
-    let lease = std::time::Duration::from_secs(10);
+    let lease = Duration::from_secs(10);
     let (one, two) =
         (house.engine(Settings::default()).await.process, house.engine(Settings::default()).await.process);
     let first = house.store.hold_duty("feed", one, lease).await.unwrap().unwrap();
@@ -124,4 +130,141 @@ async fn a_duty_has_one_holder_and_a_fence(pool: PgPool) {
     house.store.drop_duties(one).await.unwrap();
     let second = house.store.hold_duty("feed", two, lease).await.unwrap().unwrap();
     assert!(second.fence > first.fence);
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn who_has_lost_a_duty_writes_no_more(pool: PgPool) {
+    let house = House::new(pool).await;
+    let (one, two) = (house.engine(Settings::default()).await, house.engine(Settings::default()).await);
+    let hold = async |engine: &Engine, lease| {
+        let proof = house.store.hold_duty("upkeep", engine.process, lease).await.unwrap();
+        proof.map(|proof| Upkeep { store: house.store.on_duty(proof), ..engine.upkeep() })
+    };
+    let lost = |result: StoreResult<()>| matches!(result, Err(StoreError::Superseded("upkeep")));
+    house.contacts(10).await;
+    let campaign = house.draft(Channel::Sms, MessageClass::Obligation).await;
+    house.launch(campaign).await;
+    let first = hold(&one, Duration::ZERO).await.unwrap();
+    // It wakes after its lease has ended: another process has the duty by now.
+    let second = hold(&two, Duration::from_secs(10)).await.unwrap();
+    assert!(lost(first.once().await));
+    assert_eq!(house.store.frozen(campaign).await.unwrap(), 0, "nothing was frozen");
+    let store = &first.store;
+    assert!(lost(store.finish_campaigns().await.map(drop)));
+    assert!(lost(store.advance_done_through().await));
+    assert!(lost(store.abandon(&[]).await));
+    assert!(lost(store.ensure_partitions().await.map(drop)));
+    assert!(lost(store.drop_partitions(13).await.map(drop)));
+    let paused = control::pause(store, house.tenant_id(), campaign).await;
+    assert!(matches!(paused, Err(ChangeError::Store(StoreError::Superseded(_)))), "{paused:?}");
+    second.once().await.unwrap();
+    assert_eq!(house.store.frozen(campaign).await.unwrap(), 10);
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_duty_is_taken_over_after_what_its_holder_had_begun(pool: PgPool) {
+    let house = House::new(pool).await;
+    let process = async || house.engine(Settings::default()).await.process;
+    let (one, two) = (process().await, process().await);
+    let first = house.store.hold_duty("upkeep", one, Duration::ZERO).await.unwrap().unwrap();
+    let begun = house.store.on_duty(first).begin().await.unwrap();
+    let mut taking = Box::pin(house.store.hold_duty("upkeep", two, Duration::from_secs(10)));
+    let early = tokio::time::timeout(Duration::from_millis(100), &mut taking).await;
+    assert!(early.is_err(), "it waits for the commit: {early:?}");
+    begun.commit().await.unwrap();
+    assert!(taking.await.unwrap().is_some());
+    assert!(house.store.on_duty(first).begin().await.is_err());
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_holder_that_freezes_in_a_transaction_keeps_nobody_waiting(pool: PgPool) {
+    let setting = "show idle_in_transaction_session_timeout";
+    let ours: String =
+        sqlx::query_scalar(setting).fetch_one(crate::support::store().await.pool()).await.unwrap();
+    assert_eq!(ours, "10s");
+    let house = House::new(pool).await;
+    let process = async || house.engine(Settings::default()).await.process;
+    let (one, two) = (process().await, process().await);
+    let first = house.store.hold_duty("upkeep", one, Duration::ZERO).await.unwrap().unwrap();
+    let mut begun = house.store.on_duty(first).begin().await.unwrap();
+    sqlx::query("set local idle_in_transaction_session_timeout = 50").execute(&mut *begun).await.unwrap();
+    let taken = house.store.hold_duty("upkeep", two, Duration::from_secs(10));
+    let taken = tokio::time::timeout(Duration::from_secs(10), taken).await.expect("not kept waiting");
+    assert!(taken.unwrap().is_some());
+    let woken = StoreError::from(begun.commit().await.unwrap_err());
+    assert!(woken.is_transient(), "{woken}");
+}
+
+/// The rule stands in [`FactKind::PRECEDENCE`], and for speed in the SQL of counters and listings: they are held together
+/// here, for every pair of facts about one attempt, in both orders.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn sql_and_rust_agree_on_which_fact_holds(pool: PgPool) {
+    let house = House::new(pool).await;
+    let kinds = FactKind::PRECEDENCE;
+    let pairs: Vec<(FactKind, FactKind)> =
+        kinds.iter().flat_map(|&one| kinds.iter().map(move |&two| (one, two))).collect();
+    let claim = claimed(&house, i32::try_from(pairs.len()).unwrap()).await;
+    let facts = |of: fn(&(FactKind, FactKind)) -> FactKind| -> Vec<Fact> {
+        (1..).zip(&pairs).map(|(n, pair)| fact(&claim, n, an_outcome(of(pair)))).collect()
+    };
+    house.store.record(&facts(|pair| pair.0), &[]).await.unwrap();
+    // Of an earlier epoch: the counters are recounted from the facts.
+    let late: Vec<Fact> =
+        facts(|pair| pair.1).into_iter().map(|fact| Fact { epoch: claim.epoch - 1, ..fact }).collect();
+    house.store.record(&late, &[]).await.unwrap();
+
+    let campaign = claim.chunk.campaign;
+    let holds = |(one, two): (FactKind, FactKind)| {
+        *kinds.iter().find(|&&kind| kind == one || kind == two).expect("every kind has a place")
+    };
+    let held: Vec<FactKind> = pairs.iter().copied().map(holds).collect();
+    let count = |of: &[FactKind]| held.iter().filter(|kind| of.contains(kind)).count() as i64;
+    let progress = house.progress(campaign).await;
+    assert_eq!(
+        (progress.sent, progress.failed, progress.suppressed, progress.unknown, progress.waiting),
+        (
+            count(&[FactKind::Accepted]),
+            count(&[FactKind::Failed]),
+            count(&[FactKind::Suppressed]),
+            count(&[FactKind::Unknown, FactKind::Abandoned]),
+            0
+        )
+    );
+    let (moved, done): (i32, bool) =
+        sqlx::query_as("select moved, done_at is not null from chunks where campaign_id = $1")
+            .bind(campaign.uuid())
+            .fetch_one(house.store.pool())
+            .await
+            .unwrap();
+    assert_eq!((i64::from(moved), done), (count(&[FactKind::Retry]), true));
+
+    let sent_or_moved = [FactKind::Accepted, FactKind::Retry];
+    let exceptions: Vec<(i32, String)> = (1..)
+        .zip(&held)
+        .filter(|(_, kind)| !sent_or_moved.contains(kind))
+        .map(|(n, kind)| (n, kind.as_str().to_owned()))
+        .collect();
+    let unsent = house.store.unsent(house.tenant_id(), campaign, 0, 100).await.unwrap();
+    assert_eq!(unsent.into_iter().map(|row| (row.message.n, row.state)).collect::<Vec<_>>(), exceptions);
+    for row in house.store.reasons(house.tenant_id(), campaign).await.unwrap() {
+        let expected = exceptions.iter().filter(|(_, state)| *state == row.state).count() as i64;
+        assert_eq!(row.recipients, expected, "{}", row.state);
+    }
+    let unknown = house.store.unknown_messages(Duration::ZERO, Duration::from_secs(60), 100).await.unwrap();
+    let open: Vec<i32> =
+        (1..).zip(&held).filter(|(_, kind)| **kind == FactKind::Unknown).map(|(n, _)| n).collect();
+    let mut asked: Vec<i32> = unknown.iter().map(|unknown| unknown.message.n).collect();
+    asked.sort_unstable();
+    assert_eq!(asked, open, "only of these is anything still to be found out");
+}
+
+fn an_outcome(kind: FactKind) -> Outcome {
+    match kind {
+        FactKind::Accepted => Outcome::Accepted { provider_id: None },
+        FactKind::Retry => Outcome::Retry { reason: Reason::Throttled, after: None, burns_attempt: false },
+        FactKind::Failed => Outcome::failed(Reason::RecipientRejected),
+        FactKind::Suppressed => Outcome::Suppressed { reason: Reason::Unsubscribed },
+        FactKind::Unknown => Outcome::Unknown { reason: Reason::WorkerDied },
+        FactKind::Abandoned => Outcome::Abandoned { reason: Reason::Unconfirmed },
+    }
 }

@@ -5,14 +5,17 @@ use sqlx::{Executor as _, PgPool};
 #[sqlx::test(migrations = false)]
 async fn each_migration_meets_rows(pool: PgPool) {
     let samples = concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations/samples");
+    // One connection: each step sees what the one before has done.
+    let mut connection = pool.acquire().await.unwrap();
     for migration in fanfare_engine::store::MIGRATOR.iter() {
         let name = format!("{}_{}", migration.version, migration.description.replace(' ', "_"));
-        pool.execute(sqlx::AssertSqlSafe(migration.sql.as_str()))
+        connection
+            .execute(sqlx::AssertSqlSafe(migration.sql.as_str()))
             .await
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         let sample = std::fs::read_to_string(format!("{samples}/{name}.sql"))
             .unwrap_or_else(|_| panic!("migrations/samples/{name}.sql: every migration has a sample"));
-        let done = pool
+        let done = connection
             .execute(sqlx::AssertSqlSafe(sample))
             .await
             .unwrap_or_else(|error| panic!("samples/{name}: {error}"));

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use fanfare_engine::{
-    domain::channel::{Channel, MessageClass},
+    domain::{
+        channel::{Channel, MessageClass},
+        event::Scope,
+    },
     engine::{Settings, WorkerSettings},
     launch::control,
 };
@@ -168,7 +171,7 @@ async fn an_unsubscribe_on_the_way_is_honoured(pool: PgPool) {
             house.tenant_id(),
             Channel::Email,
             &waiting,
-            fanfare_engine::domain::event::Scope::Marketing,
+            Scope::Marketing,
             fanfare_engine::domain::outcome::Reason::Unsubscribed,
             "test",
         )
@@ -196,5 +199,32 @@ async fn a_refused_account_fails_nobody(pool: PgPool) {
     }
     let progress = house.progress(campaign).await;
     assert_eq!((progress.failed, progress.sent, progress.waiting), (0, 0, 50), "{progress:?}");
+    stop(running).await;
+}
+
+/// Somebody who has stopped marketing in WhatsApp itself (131050): the provider's answer is the first that we hear of it.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn who_was_refused_as_unsubscribed_is_not_asked_for_again(pool: PgPool) {
+    let house = House::new(pool).await;
+    house.contacts(3).await;
+    sqlx::query("update contacts set phone = '+23057999050' where name = 'Person 2'")
+        .execute(house.store.pool())
+        .await
+        .unwrap();
+    let running = house.engine(Settings::default()).await.start(ALL);
+    for (requests, stage) in [(3, "the provider refuses"), (5, "the engine asks no more")] {
+        let campaign = house.draft(Channel::Whatsapp, MessageClass::Marketing).await;
+        house.launch(campaign).await;
+        let progress = house.finished(campaign).await;
+        assert_eq!((progress.sent, progress.suppressed), (2, 1), "{stage}");
+        let reasons = house.store.reasons(house.tenant_id(), campaign).await.unwrap();
+        assert_eq!(reasons[0].reason, "unsubscribed", "{stage}");
+        let asked: u64 = house.sandbox.audit().summary().lanes.iter().map(|lane| lane.requests).sum();
+        assert_eq!(asked, requests, "{stage}");
+    }
+    let listed = house.store.suppressions(house.tenant_id(), None, 10).await.unwrap();
+    let listed: Vec<_> =
+        listed.iter().map(|row| (row.address.as_str(), row.scope, row.source.as_str())).collect();
+    assert_eq!(listed, [("+23057999050", Scope::Marketing, "send")]);
     stop(running).await;
 }

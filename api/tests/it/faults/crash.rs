@@ -3,7 +3,10 @@
 use std::{collections::HashSet, time::Duration};
 
 use fanfare_engine::{
-    domain::channel::{Channel, MessageClass},
+    domain::{
+        channel::{Channel, MessageClass},
+        outcome::FactKind,
+    },
     id::CampaignId,
 };
 use fanfare_sandbox::LaneSummary;
@@ -41,9 +44,10 @@ async fn assert_accounted_for(rig: &Rig, campaign: CampaignId) {
     };
     let rows: Vec<(i32, i16)> = sqlx::query_as(
         "select distinct on (n) n, kind from results where campaign_id = $1
-         order by n, attempt desc, array_position(array[0, 2, 3, 1, 5, 4]::smallint[], kind)",
+         order by n, attempt desc, array_position($2, kind)",
     )
     .bind(campaign.uuid())
+    .bind(FactKind::PRECEDENCE.map(|kind| kind as i16).to_vec())
     .fetch_all(rig.store.pool())
     .await
     .unwrap();

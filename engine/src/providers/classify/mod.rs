@@ -75,7 +75,7 @@ impl Verdict {
             Self::Ambiguous(reason) => (Outcome::Unknown { reason }, Effect::Failing),
             Self::KeyUsed => (Outcome::Unknown { reason: Reason::KeyAlreadyUsed }, Effect::None),
         };
-        Answer { outcome, effect, quota, words }
+        Answer { outcome, effect, quota, words, stop: None }
     }
 }
 
@@ -100,6 +100,7 @@ pub(super) const fn accepted(provider_id: String, quota: Option<Quota>) -> Answe
         effect: Effect::None,
         quota,
         words: None,
+        stop: None,
     }
 }
 
@@ -117,6 +118,7 @@ pub(super) fn no_answer(error: SendError) -> Answer {
             effect: Effect::Failing,
             quota: None,
             words: None,
+            stop: None,
         },
         SendError::Ambiguous(reason) => Verdict::Ambiguous(reason).answer(Said::default()),
     }

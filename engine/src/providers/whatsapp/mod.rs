@@ -18,7 +18,10 @@ use super::{
     http::{Http, Size},
     settings::{self, ConfigError, HttpSettings, WhatsappSettings},
 };
-use crate::{domain::channel::Provider, id::MessageId};
+use crate::{
+    domain::channel::{Channel, Provider},
+    id::MessageId,
+};
 
 #[derive(Debug)]
 pub(super) struct WhatsappCloud {
@@ -79,7 +82,7 @@ impl WhatsappCloud {
             (200..300, Ok(body)) => message_id(body)
                 .map_or_else(|| classify::unreadable(&reply), |id| classify::accepted(id, None)),
             (200..300, Err(_)) => classify::unreadable(&reply),
-            _ => classify::whatsapp::refusal(&reply),
+            _ => classify::whatsapp::refusal(&reply).about(Channel::Whatsapp, envelope.to),
         }
     }
 
