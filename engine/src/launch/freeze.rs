@@ -44,7 +44,6 @@ impl Launcher {
 
     async fn freeze(&self, campaign: CampaignId) -> StoreResult<bool> {
         let started = Instant::now();
-        self.store.still_on_duty().await?;
         self.store.prepare_audience(campaign).await?;
         let first = self.store.frozen(campaign).await? == 0;
         let size = if first { self.settings.first_slice } else { self.settings.slice };

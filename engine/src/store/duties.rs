@@ -7,10 +7,7 @@
 //! [`StoreError::Superseded`]. A process that is frozen inside a transaction keeps nobody waiting for long: the server
 //! ends its session (`IDLE_IN_TRANSACTION` in the parent module).
 //!
-//! Two writes look at the fence before their statement instead of with it, by [`Store::still_on_duty`], and lose nothing:
-//! the steps of the freeze. Each works at the cursor in the campaign's row, under that row's lock, so a step that slips in
-//! after the look is the step that the new holder would have done, and is done once. The feeders write no row at all:
-//! they add hints, and a hint too many is a look at a row.
+//! The feeders write no row: they add hints, and a hint too many is a look at a row.
 
 use std::time::Duration;
 
@@ -68,11 +65,6 @@ impl Store {
     /// The same database, for one turn of a duty: each transaction begins by checking that the duty is still held.
     pub fn on_duty(&self, proof: DutyProof) -> Self {
         Self { duty: Some(proof), ..self.clone() }
-    }
-
-    /// Fails when this is the store of a duty that another process has taken over.
-    pub async fn still_on_duty(&self) -> StoreResult<()> {
-        self.begin().await.map(drop)
     }
 
     /// Lets the duties of a process that ends go at once.

@@ -36,20 +36,23 @@ pub enum Slice {
 impl Store {
     /// Notes the duplicate addresses of a launching campaign's audience; a second call does nothing.
     pub async fn prepare_audience(&self, campaign: CampaignId) -> StoreResult<()> {
-        sqlx::query!("select prepare_audience($1)", campaign.uuid()).execute(self.pool()).await?;
-        Ok(())
+        let mut tx = self.begin().await?;
+        sqlx::query!("select prepare_audience($1)", campaign.uuid()).execute(&mut *tx).await?;
+        Ok(tx.commit().await?)
     }
 
     /// Freezes the next `limit` recipients and cuts them into chunks of `chunk`, all in one commit.
     pub async fn freeze_slice(&self, campaign: CampaignId, limit: i32, chunk: i32) -> StoreResult<Slice> {
+        let mut tx = self.begin().await?;
         let row = sqlx::query!(
             "select taken, complete from freeze_slice($1, $2, $3)",
             campaign.uuid(),
             limit,
             chunk
         )
-        .fetch_one(self.pool())
+        .fetch_one(&mut *tx)
         .await?;
+        tx.commit().await?;
         Ok(match (row.taken, row.complete) {
             (Some(recipients), Some(complete)) => Slice::Frozen { recipients, complete },
             _ => Slice::Stopped,
