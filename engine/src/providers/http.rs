@@ -1,43 +1,28 @@
-//! The one place that makes HTTP clients and speaks HTTP.
+//! The one place that speaks HTTP, over the connections that `wire` keeps.
 //!
 //! What it guarantees to the adapters:
 //!
 //! - A failure says whether the request was *certainly not sent* (no connection came about) or whether nobody can tell.
 //!   Only the former is tried again here, shortly; a redirect is never followed, because it would send twice.
-//! - Every request ends: connecting, the whole exchange and the size of the (inflated) answer are bounded. An answer is
-//!   read to its end, so that its connection can be used again.
+//! - Every request ends: connecting, the whole exchange and the size of the answer are bounded. An answer is read to its
+//!   end, so that its connection can be used again.
 //! - No proxy is taken from the environment: keys go where the configuration says.
 
-use std::{
-    error::Error as _,
-    io,
-    task::{Context, Poll},
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use backon::{ExponentialBuilder, Retryable};
-use bytes::{Bytes, BytesMut};
-use futures::future::BoxFuture;
-use http_body_util::{BodyExt as _, Full};
+use bytes::Bytes;
+use http_body_util::Full;
 use hyper::{
     HeaderMap, Method, Request, Uri,
-    body::{Body as _, Incoming},
     header::{self, HeaderName, HeaderValue},
 };
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
-use hyper_util::{
-    client::legacy::{self, connect::HttpConnector},
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-};
-use tokio::{
-    net::TcpStream,
-    time::{Instant, timeout_at},
-};
-use tower::Service;
+use tokio::time::Instant;
 
 use super::{
     Quota,
     settings::{ConfigError, HttpSettings},
+    wire::{Bounds, Failure, Wires},
 };
 use crate::domain::outcome::Reason;
 
@@ -80,12 +65,10 @@ pub(super) enum SendError {
     Ambiguous(Reason),
 }
 
-/// A long-lived client with its pool of connections.
-///
-/// It is hyper's own: on the loopback reqwest takes a third more CPU for the same request (see `benches/`).
-#[derive(Debug, Clone)]
+/// A long-lived client with the connections of its own.
+#[derive(Debug)]
 pub(super) struct Http {
-    client: legacy::Client<Connector, Full<Bytes>>,
+    wires: Wires,
     key: (HeaderName, HeaderValue),
     one: Duration,
     many: Duration,
@@ -98,16 +81,8 @@ impl Http {
         let mut value = HeaderValue::from_str(value)
             .map_err(|_| ConfigError::new(name, "holds what no HTTP header can: copy it again"))?;
         value.set_sensitive(true);
-        let client = legacy::Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(settings.pool_idle_timeout)
-            .pool_max_idle_per_host(settings.pool_max_idle)
-            .http2_keep_alive_interval(Duration::from_secs(10))
-            .http2_keep_alive_timeout(Duration::from_secs(10))
-            .build(Connector::new(settings)?);
         Ok(Self {
-            client,
+            wires: Wires::new(settings)?,
             key: (HeaderName::from_static(name), value),
             one: settings.request_timeout,
             many: settings.batch_timeout,
@@ -117,21 +92,20 @@ impl Http {
     pub(super) async fn post(&self, url: &Uri, body: Vec<u8>, size: Size) -> Result<Reply, SendError> {
         let body = Bytes::from(body);
         let request = || {
-            let mut request = self.request(Method::POST, url, body.clone());
+            let mut request = self.request(Method::POST, body.clone());
             request.headers_mut().insert(header::CONTENT_TYPE, JSON);
             request
         };
-        self.exchange(request, size).await
+        self.exchange(url, request, size).await
     }
 
     pub(super) async fn get(&self, url: &Uri, size: Size) -> Result<Reply, SendError> {
-        self.exchange(|| self.request(Method::GET, url, Bytes::new()), size).await
+        self.exchange(url, || self.request(Method::GET, Bytes::new()), size).await
     }
 
-    fn request(&self, method: Method, url: &Uri, body: Bytes) -> Request<Full<Bytes>> {
+    fn request(&self, method: Method, body: Bytes) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
-        *request.uri_mut() = url.clone();
         let (name, value) = &self.key;
         let headers = request.headers_mut();
         headers.insert(name, value.clone());
@@ -142,128 +116,41 @@ impl Http {
 
     async fn exchange(
         &self,
+        url: &Uri,
         request: impl Fn() -> Request<Full<Bytes>>,
         size: Size,
     ) -> Result<Reply, SendError> {
-        let (timeout, limit) = match size {
+        let (timeout, bytes) = match size {
             Size::One => (self.one, ANSWER_BYTES),
             Size::Many => (self.many, LARGE_ANSWER_BYTES),
+        };
+        let send = || {
+            let bounds = Bounds { until: Instant::now() + timeout, bytes };
+            self.wires.exchange(url, request(), bounds)
         };
         let waits = ExponentialBuilder::default()
             .with_min_delay(CONNECT_WAIT)
             .with_max_times(CONNECT_RETRIES)
             .with_jitter();
-        let send = || async {
-            let until = Instant::now() + timeout;
-            let response = timeout_at(until, self.client.request(request()))
-                .await
-                .map_err(|_| Failure::NO_TIME_LEFT)?
-                .map_err(|error| Failure::of(&error))?;
-            Ok((response, until))
-        };
-        let (response, until) = send
-            .retry(waits)
-            .when(|failure: &Failure| failure.again)
-            .await
-            .map_err(|failure| failure.error)?;
-        let (status, headers) = (response.status().as_u16(), response.headers());
-        let (retry_after, quota) = (retry_after(headers), quota(headers));
-        let body =
-            timeout_at(until, read(response.into_body(), limit)).await.unwrap_or(Err(Reason::TimedOut));
-        Ok(Reply { status, retry_after, quota, body })
-    }
-}
-
-/// A request without an answer, and whether it is worth another try at once.
-struct Failure {
-    error: SendError,
-    again: bool,
-}
-
-impl Failure {
-    const NO_TIME_LEFT: Self = Self { error: SendError::Ambiguous(Reason::TimedOut), again: false };
-
-    fn of(error: &legacy::Error) -> Self {
-        if error.is_connect() {
-            // A connection that took its whole time has used up the patience of whoever waits for it.
-            Self { error: SendError::NotSent, again: !timed_out(error) }
-        } else {
-            Self { error: SendError::Ambiguous(Reason::ConnectionLost), again: false }
-        }
-    }
-}
-
-fn timed_out(error: &legacy::Error) -> bool {
-    let mut source = error.source();
-    while let Some(error) = source {
-        if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::TimedOut) {
-            return true;
-        }
-        source = error.source();
-    }
-    false
-}
-
-/// Connects, with TLS where the URL says so, within its time.
-#[derive(Debug, Clone)]
-struct Connector {
-    https: HttpsConnector<HttpConnector>,
-    timeout: Duration,
-}
-
-impl Connector {
-    fn new(settings: &HttpSettings) -> Result<Self, ConfigError> {
-        let mut http = HttpConnector::new();
-        http.enforce_http(false);
-        http.set_nodelay(true);
-        http.set_keepalive(Some(Duration::from_secs(15)));
-        let https = HttpsConnectorBuilder::new()
-            .with_provider_and_platform_verifier(rustls::crypto::ring::default_provider())
-            .map_err(|error| {
-                ConfigError::new("base_url", format!("cannot be reached over TLS on this machine: {error}"))
-            })?
-            .https_or_http()
-            .enable_all_versions()
-            .wrap_connector(http);
-        Ok(Self { https, timeout: settings.connect_timeout })
-    }
-}
-
-impl Service<Uri> for Connector {
-    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
-    type Error = Box<dyn std::error::Error + Send + Sync>;
-    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.https.poll_ready(context)
-    }
-
-    fn call(&mut self, url: Uri) -> Self::Future {
-        let (connecting, timeout) = (self.https.call(url), self.timeout);
-        Box::pin(async move {
-            tokio::time::timeout(timeout, connecting)
-                .await
-                .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+        // One that took its whole time to connect has used up the patience of whoever waits for it.
+        let answer =
+            send.retry(waits).when(|failure| matches!(failure, Failure::NotSent { slow: false })).await?;
+        Ok(Reply {
+            status: answer.status.as_u16(),
+            retry_after: retry_after(&answer.headers),
+            quota: quota(&answer.headers),
+            body: answer.body,
         })
     }
 }
 
-/// The body to its end, so that the connection can be used again.
-async fn read(mut body: Incoming, limit: usize) -> Result<Bytes, Reason> {
-    let mut whole = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Reason::UnreadableAnswer)?;
-        let Ok(data) = frame.into_data() else { continue };
-        if whole.len() + data.len() > limit {
-            return Err(Reason::UnreadableAnswer);
+impl From<Failure> for SendError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::NotSent { .. } => Self::NotSent,
+            Failure::Lost(reason) => Self::Ambiguous(reason),
         }
-        // Nearly every answer is one frame: it is not copied.
-        if whole.is_empty() && body.is_end_stream() {
-            return Ok(data);
-        }
-        whole.extend_from_slice(&data);
     }
-    Ok(whole.freeze())
 }
 
 fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {

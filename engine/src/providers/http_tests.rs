@@ -3,6 +3,7 @@ use std::{future::Future, net::SocketAddr};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::mpsc,
     task::JoinSet,
 };
 
@@ -163,6 +164,48 @@ async fn a_connection_that_fails_to_come_about_is_tried_again_shortly() {
     let target = url(address);
     let (reply, ()) = tokio::join!(sent.post(&target, b"{}".to_vec(), Size::One), late);
     assert_eq!(reply.unwrap().status, 201);
+}
+
+/// A server that answers `each` requests on a connection and then closes it without a word; it tells how many requests
+/// each connection carried, once it is closed.
+async fn closing_after(each: usize) -> (SocketAddr, mpsc::UnboundedReceiver<usize>, JoinSet<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (closed, closings) = mpsc::unbounded_channel();
+    let mut server = JoinSet::new();
+    server.spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut carried = 0;
+            while carried < each && !read_request(&mut stream).await.is_empty() {
+                carried += 1;
+                stream.write_all(b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\n{}").await.unwrap();
+            }
+            drop(stream);
+            closed.send(carried).unwrap();
+        }
+    });
+    (address, closings, server)
+}
+
+#[tokio::test]
+async fn one_connection_carries_one_request_after_the_other() {
+    let (address, mut closings, _server) = closing_after(3).await;
+    let http = http();
+    for _ in 0..3 {
+        let reply = http.post(&url(address), b"{}".to_vec(), Size::One).await.unwrap();
+        assert_eq!((reply.status, reply.body), (201, Ok(Bytes::from_static(b"{}"))));
+    }
+    assert_eq!(closings.recv().await, Some(3));
+}
+
+#[tokio::test]
+async fn a_connection_that_was_closed_meanwhile_carries_no_request() {
+    let (address, mut closings, _server) = closing_after(1).await;
+    let http = http();
+    for _ in 0..3 {
+        assert_eq!(http.post(&url(address), b"{}".to_vec(), Size::One).await.unwrap().status, 201);
+        assert_eq!(closings.recv().await, Some(1));
+    }
 }
 
 #[test]

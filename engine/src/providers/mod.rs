@@ -14,6 +14,7 @@ mod stop_words;
 #[cfg(test)]
 mod testing;
 mod whatsapp;
+mod wire;
 
 use std::{net::IpAddr, time::Duration};
 
