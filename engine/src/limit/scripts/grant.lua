@@ -5,7 +5,7 @@
 -- Times in microseconds by this server's clock. The arithmetic is that of timeline.rs.
 -- Answer   {"ok", now, first, step, count, wait, reason, generation} or {"stale"} or {"unseeded"}
 
-local SAFETY, KEPT = 0.985, 101
+local SAFETY, KEPT = 0.98, 101
 local LONGEST_AHEAD, EXPIRY = 20000, 10000
 local LONGEST_BLOCK = 3600000000
 
