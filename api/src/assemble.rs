@@ -189,6 +189,7 @@ fn handles(
             pacer: limiter.account(row.id, &row.limits),
             breaker: Breaker::default(),
             limiter: Arc::clone(limiter),
+            people_per_day: declared.config.people_per_day,
         });
     }
     Ok(handles)

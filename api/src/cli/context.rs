@@ -47,7 +47,8 @@ impl Context {
     pub(crate) fn start_log(&self, quiet: bool) -> Result<(), Failure> {
         let mut log = self.config().log.clone();
         if quiet && log.filter == config::sections::LogConfig::default().filter {
-            "warn".clone_into(&mut log.filter);
+            // An import of millions has statements of a minute; it shows its progress itself.
+            "warn,sqlx::query=error".clone_into(&mut log.filter);
         }
         Ok(telemetry::start_log(&log)?)
     }

@@ -1,5 +1,7 @@
 //! `[[tenants]]` and `[[accounts]]`: what is declared in the database when a process starts.
 
+use std::num::NonZeroU64;
+
 use serde::Deserialize;
 use toml::Value;
 
@@ -39,6 +41,8 @@ pub struct AccountConfig {
     pub priority: i16,
     /// Empty: as fast as it goes.
     pub limits: Vec<Window>,
+    /// Distinct people in any 24 hours; `None`: as many as it likes.
+    pub people_per_day: Option<NonZeroU64>,
     pub settings: AccountSettings,
     pub origin: Origin,
 }
@@ -54,9 +58,11 @@ struct Common {
     priority: i16,
     #[serde(default)]
     limits: Option<Vec<Window>>,
+    #[serde(default)]
+    people_per_day: Option<NonZeroU64>,
 }
 
-const COMMON: &[&str] = &["slug", "tenant", "priority", "limits"];
+const COMMON: &[&str] = &["slug", "tenant", "priority", "limits", "people_per_day"];
 
 pub(super) fn tenants(blocks: &[Block], errors: &mut Vec<ConfigError>) -> Vec<TenantConfig> {
     let mut tenants: Vec<TenantConfig> = Vec::new();
@@ -137,6 +143,7 @@ fn account(block: &Block) -> Result<AccountConfig, ConfigError> {
         slug: common.slug,
         priority: common.priority,
         limits,
+        people_per_day: common.people_per_day,
         settings,
         origin: block.origin.clone(),
     })

@@ -48,6 +48,7 @@ const TAIL: &str = "
 # provider = \"whatsapp_cloud\"
 # slug = \"whatsapp\"
 # limits = [{ window = \"second\", requests = 80 }]
+# people_per_day = 2000              # its tier: distinct people in any 24 hours; unlimited when left out
 # phone_number_id = \"106540352242922\"
 # access_token = \"…\"
 # app_secret = \"…\"                   # signs the webhooks

@@ -2,14 +2,18 @@
 
 use std::{
     collections::HashMap,
+    num::NonZeroU64,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
 use crate::{
-    domain::outcome::{Outcome, Reason},
+    domain::{
+        channel::Provider,
+        outcome::{Outcome, Reason},
+    },
     id::AccountId,
-    limit::{AccountPacer, Limiter, Permit, breaker::Breaker},
+    limit::{AccountPacer, Limiter, PeopleError, Permit, breaker::Breaker},
     providers::{Adapter, Answer, Effect, Quota, Stop},
     store::{Store, accounts::Account},
 };
@@ -25,6 +29,8 @@ pub struct AccountHandle {
     pub breaker: Breaker,
     /// For the limits of single recipients.
     pub limiter: Arc<Limiter>,
+    /// Distinct people that it may write to in any 24 hours; `None`: as many as it likes.
+    pub people_per_day: Option<NonZeroU64>,
 }
 
 /// All accounts by id; the same set for every stage of a process.
@@ -48,7 +54,29 @@ impl Accounts {
     }
 }
 
+/// Not now: why, and for how long.
+pub(super) type Wait = (Reason, Duration);
+
 impl AccountHandle {
+    /// For each address: `None` when it may be written to now, and is counted as such. While nobody can count people,
+    /// nobody may be written to.
+    pub(super) async fn waits(&self, addresses: &[&str]) -> Result<Vec<Option<Wait>>, PeopleError> {
+        let mut waits = vec![None; addresses.len()];
+        if let Some(per_day) = self.people_per_day {
+            let people = self.limiter.people(self.account.id, per_day.get(), addresses).await?;
+            waits = people.into_iter().map(|wait| Some((Reason::PeopleLimited, wait?))).collect();
+        }
+        if self.account.provider == Provider::WhatsappCloud {
+            let free: Vec<usize> = (0..addresses.len()).filter(|&at| waits[at].is_none()).collect();
+            let pairs: Vec<&str> = free.iter().map(|&at| addresses[at]).collect();
+            let pairs = self.limiter.pairs(self.account.id, &pairs).await;
+            for (at, wait) in free.into_iter().zip(pairs) {
+                waits[at] = wait.map(|wait| (Reason::PairLimited, wait));
+            }
+        }
+        Ok(waits)
+    }
+
     /// Draws the account's conclusions from an answer, and gives the message's outcome.
     pub async fn conclude(&self, answer: Answer, permit: Permit, store: &Store) -> Outcome {
         self.heed(answer.effect, answer.quota, permit, store).await;

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     domain::{
-        channel::{Channel, MessageClass},
+        channel::MessageClass,
         outcome::{Outcome, Reason},
     },
     limit::Admission,
@@ -176,7 +176,10 @@ impl ChunkDesk {
 
     /// One slice: rendered, intended, sent. Must not be dropped before it ends.
     async fn slice(&self, work: &Work, positions: Vec<usize>, leave: Leave) -> Slice {
-        let positions = self.without_the_hasty(work, positions).await;
+        let positions = match self.without_those_who_wait(work, positions).await {
+            Ok(positions) => positions,
+            Err(unbegun) => return Slice { unbegun, end: Some(End::GivenBack), ..Slice::default() },
+        };
         let mut rendered = Vec::with_capacity(positions.len());
         for position in positions {
             match self.deliverer.render(work, position) {
@@ -249,28 +252,34 @@ impl ChunkDesk {
         }
     }
 
-    /// Puts off those whose address had too many messages lately, where the provider limits that.
-    async fn without_the_hasty(&self, work: &Work, positions: Vec<usize>) -> Vec<usize> {
-        if work.plan.campaign.channel != Channel::Whatsapp {
-            return positions;
-        }
+    /// Puts off those who can't be written to yet, where the provider limits how often, or how many. While nobody can
+    /// count them all positions come back as the error.
+    async fn without_those_who_wait(
+        &self,
+        work: &Work,
+        positions: Vec<usize>,
+    ) -> Result<Vec<usize>, Vec<usize>> {
         let addresses: Vec<&str> = positions.iter().map(|&at| work.members[at].address.as_str()).collect();
-        let waits = work.account.limiter.pairs(work.account.account.id, &addresses).await;
+        let waits = match work.account.waits(&addresses).await {
+            Ok(waits) => waits,
+            Err(error) => {
+                tracing::warn!(%error, chunk = %work.claim.chunk, "given back");
+                // Whoever has it next would hear the same.
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                return Err(positions);
+            }
+        };
         let mut now = Vec::with_capacity(positions.len());
         for (position, wait) in positions.into_iter().zip(waits) {
             match wait {
                 None => now.push(position),
-                Some(wait) => {
-                    let later = Outcome::Retry {
-                        reason: Reason::PairLimited,
-                        after: Some(wait),
-                        burns_attempt: false,
-                    };
+                Some((reason, wait)) => {
+                    let later = Outcome::Retry { reason, after: Some(wait), burns_attempt: false };
                     self.deliverer.record(work, position, later).await;
                 }
             }
         }
-        now
+        Ok(now)
     }
 }
 

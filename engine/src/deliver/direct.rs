@@ -150,7 +150,11 @@ impl DirectPath {
         let ready = self.prepare(request).await?;
         // A slot at once, or the queue: an intent must not wait for a permit.
         let place = Arc::clone(&self.deliverer.in_flight).try_acquire_owned().ok();
-        let slot = place.filter(|_| ready.account.breaker.allows()).zip(ready.account.pacer.admit_now(1));
+        let mut slot = place.filter(|_| ready.account.breaker.allows()).zip(ready.account.pacer.admit_now(1));
+        if slot.is_some() {
+            let wait = ready.account.waits(&[&ready.recipient.address]).await;
+            slot = slot.filter(|_| wait.is_ok_and(|wait| wait[0].is_none()));
+        }
         let message = DirectMessage {
             tenant: ready.tenant,
             campaign: ready.plan.campaign.id,

@@ -35,6 +35,7 @@ text_enum! {
         // Retry: not now.
         Throttled => "throttled",
         PairLimited => "pair_limited",
+        PeopleLimited => "people_limited",
         TemplatePaused => "template_paused",
         ProviderUnavailable => "provider_unavailable",
         NotConnected => "not_connected",
@@ -82,6 +83,7 @@ impl Reason {
             Self::NoAccount => "no provider account serves this channel",
             Self::Throttled => "the provider asked to slow down",
             Self::PairLimited => "too many messages to this number in a short time",
+            Self::PeopleLimited => "the account has written to as many people as it may in 24 hours",
             Self::TemplatePaused => "the provider has paused the template",
             Self::ProviderUnavailable => "the provider was unavailable",
             Self::NotConnected => "no connection to the provider could be made",

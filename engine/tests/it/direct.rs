@@ -67,6 +67,39 @@ async fn whoever_must_not_be_written_to_is_not(pool: PgPool) {
     stop(running).await;
 }
 
+/// WhatsApp's tier: whoever would be one person too many waits, in a campaign or alone.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn an_account_writes_to_no_more_people_than_its_tier(pool: PgPool) {
+    let house = House::new(pool).await.with_tier(3);
+    house.contacts(5).await;
+    house.template(Channel::Whatsapp, MessageClass::Transactional).await;
+    let running = house.engine(Settings::default()).await.start(ALL);
+    let campaign = house.draft(Channel::Whatsapp, MessageClass::Obligation).await;
+    house.launch(campaign).await;
+    house.until(campaign, "three sent", |progress| progress.sent == 3).await;
+
+    let request = DirectRequest { channel: Channel::Whatsapp, ..request(&house, "+23059999999", None) };
+    let Taken::Accepted { message, outcome } = running.direct.take(request).await.unwrap() else {
+        panic!("taken")
+    };
+    assert!(outcome.await.is_err(), "left to the queue");
+    while house.store.message(house.tenant_id(), message).await.unwrap().unwrap().facts.is_empty() {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    stop(running).await;
+
+    let put_off: Vec<(uuid::Uuid, String)> =
+        sqlx::query_as("select campaign_id, reason from results where kind = 1 order by n")
+            .fetch_all(house.store.pool())
+            .await
+            .unwrap();
+    let beyond = |campaign: fanfare_engine::id::CampaignId| {
+        put_off.iter().filter(|row| **row == (campaign.uuid(), "people_limited".to_owned())).count()
+    };
+    assert_eq!((beyond(campaign), beyond(message.campaign)), (2, 1), "{put_off:?}");
+    assert_eq!(house.received().len(), 3);
+}
+
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn a_mistake_is_named(pool: PgPool) {
     let house = House::new(pool).await;

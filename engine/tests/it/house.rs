@@ -1,6 +1,6 @@
 //! An engine on a database, a Redis prefix and a sandbox of its own.
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroU64, sync::Arc, time::Duration};
 
 use fanfare_engine::{
     clock::SystemClock,
@@ -33,6 +33,7 @@ pub(crate) struct House {
     pub(crate) sandbox: RunningSandbox,
     prefix: String,
     batch: bool,
+    people_per_day: Option<NonZeroU64>,
 }
 
 impl House {
@@ -52,11 +53,17 @@ impl House {
         config.whatsapp.accounts[0].messages_per_second = fanfare_sandbox::Limit::Unlimited;
         let sandbox = Sandbox::start(config).await.unwrap();
         let prefix = format!("test-{}", ids.random_uuid());
-        Self { store, ids, tenant, sandbox, prefix, batch: false }
+        Self { store, ids, tenant, sandbox, prefix, batch: false, people_per_day: None }
     }
 
     pub(crate) fn batching(mut self) -> Self {
         self.batch = true;
+        self
+    }
+
+    /// Every account may write to so many people in a day.
+    pub(crate) fn with_tier(mut self, people: u64) -> Self {
+        self.people_per_day = NonZeroU64::new(people);
         self
     }
 
@@ -115,6 +122,7 @@ impl House {
             pacer: limiter.account(account.id, &account.limits),
             breaker: Breaker::default(),
             limiter: Arc::clone(&limiter),
+            people_per_day: self.people_per_day,
         };
         let accounts = Accounts::new(accounts.iter().map(handle));
         Engine {
