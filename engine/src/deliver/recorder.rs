@@ -100,8 +100,7 @@ async fn run(store: Store, settings: RecorderSettings, mut inbox: mpsc::Receiver
                 Ok(None) | Err(_) => break,
             }
         }
-        write(&store, &records).await;
-        records.clear();
+        write(&store, &mut records).await;
         for barrier in barriers.drain(..) {
             // Whoever waited may be gone; the facts are written all the same.
             let _ = barrier.send(());
@@ -116,12 +115,13 @@ fn sort_in(item: Item, records: &mut Vec<Record>, barriers: &mut Vec<oneshot::Se
     }
 }
 
-async fn write(store: &Store, records: &[Record]) {
+/// Empties `records`.
+async fn write(store: &Store, records: &mut Vec<Record>) {
     if records.is_empty() {
         return;
     }
-    let facts: Vec<Fact> = records.iter().map(|record| record.fact.clone()).collect();
     let retries = retries(records);
+    let facts: Vec<Fact> = records.drain(..).map(|record| record.fact).collect();
     let started = tokio::time::Instant::now();
     let mut wait = Duration::from_millis(50);
     while let Err(error) = store.record(&facts, &retries).await {
