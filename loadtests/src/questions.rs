@@ -1,8 +1,10 @@
-//! What a person asks after a campaign, put to the rows in plain SQL.
+//! What a person asks after a campaign: of the rows in plain SQL, and of the engine.
 
 use fanfare_engine::id::CampaignId;
 use sqlx::{PgPool, Row as _};
 use tokio::time::Instant;
+
+use crate::seed::Seeded;
 
 /// State, provider id and time of each recipient.
 const STATES: &str = "select r.n, r.address,
@@ -14,17 +16,8 @@ left join lateral (select * from results where campaign_id = r.campaign_id and n
                    order by attempt desc, array_position(array[1, 0, 2, 3, 5, 4]::smallint[], kind) limit 1) f on true
 where r.campaign_id = $1 order by r.n";
 
-/// Who was not sent, and why: the first page.
-const NOT_SENT: &str = "select n, address, reason from (
-    (select n, address, excluded as reason from recipients where campaign_id = $1 and excluded is not null order by n limit 50)
-    union all
-    (select f.n, r.address, f.reason from results f join recipients r using (campaign_id, n)
-     where f.campaign_id = $1 and f.kind >= 2 and not exists (
-         select 1 from results later
-         where later.campaign_id = f.campaign_id and later.n = f.n
-           and (later.attempt > f.attempt or (later.attempt = f.attempt and later.kind < 2)))
-     order by f.n limit 50)
-) page order by n limit 50";
+/// Rows of the page that is timed.
+const PAGE: i64 = 50;
 
 /// Prints the states of the first recipients, and the statement that lists them all.
 pub(crate) async fn show_states(pool: &PgPool, campaign: CampaignId) -> anyhow::Result<()> {
@@ -42,9 +35,9 @@ pub(crate) async fn show_states(pool: &PgPool, campaign: CampaignId) -> anyhow::
     Ok(())
 }
 
-/// How long the first page of "who was not sent, and why" takes, in milliseconds, and how many are on it.
-pub(crate) async fn not_sent(pool: &PgPool, campaign: CampaignId) -> anyhow::Result<(f64, usize)> {
+/// How long the engine takes for the first page of "who was not sent, and why", in milliseconds, and how many are on it.
+pub(crate) async fn not_sent(seeded: &Seeded, campaign: CampaignId) -> anyhow::Result<(f64, usize)> {
     let started = Instant::now();
-    let rows = sqlx::query(NOT_SENT).bind(campaign.uuid()).fetch_all(pool).await?;
-    Ok((started.elapsed().as_secs_f64() * 1e3, rows.len()))
+    let page = seeded.not_sent(campaign, PAGE).await?;
+    Ok((started.elapsed().as_secs_f64() * 1e3, page.len()))
 }

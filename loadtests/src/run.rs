@@ -218,7 +218,7 @@ impl Site<'_> {
         let verdict = verify::verify(&self.pool, self.sandbox, campaign, audience, &bar).await?;
         bar.finish();
         questions::show_states(&self.pool, campaign).await?;
-        let (unsent_first_page_ms, unsent) = questions::not_sent(&self.pool, campaign).await?;
+        let (unsent_first_page_ms, unsent) = questions::not_sent(&self.seeded, campaign).await?;
         println!(
             "\nfirst page of who was not sent, and why: {unsent} recipients, {unsent_first_page_ms:.1} ms"
         );

@@ -8,6 +8,7 @@ use fanfare_engine::{
     store::{
         Store,
         campaigns::{AllContacts, Audience, NewCampaign},
+        messages::Unsent,
         templates::TemplateHead,
         tenants::Tenant,
     },
@@ -143,5 +144,10 @@ impl Seeded {
     pub(crate) async fn launch(&self, campaign: CampaignId) -> anyhow::Result<()> {
         launch::launch(&self.store, self.tenant, campaign).await.context("the launch")?;
         Ok(())
+    }
+
+    /// The first page of "who was not sent, and why", as the engine reads it.
+    pub(crate) async fn not_sent(&self, campaign: CampaignId, limit: i64) -> anyhow::Result<Vec<Unsent>> {
+        Ok(self.store.unsent(self.tenant, campaign, 0, limit).await?)
     }
 }
