@@ -8,7 +8,10 @@ use std::{sync::Arc, time::Duration};
 use fanfare_engine::{
     clock::{Clock, SystemClock},
     config::{AccountConfig, Config},
-    deliver::accounts::{AccountHandle, Accounts},
+    deliver::{
+        accounts::{AccountHandle, Accounts},
+        answers::AnswerTimes,
+    },
     engine::{Engine, Settings, WorkerSettings},
     id::{AccountId, Ids},
     launch::freeze::LaunchSettings,
@@ -188,6 +191,7 @@ fn handles(
             adapter: adapter(config, &declared.config)?,
             pacer: limiter.account(row.id, &row.limits),
             breaker: Breaker::default(),
+            answers: AnswerTimes::default(),
             limiter: Arc::clone(limiter),
             people_per_day: declared.config.people_per_day,
         });
@@ -201,6 +205,7 @@ fn settings(config: &Config) -> Settings {
         worker: WorkerSettings {
             chunks: worker.chunks,
             in_flight: worker.in_flight,
+            in_flight_keyless: worker.in_flight_keyless,
             slice: worker.slice,
             lease: Duration::from_secs(worker.lease_s),
             urgent_in_flight: worker.urgent_in_flight,

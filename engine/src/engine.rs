@@ -11,6 +11,7 @@ use crate::{
         accounts::Accounts,
         chunk::ChunkDesk,
         direct::DirectPath,
+        places::Places,
         plans::Plans,
         recorder::{Recorder, RecorderSettings},
         slice::Deliverer,
@@ -49,8 +50,10 @@ impl Role {
 pub struct WorkerSettings {
     /// Chunks at work at once.
     pub chunks: usize,
-    /// Requests of campaigns on the wire at once.
+    /// Requests of campaigns on the wire at once, to providers that honour idempotency keys.
     pub in_flight: usize,
+    /// The same to those that do not: as many may be in doubt after a process was killed.
+    pub in_flight_keyless: usize,
     /// Members that get one intent, at most.
     pub slice: usize,
     /// How long a chunk stays with a process that does not renew its claim.
@@ -65,7 +68,8 @@ impl Default for WorkerSettings {
     fn default() -> Self {
         Self {
             chunks: 8,
-            in_flight: 256,
+            in_flight: 2_048,
+            in_flight_keyless: 256,
             slice: 500,
             lease: Duration::from_secs(30),
             urgent_in_flight: 64,
@@ -121,10 +125,10 @@ impl Engine {
             self.queue.clone(),
             tasks.clone(),
         );
-        let mut in_flight = (Arc::clone(&urgent.deliverer.in_flight), self.settings.worker.urgent_in_flight);
+        let mut places = urgent.deliverer.places.clone();
         if roles.contains(&Role::Worker) {
             let bulk = self.desk(&mut recorders, &plans, Priority::Bulk, &stop);
-            in_flight = (Arc::clone(&bulk.deliverer.in_flight), self.settings.worker.in_flight);
+            places = bulk.deliverer.places.clone();
             let is_urgent = |lane: &Lane| lane.class == MessageClass::Transactional;
             let chunks = self.settings.worker.chunks;
             let bulk = self.worker(bulk, chunks, &tasks);
@@ -139,7 +143,7 @@ impl Engine {
             queue: self.queue.clone(),
             accounts: self.accounts.clone(),
             clock: Arc::clone(&self.clock),
-            in_flight,
+            places,
         };
         tasks.spawn(gauges.report(stop.clone()));
         let upkeep = Arc::new(self.upkeep());
@@ -173,9 +177,13 @@ impl Engine {
         stop: &CancellationToken,
     ) -> ChunkDesk {
         let worker = &self.settings.worker;
-        let (store, accounts, in_flight) = match priority {
-            Priority::Bulk => (&self.store, &self.accounts, worker.in_flight),
-            Priority::Urgent => (&self.urgent_store, &self.urgent_accounts, worker.urgent_in_flight),
+        let (store, accounts, (repeatable, keyless)) = match priority {
+            Priority::Bulk => (&self.store, &self.accounts, (worker.in_flight, worker.in_flight_keyless)),
+            Priority::Urgent => (
+                &self.urgent_store,
+                &self.urgent_accounts,
+                (worker.urgent_in_flight, worker.urgent_in_flight),
+            ),
         };
         let (recorder, run) = Recorder::new(store.clone(), self.settings.recorder.clone());
         recorders.spawn(run);
@@ -185,8 +193,7 @@ impl Engine {
                 recorder,
                 clock: Arc::clone(&self.clock),
                 ids: Arc::clone(&self.ids),
-                in_flight: Arc::new(Semaphore::new(in_flight)),
-                most_in_flight: in_flight,
+                places: Places::new(repeatable, keyless),
                 lease: worker.lease,
                 priority,
             },

@@ -2,12 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Clock,
-    deliver::accounts::Accounts,
+    deliver::{accounts::Accounts, places::Places},
     domain::channel::Lane,
     limit::breaker::State,
     metrics::{BREAKER, IN_FLIGHT, PACE, POOL, QUEUE_DEPTH, QUEUE_OLDEST_SECONDS, QUEUE_PENDING},
@@ -23,8 +22,7 @@ pub struct Gauges {
     pub queue: Queue,
     pub accounts: Accounts,
     pub clock: Arc<dyn Clock>,
-    /// Places on the wire, and how many there are.
-    pub in_flight: (Arc<Semaphore>, usize),
+    pub places: Places,
 }
 
 impl Gauges {
@@ -44,8 +42,7 @@ impl Gauges {
         let open = usize::try_from(self.store.pool().size()).unwrap_or(usize::MAX);
         metrics::gauge!(POOL, "state" => "idle").set(idle as f64);
         metrics::gauge!(POOL, "state" => "used").set(open.saturating_sub(idle) as f64);
-        let (places, most) = &self.in_flight;
-        metrics::gauge!(IN_FLIGHT).set(most.saturating_sub(places.available_permits()) as f64);
+        metrics::gauge!(IN_FLIGHT).set(self.places.taken() as f64);
         for account in self.accounts.all() {
             let state = match account.breaker.state() {
                 State::Closed(_) => 0.0,

@@ -21,6 +21,7 @@ pub(super) fn check(config: &Config, tree: &Tree) -> Result<(), ConfigErrors> {
     for (key, value) in [
         ("worker.chunks", worker.chunks),
         ("worker.in_flight", worker.in_flight),
+        ("worker.in_flight_keyless", worker.in_flight_keyless),
         ("worker.slice", worker.slice),
         ("worker.urgent_in_flight", worker.urgent_in_flight),
         ("recorder.batch", recorder.batch),

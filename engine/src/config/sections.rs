@@ -85,8 +85,10 @@ section! {
     WorkerConfig in "worker" {
         /// Chunks that one process works on at the same time.
         chunks: usize = 8,
-        /// Requests of campaigns that one process has on the wire at the same time.
-        in_flight: usize = 256,
+        /// Requests of campaigns that one process has on the wire at the same time, to providers that honour idempotency keys.
+        in_flight: usize = 2_048,
+        /// The same to providers that do not: as many messages may be in doubt after a process was killed.
+        in_flight_keyless: usize = 256,
         /// Recipients of a chunk whose intents are committed together, at most.
         slice: usize = 500,
         /// How long a chunk stays with a process that does not renew its claim, in seconds.

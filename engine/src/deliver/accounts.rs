@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use super::answers::AnswerTimes;
 use crate::{
     domain::{
         channel::Provider,
@@ -27,6 +28,7 @@ pub struct AccountHandle {
     pub adapter: Arc<dyn Adapter>,
     pub pacer: Arc<AccountPacer>,
     pub breaker: Breaker,
+    pub answers: AnswerTimes,
     /// For the limits of single recipients.
     pub limiter: Arc<Limiter>,
     /// Distinct people that it may write to in any 24 hours; `None`: as many as it likes.

@@ -21,7 +21,9 @@ impl ChunkDesk {
     /// One batch request; `Some` when the chunk is over before its members are.
     pub(super) async fn batch_slice(&self, work: &Work, pending: &mut Pending) -> Option<End> {
         let Ok(admission) = work.account.pacer.admit(1).await else { return Some(End::GivenBack) };
-        let Some(places) = self.deliverer.places(1).await else { return Some(End::GivenBack) };
+        let Some(places) = self.deliverer.places.take(&work.account, 1).await else {
+            return Some(End::GivenBack);
+        };
         let batch = match pending.batches.pop_front() {
             Some(batch) => batch,
             None => {

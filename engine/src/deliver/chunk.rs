@@ -71,7 +71,7 @@ impl ChunkDesk {
         }
         let plan = self.plans.get(store, claim.chunk.campaign).await?;
         let members = store.chunk_recipients(claim.chunk.campaign, &claim.members).await?;
-        let work = Work { claim, plan, account, members };
+        let work = Arc::new(Work { claim, plan, account, members });
         let mut pending = self.recover(&work).await?;
         let end = self.slices(&work, &mut pending).await;
         if end == End::GivenBack {
@@ -118,7 +118,7 @@ impl ChunkDesk {
         Ok(Pending::new(recovered.fresh, recovered.same_key))
     }
 
-    async fn slices(&self, work: &Work, pending: &mut Pending) -> End {
+    async fn slices(&self, work: &Arc<Work>, pending: &mut Pending) -> End {
         if work.account.adapter.batch_limit() > 1 {
             self.batches(work, pending).await
         } else {
@@ -139,7 +139,7 @@ impl ChunkDesk {
     }
 
     /// Slices of single requests, one being intended while another is being sent.
-    async fn singles(&self, work: &Work, pending: &mut Pending) -> End {
+    async fn singles(&self, work: &Arc<Work>, pending: &mut Pending) -> End {
         let mut slices = FuturesUnordered::new();
         let mut end = None;
         loop {
@@ -170,27 +170,17 @@ impl ChunkDesk {
     /// What a slice needs before its intent; `None` when the account gives none for a second. May be dropped.
     async fn leave(&self, work: &Work, pending: usize) -> Option<Leave> {
         let admission = work.account.pacer.admit(pending.min(self.largest_slice(work))).await.ok()?;
-        let places = self.deliverer.places(admission.count()).await?;
+        let places = self.deliverer.places.take(&work.account, admission.count()).await?;
         Some(Leave { admission, places })
     }
 
     /// One slice: rendered, intended, sent. Must not be dropped before it ends.
-    async fn slice(&self, work: &Work, positions: Vec<usize>, leave: Leave) -> Slice {
+    async fn slice(&self, work: &Arc<Work>, positions: Vec<usize>, leave: Leave) -> Slice {
         let positions = match self.without_those_who_wait(work, positions).await {
             Ok(positions) => positions,
             Err(unbegun) => return Slice { unbegun, end: Some(End::GivenBack), ..Slice::default() },
         };
-        let mut rendered = Vec::with_capacity(positions.len());
-        for position in positions {
-            match self.deliverer.render(work, position) {
-                Ok(content) => rendered.push((position, content)),
-                Err(outcome) => self.deliverer.record(work, position, outcome).await,
-            }
-        }
-        if rendered.is_empty() {
-            return Slice::default();
-        }
-        let positions: Vec<usize> = rendered.iter().map(|(position, _)| *position).collect();
+        let mut positions = positions;
         let excluded = match self.deliverer.intend(work, &positions, None).await {
             Intended::Go { excluded } => excluded,
             Intended::Stopped => {
@@ -200,8 +190,8 @@ impl ChunkDesk {
         };
         let Leave { admission, places } = leave;
         let intent = Intent { places, admission, committed: Instant::now() };
-        rendered.retain(|(position, _)| excluded.iter().all(|(out, _)| out != position));
-        let open = self.deliverer.send(work, rendered, intent).await;
+        positions.retain(|position| excluded.iter().all(|(out, _)| out != position));
+        let open = self.deliverer.send(work, positions, intent).await;
         Slice { excluded, open, ..Slice::default() }
     }
 
@@ -242,13 +232,12 @@ struct Slice {
 }
 
 impl ChunkDesk {
-    /// Half of the places at most, so that one slice is intended while another is sent; and one probe, not a
-    /// slice of them, while the breaker tries again.
+    /// One probe, not a slice of them, while the breaker tries again.
     fn largest_slice(&self, work: &Work) -> usize {
         if work.account.breaker.is_probing() {
             1
         } else {
-            self.slice.min(self.deliverer.most_in_flight.div_ceil(2))
+            self.slice.min(self.deliverer.places.largest_slice(&work.account))
         }
     }
 

@@ -149,7 +149,7 @@ impl DirectPath {
         let accepted_at = Instant::now();
         let ready = self.prepare(request).await?;
         // A slot at once, or the queue: an intent must not wait for a permit.
-        let place = Arc::clone(&self.deliverer.in_flight).try_acquire_owned().ok();
+        let place = self.deliverer.places.take_now(&ready.account);
         let mut slot = place.filter(|_| ready.account.breaker.allows()).zip(ready.account.pacer.admit_now(1));
         if slot.is_some() {
             let wait = ready.account.waits(&[&ready.recipient.address]).await;

@@ -18,13 +18,16 @@
 //! recorder (its channel), intents without a byte on the wire (250 ms of the account's quota).
 
 pub mod accounts;
+pub mod answers;
 mod batch;
 pub mod chunk;
 pub mod direct;
 pub mod fate;
+pub mod places;
 pub mod plans;
 pub mod recorder;
 pub mod recover;
 pub mod slice;
+mod strands;
 pub mod tame;
 pub mod worker;

@@ -3,16 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use fanfare_templates::{RenderError, Rendered};
-use futures::stream::{FuturesUnordered, StreamExt as _};
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::Instant,
-};
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use uuid::Uuid;
 
 use super::{
     accounts::AccountHandle,
     fate::{self, Attempt},
+    places::Places,
     plans::Plan,
     recorder::{Next, Record, Recorder},
 };
@@ -31,7 +28,7 @@ use crate::{
 };
 
 /// An intent that is not on the wire within this is void.
-const INTENT_LIFETIME: Duration = Duration::from_secs(1);
+pub(super) const INTENT_LIFETIME: Duration = Duration::from_secs(1);
 
 /// A committed intent: its members may be sent until it is void. It holds a place on the wire for each of them from
 /// before it was committed, so that the intents of a process are never more than the requests it may have in flight.
@@ -55,10 +52,8 @@ pub struct Deliverer {
     pub recorder: Recorder,
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<Ids>,
-    /// Places on the wire, over all chunks.
-    pub in_flight: Arc<Semaphore>,
-    /// How many places there are.
-    pub most_in_flight: usize,
+    /// Over all chunks.
+    pub places: Places,
     pub lease: Duration,
     pub priority: Priority,
 }
@@ -94,12 +89,6 @@ pub(super) struct Open {
 }
 
 impl Deliverer {
-    /// Waits for places on the wire; `None` only when the process ends.
-    pub(super) async fn places(&self, count: usize) -> Option<OwnedSemaphorePermit> {
-        let count = u32::try_from(count.min(self.most_in_flight)).unwrap_or(u32::MAX);
-        Arc::clone(&self.in_flight).acquire_many_owned(count).await.ok()
-    }
-
     /// Renders the member at `position`; a template that can't be rendered for it is its last word.
     pub(super) fn render(&self, work: &Work, position: usize) -> Result<Rendered, Outcome> {
         let member = &work.members[position];
@@ -154,37 +143,6 @@ impl Deliverer {
         }
     }
 
-    /// Sends the members of a committed intent, each at its own time slot, and records what became of them.
-    /// Each gives its place on the wire back as soon as it is answered.
-    pub(super) async fn send(&self, work: &Work, rendered: Vec<(usize, Rendered)>, intent: Intent) -> Open {
-        let Intent { mut places, admission, committed } = intent;
-        let (admission, void_at) = (&admission, committed + INTENT_LIFETIME);
-        let mut sending: FuturesUnordered<_> = rendered
-            .into_iter()
-            .map(|(position, content)| {
-                let place = places.split(1);
-                async move {
-                    let outcome = self.send_one(work, position, &content, admission, void_at).await;
-                    drop(place);
-                    (position, outcome)
-                }
-            })
-            .collect();
-        drop(places);
-        let repeatable = work.account.adapter.key_lifetime().is_some();
-        let mut open = Open::default();
-        while let Some((position, outcome)) = sending.next().await {
-            match outcome {
-                None => open.voided.push(position),
-                Some(outcome) if repeatable && may_repeat(&outcome) => {
-                    open.ambiguous.push((position, outcome))
-                }
-                Some(outcome) => self.record(work, position, outcome).await,
-            }
-        }
-        open
-    }
-
     /// Sends the one message of a direct chunk.
     pub(super) async fn send_alone(
         &self,
@@ -196,7 +154,7 @@ impl Deliverer {
     }
 
     /// `None` when nothing was on the wire before the intent became void.
-    async fn send_one(
+    pub(super) async fn send_one(
         &self,
         work: &Work,
         position: usize,
@@ -215,8 +173,9 @@ impl Deliverer {
         };
         let started = Instant::now();
         let answer = work.account.adapter.send(envelope).await;
-        metrics::histogram!(crate::metrics::STAGE_SECONDS, "stage" => "send")
-            .record(started.elapsed().as_secs_f64());
+        let took = started.elapsed();
+        work.account.answers.observe(took);
+        metrics::histogram!(crate::metrics::STAGE_SECONDS, "stage" => "send").record(took.as_secs_f64());
         Some(work.account.conclude(answer, permit, &self.store).await)
     }
 

@@ -121,6 +121,7 @@ impl House {
             adapter: Arc::clone(&handles.iter().find(|(id, _)| *id == account.id).unwrap().1),
             pacer: limiter.account(account.id, &account.limits),
             breaker: Breaker::default(),
+            answers: fanfare_engine::deliver::answers::AnswerTimes::default(),
             limiter: Arc::clone(&limiter),
             people_per_day: self.people_per_day,
         };

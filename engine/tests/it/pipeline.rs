@@ -135,7 +135,8 @@ async fn a_cancel_gives_everybody_a_last_word(pool: PgPool) {
     let house = House::with(pool, slow(100)).await;
     house.contacts(3_000).await;
     let campaign = house.draft(Channel::Email, MessageClass::Obligation).await;
-    let worker = WorkerSettings { in_flight: 20, slice: 50, ..WorkerSettings::default() };
+    let worker =
+        WorkerSettings { in_flight: 20, in_flight_keyless: 20, slice: 50, ..WorkerSettings::default() };
     let running = house.engine(Settings { worker, ..Settings::default() }).await.start(ALL);
     house.launch(campaign).await;
     house.until(campaign, "progress", |progress| progress.sent > 100).await;
@@ -153,7 +154,13 @@ async fn an_unsubscribe_on_the_way_is_honoured(pool: PgPool) {
     let house = House::with(pool, slow(50)).await;
     house.contacts(2_000).await;
     let campaign = house.draft(Channel::Email, MessageClass::Marketing).await;
-    let worker = WorkerSettings { in_flight: 20, slice: 20, chunks: 2, ..WorkerSettings::default() };
+    let worker = WorkerSettings {
+        in_flight: 20,
+        in_flight_keyless: 20,
+        slice: 20,
+        chunks: 2,
+        ..WorkerSettings::default()
+    };
     let running = house.engine(Settings { worker, ..Settings::default() }).await.start(ALL);
     house.launch(campaign).await;
     house.until(campaign, "progress", |progress| progress.sent > 50).await;

@@ -248,7 +248,8 @@ fn config_text(setup: &Setup, services: &Services, sandbox: &str) -> String {
         [redis]
         url = "{}"
         [worker]
-        in_flight = {}
+        in_flight = {in_flight}
+        in_flight_keyless = {in_flight}
         lease_s = 5
         [http]
         timeout_ms = 2000
@@ -290,7 +291,9 @@ fn config_text(setup: &Setup, services: &Services, sandbox: &str) -> String {
         app_secret = "app_secret"
         verify_token = "verify-token"
         "#,
-        services.database_url, services.redis_url, setup.in_flight,
+        services.database_url,
+        services.redis_url,
+        in_flight = setup.in_flight,
     )
 }
 

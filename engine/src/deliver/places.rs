@@ -1,0 +1,62 @@
+//! Places on the wire. An intent holds one for each of its members from before it is committed, so that what a killed
+//! process leaves open is never more than its places. There are many where the provider honours idempotency keys, since
+//! sending again under the same key harms nobody, and few where whatever is open becomes `unknown`.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::accounts::AccountHandle;
+
+#[derive(Debug, Clone)]
+pub struct Places {
+    repeatable: Lot,
+    keyless: Lot,
+}
+
+#[derive(Debug, Clone)]
+struct Lot {
+    free: Arc<Semaphore>,
+    size: usize,
+}
+
+impl Lot {
+    fn new(size: usize) -> Self {
+        Self { free: Arc::new(Semaphore::new(size)), size }
+    }
+}
+
+impl Places {
+    pub fn new(repeatable: usize, keyless: usize) -> Self {
+        Self { repeatable: Lot::new(repeatable), keyless: Lot::new(keyless) }
+    }
+
+    fn lot(&self, account: &AccountHandle) -> &Lot {
+        if account.adapter.key_lifetime().is_some() { &self.repeatable } else { &self.keyless }
+    }
+
+    /// Waits for places; `None` only when the process ends.
+    pub(super) async fn take(&self, account: &AccountHandle, count: usize) -> Option<OwnedSemaphorePermit> {
+        let lot = self.lot(account);
+        let count = u32::try_from(count.min(lot.size)).unwrap_or(u32::MAX);
+        Arc::clone(&lot.free).acquire_many_owned(count).await.ok()
+    }
+
+    /// One place, if it is free now.
+    pub(super) fn take_now(&self, account: &AccountHandle) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.lot(account).free).try_acquire_owned().ok()
+    }
+
+    /// Half of the places, so that one slice is intended while another is sent.
+    pub(super) fn largest_slice(&self, account: &AccountHandle) -> usize {
+        self.lot(account).size.div_ceil(2)
+    }
+
+    /// How many are taken.
+    pub fn taken(&self) -> usize {
+        [&self.repeatable, &self.keyless]
+            .map(|lot| lot.size.saturating_sub(lot.free.available_permits()))
+            .iter()
+            .sum()
+    }
+}

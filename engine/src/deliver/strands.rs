@@ -1,0 +1,99 @@
+//! Sending a slice: its strands take its members one after the other.
+
+use std::{
+    panic::resume_unwind,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use tokio::{sync::OwnedSemaphorePermit, task::JoinSet, time::Instant};
+
+use super::slice::{Deliverer, Intent, Open, Work, may_repeat};
+use crate::{domain::outcome::Outcome, limit::Admission};
+
+/// A slice whose intent is committed.
+#[derive(Debug)]
+struct Sending {
+    deliverer: Deliverer,
+    work: Arc<Work>,
+    positions: Vec<usize>,
+    /// Index of the next of them.
+    next: AtomicUsize,
+    admission: Admission,
+    void_at: Instant,
+    rest: Mutex<Rest>,
+}
+
+#[derive(Debug)]
+struct Rest {
+    places: OwnedSemaphorePermit,
+    open: Open,
+}
+
+impl Deliverer {
+    /// Sends the members of a committed intent, each at its own time slot, and records what became of them.
+    /// Each gives its place on the wire back as soon as it is answered.
+    pub(super) async fn send(&self, work: &Arc<Work>, positions: Vec<usize>, intent: Intent) -> Open {
+        let void_at = intent.void_at();
+        let Intent { mut places, admission, .. } = intent;
+        drop(places.split(places.num_permits().saturating_sub(positions.len())));
+        let at_once = work.account.answers.at_once(positions.len());
+        let sending = Arc::new(Sending {
+            deliverer: self.clone(),
+            work: Arc::clone(work),
+            positions,
+            next: AtomicUsize::new(0),
+            admission,
+            void_at,
+            rest: Mutex::new(Rest { places, open: Open::default() }),
+        });
+        let mut strands = JoinSet::new();
+        for _ in 0..at_once {
+            let sending = Arc::clone(&sending);
+            strands.spawn(async move { sending.strand().await });
+        }
+        while let Some(ended) = strands.join_next().await {
+            if let Err(error) = ended
+                && let Ok(panic) = error.try_into_panic()
+            {
+                resume_unwind(panic);
+            }
+        }
+        std::mem::take(&mut sending.rest.lock().unwrap_or_else(PoisonError::into_inner).open)
+    }
+}
+
+impl Sending {
+    async fn strand(&self) {
+        while let Some(&position) = self.positions.get(self.next.fetch_add(1, Ordering::Relaxed)) {
+            let outcome = match self.deliverer.render(&self.work, position) {
+                Ok(content) => {
+                    self.deliverer
+                        .send_one(&self.work, position, &content, &self.admission, self.void_at)
+                        .await
+                }
+                Err(outcome) => Some(outcome),
+            };
+            if let Some(outcome) = self.answered(position, outcome) {
+                self.deliverer.record(&self.work, position, outcome).await;
+            }
+        }
+    }
+
+    /// Gives the member's place on the wire back, and its outcome if that is the last word.
+    fn answered(&self, position: usize, outcome: Option<Outcome>) -> Option<Outcome> {
+        let repeatable = self.work.account.adapter.key_lifetime().is_some();
+        let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(rest.places.split(1));
+        match outcome {
+            None => rest.open.voided.push(position),
+            Some(outcome) if repeatable && may_repeat(&outcome) => {
+                rest.open.ambiguous.push((position, outcome))
+            }
+            Some(outcome) => return Some(outcome),
+        }
+        None
+    }
+}
