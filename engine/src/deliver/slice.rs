@@ -173,8 +173,9 @@ impl Deliverer {
         };
         let started = Instant::now();
         let answer = work.account.adapter.send(envelope).await;
-        let took = started.elapsed();
-        work.account.answers.observe(took);
+        let answered = Instant::now();
+        let took = answered.duration_since(started);
+        work.account.answers.observe(took, answered);
         metrics::histogram!(crate::metrics::STAGE_SECONDS, "stage" => "send").record(took.as_secs_f64());
         Some(work.account.conclude(answer, permit, &self.store).await)
     }

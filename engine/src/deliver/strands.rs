@@ -6,12 +6,20 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
-use tokio::{sync::OwnedSemaphorePermit, task::JoinSet, time::Instant};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    task::JoinSet,
+    time::{Instant, timeout},
+};
 
 use super::slice::{Deliverer, Intent, Open, Work, may_repeat};
 use crate::{domain::outcome::Outcome, limit::Admission};
+
+/// How often a slice that is being sent is looked at: whether it should have more strands by now.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// A slice whose intent is committed.
 #[derive(Debug)]
@@ -39,7 +47,6 @@ impl Deliverer {
         let void_at = intent.void_at();
         let Intent { mut places, admission, .. } = intent;
         drop(places.split(places.num_permits().saturating_sub(positions.len())));
-        let at_once = work.account.answers.at_once(positions.len());
         let sending = Arc::new(Sending {
             deliverer: self.clone(),
             work: Arc::clone(work),
@@ -50,15 +57,19 @@ impl Deliverer {
             rest: Mutex::new(Rest { places, open: Open::default() }),
         });
         let mut strands = JoinSet::new();
-        for _ in 0..at_once {
-            let sending = Arc::clone(&sending);
-            strands.spawn(async move { sending.strand().await });
-        }
-        while let Some(ended) = strands.join_next().await {
-            if let Err(error) = ended
-                && let Ok(panic) = error.try_into_panic()
-            {
-                resume_unwind(panic);
+        loop {
+            for _ in strands.len()..sending.at_once() {
+                let sending = Arc::clone(&sending);
+                strands.spawn(async move { sending.strand().await });
+            }
+            match timeout(LOOK, strands.join_next()).await {
+                Ok(None) => break,
+                Ok(Some(Err(error))) => {
+                    if let Ok(panic) = error.try_into_panic() {
+                        resume_unwind(panic);
+                    }
+                }
+                Ok(Some(Ok(()))) | Err(_) => {}
             }
         }
         std::mem::take(&mut sending.rest.lock().unwrap_or_else(PoisonError::into_inner).open)
@@ -66,6 +77,12 @@ impl Deliverer {
 }
 
 impl Sending {
+    /// How many strands it should have now.
+    fn at_once(&self) -> usize {
+        let left = self.positions.len().saturating_sub(self.next.load(Ordering::Relaxed));
+        self.work.account.answers.at_once(self.positions.len()).min(left)
+    }
+
     async fn strand(&self) {
         while let Some(&position) = self.positions.get(self.next.fetch_add(1, Ordering::Relaxed)) {
             let outcome = match self.deliverer.render(&self.work, position) {

@@ -34,6 +34,9 @@ use tower::{Service as _, ServiceExt as _};
 use super::settings::{ConfigError, HttpSettings};
 use crate::domain::outcome::Reason;
 
+/// What an answer's head and its ids fit into; a larger answer is read piece by piece.
+const READ_BUFFER: usize = 4_096;
+
 type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 
 /// An answer's head, and its body if that came whole.
@@ -137,7 +140,8 @@ impl Wires {
     async fn connect(&self, url: &Uri) -> Result<Wire, Failure> {
         let connecting = async {
             let stream = self.https.clone().ready().await?.call(url.clone()).await?;
-            let (sender, connection) = http1::handshake(stream).await?;
+            let (sender, connection) =
+                http1::Builder::new().read_buf_exact_size(Some(READ_BUFFER)).handshake(stream).await?;
             Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Wire {
                 sender,
                 connection: Some(connection),
