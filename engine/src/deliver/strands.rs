@@ -1,4 +1,8 @@
-//! Sending a slice: its strands take its members one after the other.
+//! Sending a slice: its strands, each a task, take its members one after the other.
+//!
+//! A letter is rendered, sent and answered in one go by one strand, so that it is still in the cache when it is written to
+//! the socket, and the process holds no more letters than it has strands. How many there are follows from how long the
+//! provider takes ([`super::answers`]) and is looked at again while the slice lasts.
 
 use std::{
     panic::resume_unwind,
