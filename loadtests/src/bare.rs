@@ -1,6 +1,6 @@
 //! The bare loop: what this machine can do without a database, a queue or a promise.
 //!
-//! Some tasks in flight, each rendering a letter, serialising it as the engine does, posting it to the sandbox and reading
+//! Some tasks in flight, each rendering a letter, serialising it as the engine does, posting it to the receiver and reading
 //! the 201, all for the same people with the same templates. It is tried with both HTTP clients and several numbers in
 //! flight for a moment; the best of them is what the engine is compared with.
 
@@ -31,7 +31,7 @@ use crate::{
     letter,
     people::Person,
     processes,
-    sandbox::{API_KEY, SandboxProcess},
+    receiver::{API_KEY, Receiver},
 };
 
 /// Requests of one trial.
@@ -64,7 +64,7 @@ pub(crate) struct Measured {
     pub(crate) requests: u64,
     pub(crate) requests_per_second: f64,
     pub(crate) client_cpu_micros: f64,
-    pub(crate) sandbox_cpu_micros: f64,
+    pub(crate) receiver_cpu_micros: f64,
 }
 
 impl fmt::Display for Setting {
@@ -73,7 +73,7 @@ impl fmt::Display for Setting {
     }
 }
 
-/// The client for one sandbox, without the bounds of the engine's.
+/// The client for one receiver, without the bounds of the engine's.
 #[expect(clippy::disallowed_methods, reason = "what the engine's clients are measured against")]
 pub(crate) fn client() -> anyhow::Result<reqwest::Client> {
     // An error says that one is installed already.
@@ -100,15 +100,16 @@ struct Post {
     next: AtomicU64,
 }
 
-/// A bare loop for one sandbox.
+/// A bare loop for one receiver.
 #[derive(Debug, Clone)]
 pub(crate) struct Bare {
     post: Arc<Post>,
 }
 
 impl Bare {
-    pub(crate) fn new(sandbox: &SandboxProcess, campaign: CampaignId) -> anyhow::Result<Self> {
-        let address = sandbox.url().trim_start_matches("http://").parse().context("the sandbox's address")?;
+    pub(crate) fn new(receiver: &Receiver, campaign: CampaignId) -> anyhow::Result<Self> {
+        let address =
+            receiver.url().trim_start_matches("http://").parse().context("the receiver's address")?;
         Ok(Self {
             post: Arc::new(Post {
                 compiled: Compiled::new(&letter::published()?)?,
@@ -116,7 +117,7 @@ impl Bare {
                 variables: (0..READY).map(|index| Person::number(index, 0).variables()).collect(),
                 campaign,
                 address,
-                url: format!("{}/v3/smtp/email", sandbox.url()),
+                url: format!("{}/v3/smtp/email", receiver.url()),
                 client: client()?,
                 next: AtomicU64::new(0),
             }),
@@ -124,12 +125,14 @@ impl Bare {
     }
 
     /// The best of a few settings. Where answers take time, more requests have to be in flight.
-    pub(crate) async fn best(&self, sandbox: &SandboxProcess, latency_ms: u64) -> anyhow::Result<Setting> {
-        let candidates: &[usize] = if latency_ms == 0 { &[32, 64, 128] } else { &[256, 1_024, 2_048] };
+    pub(crate) async fn best(&self, receiver: &Receiver, latency_ms: u64) -> anyhow::Result<Setting> {
+        let candidates: &[usize] = if latency_ms == 0 { &[32, 64, 128] } else { &[1_024, 2_048, 4_096] };
+        // Many connections have to be opened first.
+        let trial = if latency_ms == 0 { TRIAL } else { 4 * TRIAL };
         let mut best: Option<Measured> = None;
         for client in [Client::Hyper, Client::Reqwest] {
             for &in_flight in candidates {
-                let measured = self.run(sandbox, Setting { client, in_flight }, TRIAL).await?;
+                let measured = self.run(receiver, Setting { client, in_flight }, trial).await?;
                 println!("  bare loop, {}: {:.0}/s", measured.setting, measured.requests_per_second);
                 if best.is_none_or(|best| best.requests_per_second < measured.requests_per_second) {
                     best = Some(measured);
@@ -139,22 +142,13 @@ impl Bare {
         Ok(best.context("there are candidates")?.setting)
     }
 
-    pub(crate) async fn measure(
-        &self,
-        sandbox: &SandboxProcess,
-        setting: Setting,
-    ) -> anyhow::Result<Measured> {
-        self.run(sandbox, setting, MEASURED).await
+    pub(crate) async fn measure(&self, receiver: &Receiver, setting: Setting) -> anyhow::Result<Measured> {
+        self.run(receiver, setting, MEASURED).await
     }
 
-    async fn run(
-        &self,
-        sandbox: &SandboxProcess,
-        setting: Setting,
-        requests: u64,
-    ) -> anyhow::Result<Measured> {
-        sandbox.reset().await?;
-        let (own, other) = (processes::cpu(std::process::id())?, processes::cpu(sandbox.pid()?)?);
+    async fn run(&self, receiver: &Receiver, setting: Setting, requests: u64) -> anyhow::Result<Measured> {
+        receiver.reset().await?;
+        let (own, other) = (processes::cpu(std::process::id())?, processes::cpu(receiver.pid()?)?);
         let end = self.post.next.load(Ordering::Relaxed) + requests;
         let started = Instant::now();
         let mut tasks = JoinSet::new();
@@ -172,17 +166,20 @@ impl Bare {
         }
         let took = started.elapsed();
         let own = processes::cpu(std::process::id())?.saturating_sub(own);
-        let other = processes::cpu(sandbox.pid()?)?.saturating_sub(other);
+        let other = processes::cpu(receiver.pid()?)?.saturating_sub(other);
         // Every task took one number too many.
         self.post.next.store(end, Ordering::Relaxed);
-        let accepted: u64 = sandbox.summary().await?.lanes.iter().map(|lane| lane.distinct_messages).sum();
-        ensure!(accepted == requests, "the sandbox holds {accepted} of {requests} messages of the bare loop");
+        let accepted: u64 = receiver.summary().await?.lanes.iter().map(|lane| lane.distinct_messages).sum();
+        ensure!(
+            accepted == requests,
+            "the receiver holds {accepted} of {requests} messages of the bare loop"
+        );
         Ok(Measured {
             setting,
             requests,
             requests_per_second: per(requests, took),
             client_cpu_micros: micros_each(own, requests),
-            sandbox_cpu_micros: micros_each(other, requests),
+            receiver_cpu_micros: micros_each(other, requests),
         })
     }
 }
@@ -201,7 +198,7 @@ impl Post {
                     .body(Full::from(body))?;
                 sender.ready().await?;
                 let response = sender.send_request(request).await?;
-                ensure!(response.status() == 201, "the sandbox answered {}", response.status());
+                ensure!(response.status() == 201, "the receiver answered {}", response.status());
                 response.into_body().collect().await?;
             }
             Ok(())
@@ -221,7 +218,7 @@ impl Post {
                 .header("api-key", API_KEY)
                 .header("content-type", "application/json");
             let response = request.body(body).send().await?;
-            ensure!(response.status() == 201, "the sandbox answered {}", response.status());
+            ensure!(response.status() == 201, "the receiver answered {}", response.status());
             response.bytes().await?;
         }
         Ok(())

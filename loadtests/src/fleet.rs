@@ -16,7 +16,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use crate::{bare, sandbox, seed, services::Services};
+use crate::{bare, receiver, seed, services::Services};
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const END_WITHIN: Duration = Duration::from_secs(40);
@@ -37,7 +37,7 @@ pub(crate) struct Fleet {
 }
 
 /// The configuration of every process. No limit: the quota of a provider is not what is measured.
-fn config(services: &Services, sandbox_url: &str, tuning: Tuning) -> anyhow::Result<String> {
+fn config(services: &Services, receiver_url: &str, tuning: Tuning) -> anyhow::Result<String> {
     let mut config = json!({
         "database": {"url": services.database_url, "migrate": false},
         "redis": {"url": services.redis_url},
@@ -45,8 +45,8 @@ fn config(services: &Services, sandbox_url: &str, tuning: Tuning) -> anyhow::Res
         "accounts": [{
             "slug": "brevo",
             "provider": "brevo_email",
-            "base_url": format!("{sandbox_url}/v3"),
-            "api_key": sandbox::API_KEY,
+            "base_url": format!("{receiver_url}/v3"),
+            "api_key": receiver::API_KEY,
             "sender_email": bare::SENDER_EMAIL,
             "sender_name": bare::SENDER_NAME,
             "batch": tuning.batch,
@@ -69,13 +69,13 @@ impl Fleet {
         binary: &Path,
         folder: &Path,
         (services, pool): (&Services, &PgPool),
-        sandbox_url: &str,
+        receiver_url: &str,
         tuning: Tuning,
     ) -> anyhow::Result<()> {
         ensure!(self.processes.is_empty(), "the processes run already");
         self.folder = folder.to_owned();
         let file = folder.join("fanfare.toml");
-        std::fs::write(&file, config(services, sandbox_url, tuning)?)?;
+        std::fs::write(&file, config(services, receiver_url, tuning)?)?;
         let before = feeder(pool).await?;
         for number in 0..tuning.workers {
             let mut command = Command::new(binary);

@@ -11,7 +11,7 @@ use crate::people::{Person, Renewal};
 const SUBJECT: &str = "Policy {{policy_number}} expires on {{date expiry_date}}";
 const HTML: &str = include_str!("letter.html");
 
-/// What stands in the sandbox's digest.
+/// What stands in the receiver's digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Expected {
     pub(crate) subject: String,

@@ -1,8 +1,8 @@
 //! Load tests: how fast Fanfare sends, beside the fastest that this machine could, and whether everybody got what was meant.
 //!
-//! `run` is one command without any preparation. On a private Postgres, a private Redis and a sandbox in a process of its
+//! `run` is one command without any preparation. On a private Postgres, a private Redis and a receiver in a process of its
 //! own it measures a *bare loop* (render, serialise, POST, read the answer: no database, no queue, no promise) and right
-//! after it a campaign sent by real `fanfare serve` processes. Then it compares what the sandbox received with what the
+//! after it a campaign sent by real `fanfare serve` processes. Then it compares what was received with what the
 //! seeded people should have got, message by message, and fails if one is lost, doubled, unknown or wrong.
 //!
 //! Whatever it started it ends: servers, processes and data, also after an error or Ctrl-C.
@@ -16,16 +16,21 @@ mod meters;
 mod people;
 mod processes;
 mod questions;
+mod receiver;
 mod report;
 mod run;
-mod sandbox;
+mod scenario;
 mod seed;
 mod services;
+mod sink;
 mod verify;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tokio::runtime::Builder;
+
+use crate::receiver::Kind;
 
 #[derive(Debug, Parser)]
 #[command(about = "Measures Fanfare beside a bare loop, and checks every message")]
@@ -38,18 +43,15 @@ struct Cli {
 enum Command {
     /// Measure the bare loop and a campaign, check every message, clean up.
     Run(run::Options),
-    /// The sandbox in a process of its own; ends when its standard input does.
+    /// The same for every scenario.
+    All(run::AllOptions),
+    /// A receiver in a process of its own; ends when its standard input does.
     #[command(hide = true)]
-    Sandbox(sandbox::Options),
+    Receive(receiver::Options),
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    let result = match Cli::parse().command {
-        Command::Run(options) => run::run(options).await,
-        Command::Sandbox(options) => sandbox::serve(options).await.map(|()| true),
-    };
-    match result {
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -57,4 +59,19 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whether everything was right.
+fn run(command: Command) -> anyhow::Result<bool> {
+    let mut runtime = match &command {
+        Command::Receive(options) if options.receiver == Kind::Sink => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    runtime.enable_all().build()?.block_on(async {
+        match command {
+            Command::Run(options) => run::run(options).await,
+            Command::All(options) => run::all(options).await,
+            Command::Receive(options) => receiver::serve(options).await.map(|()| true),
+        }
+    })
 }

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 use sqlx::PgPool;
 
-use crate::{bare::micros_each, fleet::Fleet, processes, sandbox::SandboxProcess, services::Services};
+use crate::{bare::micros_each, fleet::Fleet, processes, receiver::Receiver, services::Services};
 
 /// How long the processes of Postgres may take to report.
 const REPORTED_AFTER: Duration = Duration::from_secs(2);
@@ -18,9 +18,16 @@ pub(crate) struct Reading {
     fanfare: Duration,
     postgres: Duration,
     redis: Duration,
-    sandbox: Duration,
+    receiver: Duration,
     wal_bytes: i64,
     redis_commands: u64,
+}
+
+/// Transactions, and syncs of the log where this version counts them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reported {
+    commits: i64,
+    syncs: Option<i64>,
 }
 
 /// Microseconds of CPU for each message.
@@ -30,12 +37,12 @@ pub(crate) struct CpuMicros {
     pub(crate) fanfare: f64,
     pub(crate) postgres: f64,
     pub(crate) redis: f64,
-    pub(crate) sandbox: f64,
+    pub(crate) receiver: f64,
 }
 
 impl CpuMicros {
     pub(crate) fn sum(self) -> f64 {
-        self.fanfare + self.postgres + self.redis + self.sandbox
+        self.fanfare + self.postgres + self.redis + self.receiver
     }
 }
 
@@ -44,6 +51,7 @@ impl CpuMicros {
 pub(crate) struct Cost {
     pub(crate) cpu_micros_per_message: CpuMicros,
     pub(crate) commits_per_message: f64,
+    pub(crate) wal_syncs_per_message: Option<f64>,
     pub(crate) wal_bytes_per_message: f64,
     pub(crate) redis_commands_per_message: f64,
 }
@@ -54,7 +62,7 @@ pub(crate) struct Meters<'a> {
     pub(crate) services: &'a Services,
     pub(crate) pool: &'a PgPool,
     pub(crate) fleet: &'a Fleet,
-    pub(crate) sandbox: &'a SandboxProcess,
+    pub(crate) receiver: &'a Receiver,
 }
 
 impl Meters<'_> {
@@ -67,7 +75,7 @@ impl Meters<'_> {
             fanfare,
             postgres: processes::cpu_with_children(self.services.postmaster)?,
             redis: processes::cpu_with_children(self.services.redis)?,
-            sandbox: processes::cpu(self.sandbox.pid()?)?,
+            receiver: processes::cpu(self.receiver.pid()?)?,
             wal_bytes: sqlx::query_scalar(
                 "select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint",
             )
@@ -84,17 +92,23 @@ impl Meters<'_> {
         Ok(count.context("Redis counts its commands")?.trim().parse()?)
     }
 
-    /// Transactions so far, all of them reported.
-    pub(crate) async fn commits(&self) -> anyhow::Result<i64> {
+    /// What Postgres counts, all of it reported.
+    pub(crate) async fn reported(&self) -> anyhow::Result<Reported> {
         tokio::time::sleep(REPORTED_AFTER).await;
-        Ok(sqlx::query_scalar("select xact_commit from pg_stat_database where datname = current_database()")
-            .fetch_one(self.pool)
-            .await?)
+        // From version 18 on the syncs are counted elsewhere.
+        let (commits, syncs) = sqlx::query_as(
+            "select xact_commit, (to_jsonb(w) ->> 'wal_sync')::bigint
+             from pg_stat_database, pg_stat_wal w where datname = current_database()",
+        )
+        .fetch_one(self.pool)
+        .await?;
+        Ok(Reported { commits, syncs })
     }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "means")]
-pub(crate) fn cost(before: &Reading, after: &Reading, commits: i64, messages: u64) -> Cost {
+pub(crate) fn cost(before: &(Reading, Reported), after: &(Reading, Reported), messages: u64) -> Cost {
+    let ((before, told_before), (after, told)) = (before, after);
     let cpu = |of: fn(&Reading) -> Duration| micros_each(of(after).saturating_sub(of(before)), messages);
     let each = |amount: f64| amount / messages.max(1) as f64;
     Cost {
@@ -102,9 +116,13 @@ pub(crate) fn cost(before: &Reading, after: &Reading, commits: i64, messages: u6
             fanfare: cpu(|reading| reading.fanfare),
             postgres: cpu(|reading| reading.postgres),
             redis: cpu(|reading| reading.redis),
-            sandbox: cpu(|reading| reading.sandbox),
+            receiver: cpu(|reading| reading.receiver),
         },
-        commits_per_message: each(commits as f64),
+        commits_per_message: each((told.commits - told_before.commits) as f64),
+        wal_syncs_per_message: told
+            .syncs
+            .zip(told_before.syncs)
+            .map(|(syncs, before)| each((syncs - before) as f64)),
         wal_bytes_per_message: each((after.wal_bytes - before.wal_bytes) as f64),
         redis_commands_per_message: each((after.redis_commands - before.redis_commands) as f64),
     }

@@ -1,8 +1,11 @@
 //! What a run has to say: a table for people, JSON for programs.
 
-use serde::Serialize;
+use std::collections::BTreeMap;
 
-use crate::{bare, machine::Machine, meters::Cost, verify::Verdict};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{bare, machine::Machine, meters::Cost, receiver::Kind, scenario::Scenario, verify::Verdict};
 
 /// One bare loop and one campaign, right after each other.
 #[derive(Debug, Clone, Serialize)]
@@ -14,8 +17,9 @@ pub(crate) struct Round {
     pub(crate) ratio: f64,
     #[serde(flatten)]
     pub(crate) cost: Cost,
-    /// Of the largest `fanfare serve`.
+    /// Of all `fanfare serve` together, each at its own peak.
     pub(crate) peak_rss_bytes: u64,
+    pub(crate) most_requests_in_a_second: u64,
     #[serde(flatten)]
     pub(crate) verdict: Verdict,
     pub(crate) first_message_ms: f64,
@@ -31,6 +35,10 @@ pub(crate) struct Report {
     /// The round whose ratio is the median.
     #[serde(flatten)]
     pub(crate) median: Round,
+    /// Over all rounds, every figure by itself.
+    pub(crate) figures: BTreeMap<String, Figure>,
+    pub(crate) scenario: Scenario,
+    pub(crate) receiver: Kind,
     pub(crate) recipients: u64,
     pub(crate) workers: usize,
     pub(crate) latency_ms: u64,
@@ -40,6 +48,41 @@ pub(crate) struct Report {
     pub(crate) machine: Machine,
     pub(crate) commit: String,
     pub(crate) rounds: Vec<Round>,
+}
+
+/// How a figure went over the rounds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(crate) struct Figure {
+    pub(crate) median: f64,
+    pub(crate) least: f64,
+    pub(crate) most: f64,
+}
+
+impl Figure {
+    fn of(mut values: Vec<f64>) -> Option<Self> {
+        values.sort_by(f64::total_cmp);
+        let (least, most) = (*values.first()?, *values.last()?);
+        Some(Self { median: values[(values.len() - 1) / 2], least, most })
+    }
+}
+
+/// Every number of the rounds, under its place in a round's JSON: `cpuMicrosPerMessage.postgres`.
+pub(crate) fn figures(rounds: &[Round]) -> anyhow::Result<BTreeMap<String, Figure>> {
+    let mut values: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    for round in rounds {
+        numbers("", &serde_json::to_value(round)?, &mut values);
+    }
+    Ok(values.into_iter().filter_map(|(name, values)| Some((name, Figure::of(values)?))).collect())
+}
+
+fn numbers(name: &str, value: &Value, into: &mut BTreeMap<String, Vec<f64>>) {
+    if let Some(number) = value.as_f64() {
+        into.entry(name.to_owned()).or_default().push(number);
+    }
+    for (key, value) in value.as_object().into_iter().flatten() {
+        let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+        numbers(&name, value, into);
+    }
 }
 
 /// The round with the median ratio; of an even number, the lower of the two in the middle.
@@ -57,7 +100,8 @@ impl Report {
     pub(crate) fn print(&self) {
         let Machine { cpu, cores } = &self.machine;
         println!(
-            "\n{} recipients, {} process(es), answers after {} ms, {} round(s)\n{cpu}, {cores} cores, commit {}, {}\n",
+            "\n{:?}: {} recipients, {} process(es), answers after {} ms, {} round(s)\n{cpu}, {cores} cores, commit {}, {}\n",
+            self.scenario,
             self.recipients,
             self.workers,
             self.latency_ms,
@@ -94,12 +138,16 @@ const ROWS: &[Row] = &[
     ("CPU fanfare", |round| format!("{:.1}", round.cost.cpu_micros_per_message.fanfare)),
     ("CPU Postgres", |round| format!("{:.1}", round.cost.cpu_micros_per_message.postgres)),
     ("CPU Redis", |round| format!("{:.2}", round.cost.cpu_micros_per_message.redis)),
-    ("CPU sandbox", |round| format!("{:.1}", round.cost.cpu_micros_per_message.sandbox)),
+    ("CPU receiver", |round| format!("{:.1}", round.cost.cpu_micros_per_message.receiver)),
     ("CPU all", |round| format!("{:.1}", round.cost.cpu_micros_per_message.sum())),
     ("CPU of the bare loop's client", |round| format!("{:.1}", round.bare.client_cpu_micros)),
-    ("CPU of the bare loop's sandbox", |round| format!("{:.1}", round.bare.sandbox_cpu_micros)),
-    ("peak memory of a process, MB", |round| format!("{:.1}", mega(round.peak_rss_bytes))),
+    ("CPU of the bare loop's receiver", |round| format!("{:.1}", round.bare.receiver_cpu_micros)),
+    ("peak memory of all processes, MB", |round| format!("{:.1}", mega(round.peak_rss_bytes))),
+    ("most requests in a second", |round| round.most_requests_in_a_second.to_string()),
     ("commits a message", |round| format!("{:.4}", round.cost.commits_per_message)),
+    ("syncs of the log a message", |round| {
+        round.cost.wal_syncs_per_message.map_or_else(|| "?".to_owned(), |syncs| format!("{syncs:.4}"))
+    }),
     ("WAL bytes a message", |round| format!("{:.0}", round.cost.wal_bytes_per_message)),
     ("Redis commands a message", |round| format!("{:.4}", round.cost.redis_commands_per_message)),
     ("first message, ms after launch", |round| format!("{:.0}", round.first_message_ms)),
@@ -119,4 +167,22 @@ const ROWS: &[Row] = &[
 #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
 fn mega(bytes: u64) -> f64 {
     bytes as f64 / 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_number_has_a_median_and_a_range() {
+        let mut values = BTreeMap::new();
+        for rate in [30.0, 10.0, 20.0] {
+            numbers("", &json!({"rate": rate, "cpu": {"redis": 1}, "name": "x"}), &mut values);
+        }
+        assert_eq!(values.keys().collect::<Vec<_>>(), ["cpu.redis", "rate"]);
+        let figure = Figure::of(values["rate"].clone());
+        assert_eq!(figure, Some(Figure { median: 20.0, least: 10.0, most: 30.0 }));
+    }
 }

@@ -1,6 +1,6 @@
 //! Did everybody get what was meant for them, once, and do the rows say so?
 //!
-//! The sandbox tells, page by page, which address got which message id, how often, and a digest of subject and body. The
+//! The receiver tells, page by page, which address got which message id, how often, and a digest of subject and body. The
 //! expected digest follows from the address alone ([`crate::people`], [`crate::letter`]). The rows of the database are
 //! asked only for what they claim: whose number that is, and which provider id was recorded for it.
 
@@ -8,12 +8,16 @@ use std::collections::HashMap;
 
 use anyhow::Context as _;
 use fanfare_engine::id::{CampaignId, MessageId};
-use fanfare_sandbox::{MessageRecord, digest};
+use fanfare_sandbox::MessageRecord;
 use indicatif::ProgressBar;
 use serde::Serialize;
 use sqlx::{PgPool, Row as _};
 
-use crate::{letter, people::Person, sandbox::SandboxProcess};
+use crate::{
+    letter,
+    people::Person,
+    receiver::{Kind, Receiver},
+};
 
 /// All of it must be zero.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -27,9 +31,9 @@ pub(crate) struct Verdict {
     pub(crate) unknown: u64,
     /// Messages that are not what that person should have got, or bear the number of somebody else.
     pub(crate) wrong_digest: u64,
-    /// Message ids that the sandbox received with two contents or for two addresses.
+    /// Message ids that the receiver received with two contents or for two addresses.
     pub(crate) conflicts: u64,
-    /// Messages whose recorded provider id is not the one that the sandbox gave.
+    /// Messages whose recorded provider id is not the one that the receiver gave.
     pub(crate) wrong_provider_id: u64,
     /// Recipients without any recorded outcome, or with another than they should have.
     pub(crate) wrong_state: u64,
@@ -64,13 +68,14 @@ struct Claimed {
 
 pub(crate) async fn verify(
     pool: &PgPool,
-    sandbox: &SandboxProcess,
+    receiver: &Receiver,
     campaign: CampaignId,
     audience: Audience,
     bar: &ProgressBar,
 ) -> anyhow::Result<Verdict> {
     let mut check = Check {
         verdict: Verdict::default(),
+        receiver: receiver.receiver,
         campaign,
         audience,
         people: vec![false; usize::try_from(audience.people)?],
@@ -78,7 +83,7 @@ pub(crate) async fn verify(
     };
     let mut after = Some(0);
     while let Some(cursor) = after {
-        let page = sandbox.received(cursor).await?;
+        let page = receiver.received(cursor).await?;
         let ids: Vec<Option<i32>> = page.records.iter().map(|record| check.number(record)).collect();
         let claimed = claimed(pool, campaign, &ids.iter().flatten().copied().collect::<Vec<_>>()).await?;
         for (record, n) in page.records.iter().zip(ids) {
@@ -90,13 +95,14 @@ pub(crate) async fn verify(
     let seen = std::mem::take(&mut check.people);
     let missing = audience.everybody().zip(seen).filter(|(person, seen)| !person.is_refused() && !seen);
     check.verdict.lost = missing.count() as u64;
-    check.verdict.conflicts = sandbox.summary().await?.lanes.iter().map(|lane| lane.digest_conflicts).sum();
+    check.verdict.conflicts = receiver.summary().await?.lanes.iter().map(|lane| lane.digest_conflicts).sum();
     check.states(pool).await?;
     Ok(check.verdict)
 }
 
 struct Check {
     verdict: Verdict,
+    receiver: Kind,
     campaign: CampaignId,
     audience: Audience,
     /// Who has been seen, by person and by recipient number.
@@ -123,9 +129,8 @@ impl Check {
         let again_person = mark(&mut self.people, person.index());
         let again_number = mark(&mut self.numbers, u64::from(n.unsigned_abs()));
         self.verdict.duplicated += u64::from(again_person || again_number);
-        let expected = letter::expected(person);
-        let expected = digest(&record.address, &record.message_id, &[&expected.subject, &expected.html]);
-        let wrong = claimed.address != record.address || hex::encode(expected) != record.digest;
+        let expected = self.receiver.digest(&record.address, &record.message_id, &letter::expected(person));
+        let wrong = claimed.address != record.address || expected != record.digest;
         self.verdict.wrong_digest += u64::from(wrong);
         let given = record.provider_id.trim_matches(['<', '>']);
         self.verdict.wrong_provider_id += u64::from(claimed.provider_id.as_deref() != Some(given));
@@ -195,7 +200,7 @@ mod tests {
 
     const CAMPAIGN: CampaignId = CampaignId::from_uuid(Uuid::from_u128(7));
 
-    /// What the sandbox tells of a message to person 3, recipient number 9, as it should be.
+    /// What the receiver tells of a message to person 3, recipient number 9, as it should be.
     fn sound() -> (MessageRecord, Claimed) {
         let person = Person::number(3, 0);
         let (address, message_id) = (person.address(), MessageId { campaign: CAMPAIGN, n: 9 }.to_string());
@@ -203,7 +208,7 @@ mod tests {
         let record = MessageRecord {
             channel: Channel::Email,
             account: "main".to_owned(),
-            digest: hex::encode(digest(&address, &message_id, &[&letter.subject, &letter.html])),
+            digest: Kind::Sandbox.digest(&address, &message_id, &letter),
             address: address.clone(),
             message_id,
             count: 1,
@@ -222,6 +227,7 @@ mod tests {
         spoil(&mut record, &mut claimed);
         let mut check = Check {
             verdict: Verdict::default(),
+            receiver: Kind::Sandbox,
             campaign: CAMPAIGN,
             audience: Audience { people: 10, fail_percent: 0 },
             people: vec![false; 10],

@@ -1,4 +1,5 @@
-//! The sandbox in a process of its own, so that its CPU time can be told from the sender's: both ends of it.
+//! Who receives, the sandbox or the sink, in a process of its own, so that its CPU time can be told from the sender's: both
+//! ends of that process.
 
 use std::{process::Stdio, time::Duration};
 
@@ -13,11 +14,36 @@ use tokio::{
     process::{Child, Command},
 };
 
+use crate::{letter::Expected, sink};
+
 pub(crate) const API_KEY: &str = "xkeysib-loadtest";
 const PAGE: usize = 20_000;
 
+/// Who answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Kind {
+    /// The provider, simulated: it judges every request.
+    Sandbox,
+    /// It answers and counts.
+    Sink,
+}
+
+impl Kind {
+    /// What it says of a message whose content is known.
+    pub(crate) fn digest(self, address: &str, message_id: &str, letter: &Expected) -> String {
+        let Expected { subject, html } = letter;
+        match self {
+            Self::Sandbox => hex::encode(fanfare_sandbox::digest(address, message_id, &[subject, html])),
+            Self::Sink => sink::digest(address, message_id, subject, html),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct Options {
+    #[arg(long, value_enum)]
+    pub(crate) receiver: Kind,
     /// Time between acceptance and answer, in milliseconds.
     #[arg(long, default_value_t = 0)]
     pub(crate) latency_ms: u64,
@@ -41,6 +67,9 @@ fn config(options: Options) -> SandboxConfig {
 
 /// Serves until standard input ends: whoever started it may die in any way.
 pub(crate) async fn serve(options: Options) -> anyhow::Result<()> {
+    if options.receiver == Kind::Sink {
+        return sink::serve(Duration::from_millis(options.latency_ms)).await;
+    }
     let sandbox = Sandbox::start(config(options)).await?;
     println!("{}", sandbox.base_url());
     tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink())).await??;
@@ -50,7 +79,8 @@ pub(crate) async fn serve(options: Options) -> anyhow::Result<()> {
 
 /// A running sandbox, seen from outside.
 #[derive(Debug)]
-pub(crate) struct SandboxProcess {
+pub(crate) struct Receiver {
+    pub(crate) receiver: Kind,
     child: Child,
     url: String,
     client: reqwest::Client,
@@ -63,10 +93,14 @@ pub(crate) struct Received {
     pub(crate) next: Option<u64>,
 }
 
-impl SandboxProcess {
+impl Receiver {
     pub(crate) async fn start(options: Options) -> anyhow::Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
-            .args(["sandbox", "--latency-ms", &options.latency_ms.to_string()])
+            .args(["receive", "--latency-ms", &options.latency_ms.to_string(), "--receiver"])
+            .arg(match options.receiver {
+                Kind::Sandbox => "sandbox",
+                Kind::Sink => "sink",
+            })
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             // Ctrl-C is for the parent, which ends its children in order.
@@ -76,7 +110,7 @@ impl SandboxProcess {
             .context("the sandbox cannot be started")?;
         let output = child.stdout.take().context("the sandbox has an output")?;
         let url = BufReader::new(output).lines().next_line().await?.context("the sandbox did not start")?;
-        Ok(Self { child, url, client: crate::bare::client()? })
+        Ok(Self { receiver: options.receiver, child, url, client: crate::bare::client()? })
     }
 
     pub(crate) fn url(&self) -> &str {
