@@ -1,6 +1,6 @@
 # What a person types. Anything longer than a line is a script in deploy/.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt unit sqlx-prepare clean-services
+.PHONY: help demo test lint fmt unit profile sqlx-prepare clean-services
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ fmt: ## format the code
 
 unit: ## the tests that need no server
 	SQLX_OFFLINE=true cargo test --workspace --lib --bins
+
+profile: ## flame graphs of a campaign under load (RECIPIENTS=n SCENARIO=name SAMPLED=seconds)
+	@RECIPIENTS='$(RECIPIENTS)' SCENARIO='$(SCENARIO)' SAMPLED='$(SAMPLED)' deploy/profile.sh
 
 sqlx-prepare: ## after a change to a query or migration: renew .sqlx
 	@deploy/sqlx-prepare.sh

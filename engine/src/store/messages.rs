@@ -88,17 +88,19 @@ impl Store {
                     where campaign_id = $2 and excluded is not null and n > $3
                     order by n limit $4)
                    union all
-                   (select distinct on (r.n) r.n,
-                           (array['accepted', 'retry', 'failed', 'suppressed', 'unknown', 'abandoned'])[r.kind + 1],
+                   (select r.n, (array['accepted', 'retry', 'failed', 'suppressed', 'unknown', 'abandoned'])[r.kind + 1],
                            r.reason, r.detail, r.at
                     from results r
-                    where r.campaign_id = $2 and r.kind >= 2 and r.n > $3 and not exists (
-                        select 1 from results better
-                        where better.campaign_id = $2 and better.n = r.n
-                          and (better.kind = 0 or better.attempt > r.attempt
-                               or (better.attempt = r.attempt and better.kind = 1)))
-                    order by r.n, array_position(array[2, 3, 5, 4]::smallint[], r.kind)
-                    limit $4)
+                    -- Looked up one by one, whatever the statistics say: just after a campaign they know nothing of it.
+                    cross join lateral (
+                        select f.attempt, f.kind from results f
+                        where f.campaign_id = $2 and f.n = r.n
+                        order by f.kind = 0 desc, f.attempt desc, array_position(array[1, 2, 3, 5, 4]::smallint[], f.kind)
+                        limit 1
+                    ) speaks
+                    where r.campaign_id = $2 and r.kind >= 2 and r.n > $3
+                      and (r.attempt, r.kind) = (speaks.attempt, speaks.kind)
+                    order by r.n limit $4)
                )
                select e.n as "n!", e.state as "state!", e.reason as "reason!", e.detail,
                       e.at as "at: jiff_sqlx::Timestamp", r.contact_id, r.address
