@@ -245,7 +245,7 @@ impl DirectPath {
         let latency = accepted_at.elapsed();
         self.latency.observe(latency);
         metrics::histogram!(crate::metrics::URGENT_SECONDS).record(latency.as_secs_f64());
-        match self.deliverer.send_alone(&work, &content, &intent).await {
+        match self.deliverer.send_alone(&work, content, &intent).await {
             // A request under the same key may settle it: the chunk's next owner repeats it.
             Some(outcome) if may_repeat(&outcome) && work.account.adapter.key_lifetime().is_some() => {
                 let _ = tell.send(outcome);

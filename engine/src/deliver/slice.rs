@@ -147,7 +147,7 @@ impl Deliverer {
     pub(super) async fn send_alone(
         &self,
         work: &Work,
-        content: &Rendered,
+        content: Rendered,
         intent: &Intent,
     ) -> Option<Outcome> {
         self.send_one(work, 0, content, &intent.admission, intent.void_at()).await
@@ -158,7 +158,7 @@ impl Deliverer {
         &self,
         work: &Work,
         position: usize,
-        content: &Rendered,
+        content: Rendered,
         admission: &Admission,
         void_at: Instant,
     ) -> Option<Outcome> {
@@ -168,11 +168,14 @@ impl Deliverer {
             message,
             to: &work.members[position].address,
             class: work.plan.campaign.class,
-            content,
+            content: &content,
             key: message.idempotency_key(work.claim.attempt),
         };
         let started = Instant::now();
-        let answer = work.account.adapter.send(envelope).await;
+        let answer = work.account.adapter.send(envelope);
+        // The request has been written; while it is on its way nothing else is kept of the letter.
+        drop(content);
+        let answer = answer.await;
         let answered = Instant::now();
         let took = answered.duration_since(started);
         work.account.answers.observe(took, answered);

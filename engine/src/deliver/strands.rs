@@ -92,7 +92,7 @@ impl Sending {
             let outcome = match self.deliverer.render(&self.work, position) {
                 Ok(content) => {
                     self.deliverer
-                        .send_one(&self.work, position, &content, &self.admission, self.void_at)
+                        .send_one(&self.work, position, content, &self.admission, self.void_at)
                         .await
                 }
                 Err(outcome) => Some(outcome),

@@ -168,7 +168,8 @@ pub trait Adapter: std::fmt::Debug + Send + Sync {
     /// How many messages one request may carry; 1 where there is no batch call.
     fn batch_limit(&self) -> usize;
 
-    fn send<'a>(&'a self, envelope: Envelope<'a>) -> BoxFuture<'a, Answer>;
+    /// Writes the request at once, and sends it when it is polled: nothing of the envelope is kept meanwhile.
+    fn send(&self, envelope: Envelope<'_>) -> BoxFuture<'_, Answer>;
 
     /// One request for several messages, one key for all. Only called with 2..=`batch_limit` envelopes.
     fn send_batch<'a>(&'a self, key: Uuid, envelopes: &'a [Envelope<'a>]) -> BoxFuture<'a, BatchAnswer>;

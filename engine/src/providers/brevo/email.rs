@@ -76,13 +76,13 @@ impl BrevoEmail {
         }
     }
 
-    async fn send_one(&self, envelope: Envelope<'_>) -> Answer {
-        let Some(content) = Content::of(envelope.content) else { return classify::wrong_content("e-mail") };
+    fn encode_one(&self, envelope: Envelope<'_>) -> Option<Vec<u8>> {
+        let content = Content::of(envelope.content)?;
         let mut request = self.request(envelope.key, content);
         request.to = Some([Person { email: envelope.to, name: None }]);
         request.headers.custom = Some(envelope.message);
         request.tags.push(envelope.message.to_string());
-        self.client.send(encode(&request), message_id).await
+        Some(encode(&request))
     }
 
     async fn send_many(&self, key: Uuid, envelopes: &[Envelope<'_>]) -> BatchAnswer {
@@ -138,8 +138,11 @@ impl Adapter for BrevoEmail {
         if self.batch { VERSIONS } else { 1 }
     }
 
-    fn send<'a>(&'a self, envelope: Envelope<'a>) -> BoxFuture<'a, Answer> {
-        Box::pin(self.send_one(envelope))
+    fn send(&self, envelope: Envelope<'_>) -> BoxFuture<'_, Answer> {
+        match self.encode_one(envelope) {
+            Some(body) => Box::pin(self.client.send(body, message_id)),
+            None => Box::pin(std::future::ready(classify::wrong_content("e-mail"))),
+        }
     }
 
     fn send_batch<'a>(&'a self, key: Uuid, envelopes: &'a [Envelope<'a>]) -> BoxFuture<'a, BatchAnswer> {

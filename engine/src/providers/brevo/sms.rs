@@ -84,8 +84,8 @@ impl BrevoSms {
         }
     }
 
-    async fn send_one(&self, envelope: Envelope<'_>) -> Answer {
-        let Rendered::Sms { text, .. } = envelope.content else { return classify::wrong_content("SMS") };
+    fn encode(&self, envelope: Envelope<'_>) -> Option<Vec<u8>> {
+        let Rendered::Sms { text, .. } = envelope.content else { return None };
         let content = self.text(envelope.class, text);
         let request = Request {
             sender: &self.sender,
@@ -96,8 +96,7 @@ impl BrevoSms {
             tag: envelope.message,
             web_url: self.web_url.as_deref(),
         };
-        let body = serde_json::to_vec(&request).expect("texts and ids are always JSON");
-        self.client.send(body, message_id).await
+        Some(serde_json::to_vec(&request).expect("texts and ids are always JSON"))
     }
 }
 
@@ -143,8 +142,11 @@ impl Adapter for BrevoSms {
         1
     }
 
-    fn send<'a>(&'a self, envelope: Envelope<'a>) -> BoxFuture<'a, Answer> {
-        Box::pin(self.send_one(envelope))
+    fn send(&self, envelope: Envelope<'_>) -> BoxFuture<'_, Answer> {
+        match self.encode(envelope) {
+            Some(body) => Box::pin(self.client.send(body, message_id)),
+            None => Box::pin(std::future::ready(classify::wrong_content("SMS"))),
+        }
     }
 
     fn send_batch<'a>(&'a self, _key: Uuid, _envelopes: &'a [Envelope<'a>]) -> BoxFuture<'a, BatchAnswer> {

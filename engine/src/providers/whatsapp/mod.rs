@@ -62,18 +62,7 @@ impl WhatsappCloud {
         })
     }
 
-    async fn send_one(&self, envelope: Envelope<'_>) -> Answer {
-        let Rendered::Whatsapp(message) = envelope.content else {
-            return classify::wrong_content("WhatsApp messages");
-        };
-        let request = Request {
-            messaging_product: "whatsapp",
-            recipient_type: "individual",
-            to: envelope.to,
-            biz_opaque_callback_data: envelope.message,
-            message,
-        };
-        let body = serde_json::to_vec(&request).expect("texts and ids are always JSON");
+    async fn send_one(&self, body: Vec<u8>, to: String) -> Answer {
         let reply = match self.http.post(&self.messages, body, Size::One).await {
             Ok(reply) => reply,
             Err(error) => return classify::no_answer(error),
@@ -82,7 +71,7 @@ impl WhatsappCloud {
             (200..300, Ok(body)) => message_id(body)
                 .map_or_else(|| classify::unreadable(&reply), |id| classify::accepted(id, None)),
             (200..300, Err(_)) => classify::unreadable(&reply),
-            _ => classify::whatsapp::refusal(&reply).about(Channel::Whatsapp, envelope.to),
+            _ => classify::whatsapp::refusal(&reply).about(Channel::Whatsapp, &to),
         }
     }
 
@@ -135,8 +124,19 @@ impl Adapter for WhatsappCloud {
         1
     }
 
-    fn send<'a>(&'a self, envelope: Envelope<'a>) -> BoxFuture<'a, Answer> {
-        Box::pin(self.send_one(envelope))
+    fn send(&self, envelope: Envelope<'_>) -> BoxFuture<'_, Answer> {
+        let Rendered::Whatsapp(message) = envelope.content else {
+            return Box::pin(std::future::ready(classify::wrong_content("WhatsApp messages")));
+        };
+        let request = Request {
+            messaging_product: "whatsapp",
+            recipient_type: "individual",
+            to: envelope.to,
+            biz_opaque_callback_data: envelope.message,
+            message,
+        };
+        let body = serde_json::to_vec(&request).expect("texts and ids are always JSON");
+        Box::pin(self.send_one(body, envelope.to.to_owned()))
     }
 
     fn send_batch<'a>(&'a self, _key: Uuid, _envelopes: &'a [Envelope<'a>]) -> BoxFuture<'a, BatchAnswer> {
