@@ -177,13 +177,14 @@ impl Engine {
         stop: &CancellationToken,
     ) -> ChunkDesk {
         let worker = &self.settings.worker;
-        let (store, accounts, (repeatable, keyless)) = match priority {
-            Priority::Bulk => (&self.store, &self.accounts, (worker.in_flight, worker.in_flight_keyless)),
-            Priority::Urgent => (
-                &self.urgent_store,
-                &self.urgent_accounts,
-                (worker.urgent_in_flight, worker.urgent_in_flight),
-            ),
+        let (store, accounts, places) = match priority {
+            Priority::Bulk => {
+                let places = Places::new(worker.in_flight, worker.in_flight_keyless);
+                (&self.store, &self.accounts, places)
+            }
+            Priority::Urgent => {
+                (&self.urgent_store, &self.urgent_accounts, Places::shared(worker.urgent_in_flight))
+            }
         };
         let (recorder, run) = Recorder::new(store.clone(), self.settings.recorder.clone());
         recorders.spawn(run);
@@ -193,7 +194,7 @@ impl Engine {
                 recorder,
                 clock: Arc::clone(&self.clock),
                 ids: Arc::clone(&self.ids),
-                places: Places::new(repeatable, keyless),
+                places,
                 lease: worker.lease,
                 priority,
             },

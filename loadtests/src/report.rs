@@ -100,8 +100,8 @@ impl Report {
     pub(crate) fn print(&self) {
         let Machine { cpu, cores } = &self.machine;
         println!(
-            "\n{:?}: {} recipients, {} process(es), answers after {} ms, {} round(s)\n{cpu}, {cores} cores, commit {}, {}\n",
-            self.scenario,
+            "\n{}: {} recipients, {} process(es), answers after {} ms, {} round(s)\n{cpu}, {cores} cores, commit {}, {}\n",
+            self.scenario.name(),
             self.recipients,
             self.workers,
             self.latency_ms,

@@ -37,6 +37,11 @@ pub(crate) struct Setup {
 }
 
 impl Scenario {
+    /// As on the command line.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
     pub(crate) const fn setup(self) -> Setup {
         let single = Setup { receiver: Kind::Sink, latency_ms: 0, workers: 1, batch: false };
         match self {

@@ -174,13 +174,14 @@ impl ChunkDesk {
         Some(Leave { admission, places })
     }
 
-    /// One slice: rendered, intended, sent. Must not be dropped before it ends.
+    /// One slice: intended, rendered, sent. Must not be dropped before it ends.
     async fn slice(&self, work: &Arc<Work>, positions: Vec<usize>, leave: Leave) -> Slice {
-        let positions = match self.without_those_who_wait(work, positions).await {
+        let mut positions = match self.without_those_who_wait(work, positions).await {
+            // An intent of nobody could not be read by the chunk's next owner.
+            Ok(positions) if positions.is_empty() => return Slice::default(),
             Ok(positions) => positions,
             Err(unbegun) => return Slice { unbegun, end: Some(End::GivenBack), ..Slice::default() },
         };
-        let mut positions = positions;
         let excluded = match self.deliverer.intend(work, &positions, None).await {
             Intended::Go { excluded } => excluded,
             Intended::Stopped => {

@@ -10,8 +10,9 @@ use super::accounts::AccountHandle;
 
 #[derive(Debug, Clone)]
 pub struct Places {
-    repeatable: Lot,
-    keyless: Lot,
+    /// For everybody who has none of their own.
+    common: Lot,
+    keyless: Option<Lot>,
 }
 
 #[derive(Debug, Clone)]
@@ -27,12 +28,18 @@ impl Lot {
 }
 
 impl Places {
+    /// So many for providers that honour keys, and so many for those that do not.
     pub fn new(repeatable: usize, keyless: usize) -> Self {
-        Self { repeatable: Lot::new(repeatable), keyless: Lot::new(keyless) }
+        Self { common: Lot::new(repeatable), keyless: Some(Lot::new(keyless)) }
+    }
+
+    /// So many for all of them together.
+    pub fn shared(size: usize) -> Self {
+        Self { common: Lot::new(size), keyless: None }
     }
 
     fn lot(&self, account: &AccountHandle) -> &Lot {
-        if account.adapter.key_lifetime().is_some() { &self.repeatable } else { &self.keyless }
+        self.keyless.as_ref().filter(|_| account.adapter.key_lifetime().is_none()).unwrap_or(&self.common)
     }
 
     /// Waits for places; `None` only when the process ends.
@@ -54,9 +61,7 @@ impl Places {
 
     /// How many are taken.
     pub fn taken(&self) -> usize {
-        [&self.repeatable, &self.keyless]
-            .map(|lot| lot.size.saturating_sub(lot.free.available_permits()))
-            .iter()
-            .sum()
+        let lots = std::iter::once(&self.common).chain(&self.keyless);
+        lots.map(|lot| lot.size.saturating_sub(lot.free.available_permits())).sum()
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A letter is rendered, sent and answered in one go by one strand, so that it is still in the cache when it is written to
 //! the socket, and the process holds no more letters than it has strands. How many there are follows from how long the
-//! provider takes ([`super::answers`]) and is looked at again while the slice lasts.
+//! provider takes ([`super::answers`]) and is looked at again while the slice lasts. Once the breaker opens, whoever has not
+//! begun is left unsent, as if the intent were void.
 
 use std::{
     panic::resume_unwind,
@@ -20,7 +21,10 @@ use tokio::{
 };
 
 use super::slice::{Deliverer, Intent, Open, Work, may_repeat};
-use crate::{domain::outcome::Outcome, limit::Admission};
+use crate::{
+    domain::outcome::Outcome,
+    limit::{Admission, breaker::State},
+};
 
 /// How often a slice that is being sent is looked at: whether it should have more strands by now.
 const LOOK: Duration = Duration::from_millis(10);
@@ -87,19 +91,27 @@ impl Sending {
         self.work.account.answers.at_once(self.positions.len()).min(left)
     }
 
+    /// Whether nothing more of it may begin: too late, or an answer has just told that the account takes none.
+    fn is_over(&self) -> bool {
+        Instant::now() > self.void_at || matches!(self.work.account.breaker.state(), State::Open { .. })
+    }
+
     async fn strand(&self) {
         while let Some(&position) = self.positions.get(self.next.fetch_add(1, Ordering::Relaxed)) {
-            let outcome = match self.deliverer.render(&self.work, position) {
-                Ok(content) => {
-                    self.deliverer
-                        .send_one(&self.work, position, content, &self.admission, self.void_at)
-                        .await
-                }
-                Err(outcome) => Some(outcome),
-            };
+            let outcome = if self.is_over() { None } else { self.send_one(position).await };
             if let Some(outcome) = self.answered(position, outcome) {
                 self.deliverer.record(&self.work, position, outcome).await;
             }
+        }
+    }
+
+    /// `None` when nothing was on the wire before the intent became void.
+    async fn send_one(&self, position: usize) -> Option<Outcome> {
+        match self.deliverer.render(&self.work, position) {
+            Ok(content) => {
+                self.deliverer.send_one(&self.work, position, content, &self.admission, self.void_at).await
+            }
+            Err(outcome) => Some(outcome),
         }
     }
 

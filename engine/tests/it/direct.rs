@@ -98,6 +98,14 @@ async fn an_account_writes_to_no_more_people_than_its_tier(pool: PgPool) {
     };
     assert_eq!((beyond(campaign), beyond(message.campaign)), (2, 1), "{put_off:?}");
     assert_eq!(house.received().len(), 3);
+    // A slice in which everybody waits has none; one of nobody could not be read by the chunk's next owner.
+    let of_nobody: i64 = sqlx::query_scalar(
+        "select count(*) from chunks where jsonb_path_exists(intents, '$[*] ? (@.from == null)')",
+    )
+    .fetch_one(house.store.pool())
+    .await
+    .unwrap();
+    assert_eq!(of_nobody, 0, "intents of nobody");
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
