@@ -65,14 +65,31 @@ end $$;
 -- only looked for once a plain insert has met one: `on conflict` makes every row dearer by half.
 create function append_results(
     campaigns uuid[], ns integer[], attempts smallint[], kinds smallint[], accounts smallint[], ats timestamptz[],
-    reasons text[], details text[], provider_ids text[]
+    reasons text[], details text[]
 ) returns void language plpgsql set plan_cache_mode = force_generic_plan as $$
 begin
-    insert into results (campaign_id, n, attempt, kind, account_no, at, reason, detail, provider_id)
-    select * from unnest(campaigns, ns, attempts, kinds, accounts, ats, reasons, details, provider_ids);
+    insert into results (campaign_id, n, attempt, kind, account_no, at, reason, detail)
+    select * from unnest(campaigns, ns, attempts, kinds, accounts, ats, reasons, details);
 exception when unique_violation then
-    insert into results (campaign_id, n, attempt, kind, account_no, at, reason, detail, provider_id)
-    select * from unnest(campaigns, ns, attempts, kinds, accounts, ats, reasons, details, provider_ids)
+    insert into results (campaign_id, n, attempt, kind, account_no, at, reason, detail)
+    select * from unnest(campaigns, ns, attempts, kinds, accounts, ats, reasons, details)
+    on conflict do nothing;
+end $$;
+
+-- The same for acceptances, which nearly all facts are: what those of one campaign, attempt and account share is told once,
+-- and `groups` says of each which (from 1) it belongs to. Every array that is unrolled beside the others costs a tenth of a row.
+create function append_accepted(
+    campaigns uuid[], attempts smallint[], accounts smallint[],
+    groups integer[], ns integer[], ats timestamptz[], provider_ids text[]
+) returns void language plpgsql set plan_cache_mode = force_generic_plan as $$
+begin
+    insert into results (campaign_id, n, attempt, kind, account_no, at, provider_id)
+    select campaigns[f.of], f.n, attempts[f.of], 0, accounts[f.of], f.at, f.id
+    from unnest(groups, ns, ats, provider_ids) as f (of, n, at, id);
+exception when unique_violation then
+    insert into results (campaign_id, n, attempt, kind, account_no, at, provider_id)
+    select campaigns[f.of], f.n, attempts[f.of], 0, accounts[f.of], f.at, f.id
+    from unnest(groups, ns, ats, provider_ids) as f (of, n, at, id)
     on conflict do nothing;
 end $$;
 
@@ -123,7 +140,7 @@ $$;
 -- Verdicts: accepted; refused (recorded with its reason); duplicate (n and campaign of the message that bears the key).
 create function accept_direct(
     p_tenant uuid, p_campaign uuid, p_account uuid, p_channel text, p_class text, p_variant smallint,
-    p_contact uuid, p_address text, p_variables json, p_key_hash uuid, p_owner uuid, p_lease interval,
+    p_contact uuid, p_address text, p_variables text, p_key_hash uuid, p_owner uuid, p_lease interval,
     out verdict text, out campaign uuid, out n integer, out reason text
 ) language plpgsql as $$
 begin
@@ -143,7 +160,7 @@ begin
     select r.reason into accept_direct.reason
     from refusals(p_tenant, p_channel, p_class, array[p_contact], array[p_address]) r;
     insert into recipients (campaign_id, n, variant, excluded, contact_id, address, variables, business_key)
-    values (p_campaign, accept_direct.n, p_variant, accept_direct.reason, p_contact, p_address, p_variables, p_key_hash);
+    values (p_campaign, accept_direct.n, p_variant, accept_direct.reason, p_contact, p_address, concat('[', p_variables, ']'), p_key_hash);
     if reason is not null then
         verdict := 'refused';
         return;

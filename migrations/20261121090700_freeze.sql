@@ -1,21 +1,18 @@
 -- Freezing an audience: numbered recipients with pinned values, cut into chunks, slice by slice. A slice's rows, the next
 -- number and the cursor commit together, so a launch that was killed goes on where it was and freezes nobody twice.
 
--- The key that makes a message unique to the business: `policy:{policy_number}:renewal-2026` with the recipient's values.
--- Null when a value is missing.
-create function business_key(expression text, variables jsonb) returns text immutable strict language plpgsql as $$
-declare
-    name text;
-    filled text := expression;
-begin
-    for name in select (regexp_matches(expression, '\{([^{}]+)\}', 'g'))[1] loop
-        if variables ->> name is null then
-            return null;
-        end if;
-        filled := replace(filled, '{' || name || '}', variables ->> name);
-    end loop;
-    return filled;
-end $$;
+-- The key that makes a message unique to the business: `policy:{policy_number}:renewal-2026` with the recipient's values, as
+-- SQL over the rows of a walk; null when a value is missing. A value stands in the file's row, else in what is known of the
+-- contact, else in a column of its own.
+create function business_key(expression text, from_upload boolean) returns text immutable strict language sql as $$
+    select string_agg(case when part ~ '^\{.+\}$'
+        then format('(coalesce(%sc.attributes -> %L%s) #>> ''{}'')',
+            case when from_upload then format('r.attributes -> %L, ', name) else '' end, name,
+            case when name in ('name', 'email', 'phone') then format(', to_jsonb(c.%I)', name) else '' end)
+        else quote_literal(part) end, ' || ')
+    from (select match[1] as part, btrim(match[1], '{}') as name
+          from regexp_matches(expression, '\{[^{}]+\}|[^{}]+|[{}]', 'g') match) parts
+$$;
 
 create function business_key_hash(key text) returns uuid immutable strict language sql as $$
     select encode(substring(sha256(convert_to(key, 'UTF8')) for 16), 'hex')::uuid
@@ -34,48 +31,49 @@ create function next_window(zone text, hours_from time, hours_to time) returns t
     from (select now() at time zone zone as moment) clock
 $$;
 
--- Where the value of a variable stands, as SQL over the rows of a walk: in the file's row, else in what is known of the
--- contact, else in a column of its own.
-create function value_source(name text, from_upload boolean) returns text immutable strict language sql as $$
-    select format('coalesce(%sc.attributes -> %L%s)',
-        case when from_upload then format('r.attributes -> %L, ', name) else '' end,
-        name,
-        case when name in ('name', 'email', 'phone') then format(', to_jsonb(c.%I)', name) else '' end)
+-- What is pinned of a row's attributes, as SQL. A small one is pinned as it stands: picking costs more than copying. Of a
+-- large one only what the template uses, each value by its name: a fraction of what gathering them row by row costs.
+create function pinned_attributes(attributes text, variables text[]) returns text immutable language sql as $$
+    select format('case when pg_column_size(%1$s) <= 512 then %1$s::text else concat(''{'', concat_ws('','', %2$s), ''}'') end',
+        attributes,
+        string_agg(format('%L || (%s -> %L)::text', to_json(name)::text || ':', attributes, name), ', '))
+    from unnest(variables || '{}'::text[]) name
 $$;
 
--- The values of these variables as a JSON object without those that are missing, as SQL over the rows of a walk. Naming
--- them one by one costs a fraction of gathering them row by row.
+-- The values of a row as a JSON array of objects, as SQL over the rows of a walk: the contact's own columns, what is known of
+-- the contact, what the file's row says.
 create function pinned_values(variables text[], from_upload boolean) returns text immutable language sql as $$
-    select format('(''{'' || array_to_string(array[%s]::text[], '','') || ''}'')::json', string_agg(
-        format('%L || nullif(%s, ''null'')::text', to_json(name)::text || ':', value_source(name, from_upload)), ', '))
-    from unnest(variables) name
+    select format('concat(''['', %s %s, %s '']'')',
+        (select string_agg(format('%L, coalesce(to_json(c.%I)::text, ''null''), ''},'',', format('{"%s":', name), name), ' ')
+         from unnest(variables) name where name in ('name', 'email', 'phone')),
+        pinned_attributes('c.attributes', variables),
+        case when from_upload then format(''','', %s,', pinned_attributes('r.attributes', variables)) end)
 $$;
 
--- The next rows of a campaign's audience after its cursor, in the order of the walk, as SQL: zone, contact_id, row_no,
--- address, locale, variables, and `keyed`, the values that its business key names. $1: the campaign, $2: how many rows.
+-- The next rows of a campaign's audience after its cursor, in the order of the walk and numbered after those that are frozen,
+-- as SQL: zone, contact_id, row_no, n, address, locale, variables, key. $1: the campaign, $2: how many rows.
 create function audience_walk(k campaigns) returns text stable language plpgsql as $$
 declare
     from_upload boolean := k.audience ? 'upload';
-    zone text := case when from_upload then 'r.time_zone' else 'c.time_zone' end;
-    row_no text := case when from_upload then 'r.row_no' else '0::bigint' end;
-    names text[] := array(select (regexp_matches(k.business_key, '\{([^{}]+)\}', 'g'))[1]);
+    along text := case when from_upload then 'r.time_zone, r.contact_id, r.row_no' else 'c.time_zone, c.id' end;
 begin
-    return format('select %s as zone, c.id as contact_id, %s as row_no, c.%I as address, c.locale, %s as variables, %s as keyed',
-            zone, row_no, case k.channel when 'email' then 'email' else 'phone' end,
-            pinned_values(k.variables, from_upload),
-            case when k.business_key is null then 'null::json' else pinned_values(names, from_upload) end)
+    return format('select walked.*, $1.frozen + (row_number() over (order by %s))::integer as n from (',
+            case when from_upload then 'zone, contact_id, row_no' else 'zone, contact_id' end)
+        || format('select %s as zone, c.id as contact_id, %s as row_no, c.%I as address, c.locale, %s as variables, %s as key',
+            split_part(along, ',', 1), case when from_upload then 'r.row_no' else '0::bigint' end,
+            case k.channel when 'email' then 'email' else 'phone' end,
+            pinned_values(k.variables, from_upload), coalesce(business_key(k.business_key, from_upload), 'null::text'))
         || case when from_upload then
             ' from upload_rows r join contacts c on c.id = r.contact_id
               where r.upload_id = ($1.audience ->> ''upload'')::uuid
                 and (r.time_zone, r.contact_id, r.row_no) > ($1.cursor_zone, $1.cursor_contact, $1.cursor_row)
-                and c.erased_at is null
-              order by r.time_zone, r.contact_id, r.row_no limit $2'
+                and c.erased_at is null'
         else
             ' from contacts c
               where c.tenant_id = $1.tenant_id and (c.time_zone, c.id) > ($1.cursor_zone, $1.cursor_contact)
-                and c.created_at <= $1.launched_at and c.erased_at is null
-              order by c.time_zone, c.id limit $2'
-        end;
+                and c.created_at <= $1.launched_at and c.erased_at is null'
+        end
+        || format(' order by %s limit $2) walked', along);
 end $$;
 
 -- Notes which addresses occur more than once, and that the first in the order of the walk keeps each.
@@ -116,52 +114,55 @@ language plpgsql set work_mem = '32MB' as $$
 declare
     k campaigns;
     last record;
+    -- A row that is looked at once more on its way costs half of what writing it does: only campaigns with keys pay for theirs.
+    keyed boolean;
 begin
     select * into k from campaigns where id = p_campaign for update;
     if k.state <> 'launching' or not k.prepared then
         return;
     end if;
+    keyed := k.business_key is not null;
     execute $freeze$
-        with walked as (
-            select w.*, $3 + (row_number() over (order by zone, contact_id, row_no))::integer as n,
-                   business_key($4, keyed::jsonb) as key
-            from ($freeze$ || audience_walk(k) || $freeze$) w
-        ), judged as (
+        with judged as (
             select w.*, business_key_hash(key) as key_hash,
                    case when address is null then 'no_address'
-                        when $5 and exists (select from duplicate_addresses d
-                                            where d.campaign_id = $6 and d.address = w.address
+                        when $3 and exists (select from duplicate_addresses d
+                                            where d.campaign_id = $1.id and d.address = w.address
                                               and (d.kept_contact, d.kept_row) <> (contact_id, row_no)) then 'duplicate_address'
-                        when $4 is not null and key is null then 'missing_variable'
+                        when $4 and key is null then 'missing_variable'
                    end as unfit
-            from walked w
-        ), keyed as (
+            from ($freeze$ || audience_walk(k) || $freeze$) w
+        ), $freeze$ || case when keyed then $keyed$ keyed as (
             insert into business_keys (tenant_id, key_hash, campaign_id, n)
-            select $7, key_hash, $6, n from judged where key_hash is not null and unfit is null order by n
+            select $1.tenant_id, key_hash, $1.id, n from judged where key_hash is not null and unfit is null order by n
             on conflict do nothing
             returning n
-        ), numbered as (
-            select j.*, case when unfit is null and key_hash is not null and n not in (select keyed.n from keyed)
-                             then 'duplicate_business_key' else unfit end as excluded
+        ), $keyed$ else '' end || $freeze$ numbered as (
+            select j.*, $freeze$ || case when keyed then $keyed$
+                   case when unfit is null and key_hash is not null and n not in (select keyed.n from keyed)
+                        then 'duplicate_business_key' else unfit end $keyed$ else 'unfit' end || $freeze$ as excluded
             from judged j
         ), frozen as (
             insert into recipients (campaign_id, n, variant, excluded, contact_id, address, variables, business_key)
-            select $6, n,
+            select $1.id, n,
                    -- The variant of the person's locale, then of its language, then the first.
-                   coalesce(array_position($8, locale), array_position($8, split_part(locale, '-', 1)), 1) - 1,
+                   case when $5 then 0
+                        else coalesce(array_position($1.locales, locale),
+                                      array_position($1.locales, split_part(locale, '-', 1)), 1) - 1 end,
                    excluded, contact_id, coalesce(address, ''), variables, key_hash
             from numbered
         ), cut as (
             insert into chunks (campaign_id, no, tenant_id, account_id, attempt, burned, first_n, last_n, size, time_zone)
-            select $6, min(n), $7, $9, 1, 0, min(n), max(n), count(*), case when $10 then zone end
-            from (select n, zone, (row_number() over (partition by zone order by n) - 1) / $11 as part
+            select $1.id, min(n), $1.tenant_id, $1.route[1], 1, 0, min(n), max(n), count(*),
+                   case when $1.window_from is not null then zone end
+            from (select n, zone, (row_number() over (partition by zone order by n) - 1) / $6 as part
                   from numbered where excluded is null) sendable
             group by zone, part
         )
         select zone, contact_id, row_no, n from numbered order by n desc limit 1
-    $freeze$ into last using k, p_limit, k.frozen, k.business_key,
+    $freeze$ into last using k, p_limit,
         exists (select from duplicate_addresses where campaign_id = p_campaign),
-        p_campaign, k.tenant_id, k.locales, k.route[1], k.window_from is not null, p_chunk;
+        keyed, cardinality(k.locales) = 1, p_chunk;
     taken := coalesce(last.n - k.frozen, 0);
     complete := taken < p_limit;
     update campaigns set

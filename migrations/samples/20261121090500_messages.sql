@@ -1,6 +1,6 @@
 insert into recipients (campaign_id, n, variant, contact_id, address, variables) values
-    ('01990000-0000-7000-8000-000000000051', 1, 0, '01990000-0000-7000-8000-000000000011', 'ann@example.com', '{"policy_number": "P-1"}'),
-    ('01990000-0000-7000-8000-000000000051', 2, 0, '01990000-0000-7000-8000-000000000012', 'bob@example.com', '{"policy_number": "P-2"}');
+    ('01990000-0000-7000-8000-000000000051', 1, 0, '01990000-0000-7000-8000-000000000011', 'ann@example.com', '[{"policy_number": "P-1"}]'),
+    ('01990000-0000-7000-8000-000000000051', 2, 0, '01990000-0000-7000-8000-000000000012', 'bob@example.com', '[{"policy_number": "P-2"}]');
 insert into chunks (campaign_id, no, tenant_id, account_id, attempt, burned, first_n, last_n, size, epoch, watermark) values
     ('01990000-0000-7000-8000-000000000051', 1, '01990000-0000-7000-8000-000000000001', '01990000-0000-7000-8000-000000000041', 1, 0, 1, 2, 2, 1, 2);
 insert into chunks (campaign_id, no, tenant_id, account_id, attempt, burned, members, size) values

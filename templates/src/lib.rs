@@ -22,6 +22,7 @@ mod helpers;
 mod locale;
 mod mail;
 mod part;
+mod pinned;
 mod publish;
 mod render;
 mod scan;

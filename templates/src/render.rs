@@ -8,6 +8,7 @@ use crate::helpers::Flavour;
 use crate::limits;
 use crate::locale::{Conventions, Locale};
 use crate::part::Part;
+use crate::pinned;
 use crate::publish::{Content, Published};
 use crate::segments::{Segments, segments};
 use crate::variables::Usage;
@@ -65,18 +66,31 @@ impl Compiled {
     /// # Errors
     /// [`RenderError`] when the variables do not fit the template or the result does not fit the channel.
     pub fn render(&self, variables: &Value, locale: &Locale) -> Result<Rendered, RenderError> {
-        let variables = self.pick(variables.as_object().ok_or(RenderError::NotAnObject)?);
+        self.fill(&self.pick(variables.as_object().ok_or(RenderError::NotAnObject)?), locale)
+    }
+
+    /// As [`Self::render`], from values as a campaign pins them: the text of a JSON array of objects, in which a member of
+    /// a later object holds before one of an earlier.
+    ///
+    /// # Errors
+    /// As [`Self::render`]; [`RenderError::NotAnObject`] also when `pinned` is no such text.
+    pub fn render_pinned(&self, pinned: &str, locale: &Locale) -> Result<Rendered, RenderError> {
+        let values = pinned::read(pinned, &self.names).map_err(|_| RenderError::NotAnObject)?;
+        self.fill(&Context::from(Value::Object(values)), locale)
+    }
+
+    fn fill(&self, variables: &Context, locale: &Locale) -> Result<Rendered, RenderError> {
         let conventions = locale.conventions();
         match &self.parts {
             Parts::Email { subject, html, text } => Ok(Rendered::Email {
-                subject: one_line(subject, &variables, conventions)?,
-                html: html.render(&variables, conventions)?,
-                text: text.render(&variables, conventions)?,
+                subject: one_line(subject, variables, conventions)?,
+                html: html.render(variables, conventions)?,
+                text: text.render(variables, conventions)?,
             }),
-            Parts::Sms { text } => sms(text, &variables, conventions),
+            Parts::Sms { text } => sms(text, variables, conventions),
             Parts::Whatsapp(whatsapp) => {
                 let filled = whatsapp.try_map(|path, rule, part| {
-                    let text = part.render(&variables, conventions)?;
+                    let text = part.render(variables, conventions)?;
                     check::rendered(path, rule, text)
                 })?;
                 Ok(Rendered::Whatsapp(WhatsappMessage::from(filled)))

@@ -214,7 +214,7 @@ impl DirectPath {
             contact: request.contact,
             address,
             // Rendered already.
-            variables: sqlx::types::Json(serde_json::value::RawValue::NULL.to_owned()),
+            variables: String::new(),
             keyed: request.business_key.is_some(),
         };
         let (tenant, business_key) = (request.tenant.id, request.business_key);

@@ -94,9 +94,7 @@ impl Deliverer {
         let member = &work.members[position];
         let variant = usize::try_from(member.variant).ok().and_then(|at| work.plan.variants.get(at));
         let Some(variant) = variant else { return Err(Outcome::failed(Reason::RenderFailed)) };
-        let variables: serde_json::Value = serde_json::from_str(member.variables.0.get())
-            .map_err(|_| Outcome::failed(Reason::RenderFailed))?;
-        variant.compiled.render(&variables, &variant.locale).map_err(|error| {
+        variant.compiled.render_pinned(&member.variables, &variant.locale).map_err(|error| {
             let reason = match error {
                 RenderError::MissingVariable { .. } => Reason::MissingVariable,
                 _ => Reason::RenderFailed,

@@ -100,7 +100,7 @@ fn judge(
     problem: &mut impl FnMut(Problem),
 ) {
     let (reason, detail) =
-        match (candidate.refusal, render(compiled, candidate.variant, candidate.variables.0.get())) {
+        match (candidate.refusal, render(compiled, candidate.variant, &candidate.variables)) {
             (Some(refusal), _) => (refusal, None),
             (None, Ok(Some(rendered))) => {
                 report.sendable += 1;
@@ -126,14 +126,10 @@ fn judge(
 fn render(
     compiled: &[(Compiled, Locale)],
     variant: i16,
-    variables: &str,
+    pinned: &str,
 ) -> Result<Option<Rendered>, RenderError> {
     let variant = usize::try_from(variant).ok().and_then(|at| compiled.get(at));
-    let variables = serde_json::from_str::<serde_json::Value>(variables).ok();
-    match (variant, variables) {
-        (Some((compiled, locale)), Some(variables)) => compiled.render(&variables, locale).map(Some),
-        _ => Ok(None),
-    }
+    variant.map(|(compiled, locale)| compiled.render_pinned(pinned, locale)).transpose()
 }
 
 async fn forecast(

@@ -1,7 +1,5 @@
 //! A launch that never happens: the same freeze in a transaction that is rolled back.
 
-use serde_json::value::RawValue;
-
 use super::{
     Store, StoreResult,
     campaigns::{Pins, load, pin, save_state},
@@ -26,7 +24,7 @@ pub struct Candidate {
     pub n: i32,
     pub variant: i16,
     pub address: String,
-    pub variables: sqlx::types::Json<Box<RawValue>>,
+    pub variables: String,
     pub refusal: Option<String>,
 }
 
@@ -79,7 +77,7 @@ impl DryRun {
     pub async fn candidates(&mut self, after: i32, limit: i64) -> StoreResult<Vec<Candidate>> {
         Ok(sqlx::query_as!(
             Candidate,
-            r#"select p.n, p.variant, p.address, p.variables as "variables: _", r.reason as "refusal?"
+            r#"select p.n, p.variant, p.address, p.variables, r.reason as "refusal?"
                from (select * from recipients where campaign_id = $1 and n > $2 and excluded is null
                      order by n limit $3) p
                join campaigns k on k.id = p.campaign_id

@@ -81,7 +81,7 @@ impl Store {
     ) -> StoreResult<Acceptance> {
         let row = sqlx::query!(
             r#"select verdict as "verdict!", campaign as "campaign!", n as "n!", reason
-               from accept_direct($1, $2, $3, $4, $5, $6, $7, $8, $9::jsonb::json, business_key_hash($10), $11, make_interval(secs => $12))"#,
+               from accept_direct($1, $2, $3, $4, $5, $6, $7, $8, $9, business_key_hash($10), $11, make_interval(secs => $12))"#,
             message.tenant.uuid(),
             message.campaign.uuid(),
             message.account.uuid(),
@@ -90,7 +90,7 @@ impl Store {
             message.variant,
             message.contact.map(|id| id.uuid()) as _,
             message.address,
-            message.variables,
+            message.variables.to_string(),
             message.business_key as _,
             message.sender.map(|id| id.uuid()) as _,
             lease.as_secs_f64(),

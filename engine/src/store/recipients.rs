@@ -1,7 +1,5 @@
 //! Recipients: frozen slice by slice, immutable afterwards, loaded by chunk.
 
-use serde_json::value::RawValue;
-
 use super::{Store, StoreResult};
 use crate::{
     domain::chunk::Members,
@@ -16,8 +14,8 @@ pub struct Recipient {
     pub variant: i16,
     pub contact: Option<ContactId>,
     pub address: String,
-    /// The pinned values, a JSON object.
-    pub variables: sqlx::types::Json<Box<RawValue>>,
+    /// The pinned values: the text of a JSON array of objects, in which a later one's member holds.
+    pub variables: String,
     /// Whether it bears a business key: such a message is resent by a person only.
     pub keyed: bool,
 }
@@ -69,7 +67,7 @@ impl Store {
             Members::Range { first, last } => {
                 sqlx::query_as!(
                     Recipient,
-                    r#"select n, variant, contact_id as "contact: ContactId", address, variables as "variables: _",
+                    r#"select n, variant, contact_id as "contact: ContactId", address, variables,
                               business_key is not null as "keyed!"
                        from recipients
                        where campaign_id = $1 and n between $2 and $3 and excluded is null
@@ -85,7 +83,7 @@ impl Store {
                 sqlx::query_as!(
                     Recipient,
                     r#"select n as "n!", variant as "variant!", contact_id as "contact: ContactId", address as "address!",
-                              variables as "variables!: _", business_key is not null as "keyed!"
+                              variables as "variables!", business_key is not null as "keyed!"
                        from unnest($2::integer[]) with ordinality as wanted (n, at)
                        join recipients using (n)
                        where campaign_id = $1

@@ -197,12 +197,50 @@ pub struct UnknownMessage {
 }
 
 async fn append(connection: &mut PgConnection, facts: &[Fact]) -> StoreResult<()> {
-    let campaigns: Vec<Uuid> = facts.iter().map(|fact| fact.chunk.campaign.uuid()).collect();
-    let numbers: Vec<i32> = facts.iter().map(|fact| fact.n).collect();
-    let attempts: Vec<i16> = facts.iter().map(|fact| fact.attempt).collect();
-    let kinds: Vec<i16> = facts.iter().map(|fact| fact.outcome.kind() as i16).collect();
-    let accounts: Vec<i16> = facts.iter().map(|fact| fact.account_no).collect();
-    let times: Vec<jiff_sqlx::Timestamp> = facts.iter().map(|fact| fact.at.to_sqlx()).collect();
+    let (accepted, others): (Vec<&Fact>, Vec<&Fact>) =
+        facts.iter().partition(|fact| matches!(fact.outcome, Outcome::Accepted { .. }));
+    if !accepted.is_empty() {
+        append_accepted(connection, &accepted).await?;
+    }
+    if !others.is_empty() {
+        append_others(connection, &others).await?;
+    }
+    Ok(())
+}
+
+/// What acceptances of one campaign, attempt and account share is told once.
+async fn append_accepted(connection: &mut PgConnection, facts: &[&Fact]) -> StoreResult<()> {
+    let shared = |fact: &Fact| (fact.chunk.campaign.uuid(), fact.attempt, fact.account_no);
+    let mut groups: Vec<(Uuid, i16, i16)> = facts.iter().map(|fact| shared(fact)).collect();
+    groups.sort_unstable();
+    groups.dedup();
+    let group = |fact: &Fact| {
+        let at = groups.binary_search(&shared(fact)).expect("every fact's group is among them");
+        i32::try_from(at + 1).expect("a flush has fewer facts than that")
+    };
+    let provider_ids: Vec<Option<&str>> = facts
+        .iter()
+        .map(|fact| match &fact.outcome {
+            Outcome::Accepted { provider_id } => provider_id.as_deref(),
+            _ => None,
+        })
+        .collect();
+    sqlx::query!(
+        "select append_accepted($1, $2, $3, $4, $5, $6, $7)",
+        &groups.iter().map(|group| group.0).collect::<Vec<_>>(),
+        &groups.iter().map(|group| group.1).collect::<Vec<_>>(),
+        &groups.iter().map(|group| group.2).collect::<Vec<_>>(),
+        &facts.iter().map(|fact| group(fact)).collect::<Vec<_>>(),
+        &facts.iter().map(|fact| fact.n).collect::<Vec<_>>(),
+        facts.iter().map(|fact| fact.at.to_sqlx()).collect::<Vec<_>>() as _,
+        provider_ids as _,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn append_others(connection: &mut PgConnection, facts: &[&Fact]) -> StoreResult<()> {
     let reasons: Vec<Option<&str>> =
         facts.iter().map(|fact| fact.outcome.reason().map(Reason::as_str)).collect();
     let details: Vec<Option<&str>> = facts
@@ -212,24 +250,16 @@ async fn append(connection: &mut PgConnection, facts: &[Fact]) -> StoreResult<()
             _ => None,
         })
         .collect();
-    let provider_ids: Vec<Option<&str>> = facts
-        .iter()
-        .map(|fact| match &fact.outcome {
-            Outcome::Accepted { provider_id } => provider_id.as_deref(),
-            _ => None,
-        })
-        .collect();
     sqlx::query!(
-        "select append_results($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-        &campaigns,
-        &numbers,
-        &attempts,
-        &kinds,
-        &accounts,
-        times as _,
+        "select append_results($1, $2, $3, $4, $5, $6, $7, $8)",
+        &facts.iter().map(|fact| fact.chunk.campaign.uuid()).collect::<Vec<_>>(),
+        &facts.iter().map(|fact| fact.n).collect::<Vec<_>>(),
+        &facts.iter().map(|fact| fact.attempt).collect::<Vec<_>>(),
+        &facts.iter().map(|fact| fact.outcome.kind() as i16).collect::<Vec<_>>(),
+        &facts.iter().map(|fact| fact.account_no).collect::<Vec<_>>(),
+        facts.iter().map(|fact| fact.at.to_sqlx()).collect::<Vec<_>>() as _,
         reasons as _,
         details as _,
-        provider_ids as _,
     )
     .execute(connection)
     .await?;

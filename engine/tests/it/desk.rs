@@ -79,7 +79,7 @@ impl Desk {
             sqlx::query(
                 "insert into recipients (campaign_id, n, variant, contact_id, address, variables)
                  select $1, n, 0, gen_random_uuid(),
-                        case $2 when 'email' then 'person' || n || '@example.com' else '+2305234567' || n end, '{}'
+                        case $2 when 'email' then 'person' || n || '@example.com' else '+2305234567' || n end, '[]'
                  from generate_series(1, 3) n",
             )
             .bind(Uuid::from(campaign))
