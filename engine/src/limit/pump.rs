@@ -192,13 +192,14 @@ impl Pump {
             Why::Blocked => NoCapacity::Blocked { retry_after: grant.wait },
             Why::Exhausted => NoCapacity::Exhausted { retry_after: grant.wait },
         };
+        // Before anybody is sent away, who might come back at once. Also when some were given: they go to whoever waits already.
+        self.shared.note_exhausted((grant.why == Why::Exhausted).then_some(again));
         if grant.why == Why::Blocked {
             self.shared.account.hear_of_block(grant.wait, now);
         }
         if grant.why != Why::Busy && grant.wait > LONGEST_WAIT && given == 0 {
             self.shared.desk.send_all_away(self.refusal);
         }
-        self.shared.note_exhausted((grant.why == Why::Exhausted && given == 0).then_some(again));
     }
 
     /// Follows the pace at which this process is given slots: all of the account's while it gets whatever it asks for.
