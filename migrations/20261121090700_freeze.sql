@@ -107,20 +107,28 @@ begin
         cursor_contact = '00000000-0000-0000-0000-000000000000' where id = p_campaign;
 end $$;
 
--- Freezes the next slice of a launching campaign. `complete` when the audience has ended: the campaign is sending then.
+-- Freezes the next slice of a launching campaign: the first of at most `p_first` recipients. `complete` when the audience has ended: the campaign is sending then.
 -- Returns nulls when the campaign does not launch (any more).
-create function freeze_slice(p_campaign uuid, p_limit integer, p_chunk integer, out taken integer, out complete boolean)
+create function freeze_slice(
+    p_campaign uuid, p_first integer, p_limit integer, p_chunk integer, out taken integer, out complete boolean
+)
 language plpgsql set work_mem = '32MB' as $$
 declare
     k campaigns;
     last record;
     -- A row that is looked at once more on its way costs half of what writing it does: only campaigns with keys pay for theirs.
     keyed boolean;
+    size integer;
 begin
     select * into k from campaigns where id = p_campaign for update;
-    if k.state <> 'launching' or not k.prepared then
+    if k.state <> 'launching' then
         return;
     end if;
+    if not k.prepared then
+        perform prepare_audience(p_campaign);
+        select * into k from campaigns where id = p_campaign;
+    end if;
+    size := case when k.frozen = 0 then p_first else p_limit end;
     keyed := k.business_key is not null;
     execute $freeze$
         with judged as (
@@ -160,11 +168,11 @@ begin
             group by zone, part
         )
         select zone, contact_id, row_no, n from numbered order by n desc limit 1
-    $freeze$ into last using k, p_limit,
+    $freeze$ into last using k, size,
         exists (select from duplicate_addresses where campaign_id = p_campaign),
         keyed, cardinality(k.locales) = 1, p_chunk;
     taken := coalesce(last.n - k.frozen, 0);
-    complete := taken < p_limit;
+    complete := taken < size;
     update campaigns set
         cursor_zone = coalesce(last.zone, cursor_zone), cursor_contact = coalesce(last.contact_id, cursor_contact),
         cursor_row = coalesce(last.row_no, cursor_row), frozen = frozen + taken,

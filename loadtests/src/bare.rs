@@ -16,8 +16,11 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
-use fanfare_engine::id::{CampaignId, MessageId};
-use fanfare_templates::{Compiled, Locale, Rendered};
+use fanfare_engine::{
+    domain::channel::Channel,
+    id::{CampaignId, MessageId},
+};
+use fanfare_templates::{Compiled, Locale};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
@@ -25,7 +28,6 @@ use reqwest::redirect;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::{net::TcpStream, task::JoinSet, time::Instant};
-use uuid::Uuid;
 
 use crate::{
     letter,
@@ -33,6 +35,11 @@ use crate::{
     processes,
     receiver::{API_KEY, Receiver},
 };
+
+mod body;
+
+/// Where Meta's messages go.
+const WHATSAPP_PATH: &str = "/v23.0/106540352242922/messages";
 
 /// Requests of one trial.
 const TRIAL: u64 = 20_000;
@@ -89,6 +96,7 @@ pub(crate) fn client() -> anyhow::Result<reqwest::Client> {
 /// What every request needs.
 #[derive(Debug)]
 struct Post {
+    path: &'static str,
     compiled: Compiled,
     locale: Locale,
     variables: Vec<Value>,
@@ -107,17 +115,23 @@ pub(crate) struct Bare {
 }
 
 impl Bare {
-    pub(crate) fn new(receiver: &Receiver, campaign: CampaignId) -> anyhow::Result<Self> {
+    pub(crate) fn new(receiver: &Receiver, channel: Channel, campaign: CampaignId) -> anyhow::Result<Self> {
+        let path = match channel {
+            Channel::Email => "/v3/smtp/email",
+            Channel::Sms => "/v3/transactionalSMS/send",
+            Channel::Whatsapp => WHATSAPP_PATH,
+        };
         let address =
             receiver.url().trim_start_matches("http://").parse().context("the receiver's address")?;
         Ok(Self {
             post: Arc::new(Post {
-                compiled: Compiled::new(&letter::published()?)?,
+                path,
+                compiled: Compiled::new(&letter::published(channel)?)?,
                 locale: Locale::parse("en")?,
                 variables: (0..READY).map(|index| Person::number(index, 0).variables()).collect(),
                 campaign,
                 address,
-                url: format!("{}/v3/smtp/email", receiver.url()),
+                url: format!("{}{path}", receiver.url()),
                 client: client()?,
                 next: AtomicU64::new(0),
             }),
@@ -191,7 +205,7 @@ impl Post {
         let (mut sender, connection) = http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await?;
         let requests = async {
             while let Some(body) = self.next_body(end)? {
-                let request = Request::post("/v3/smtp/email")
+                let request = Request::post(self.path)
                     .header(header::HOST, "127.0.0.1")
                     .header("api-key", API_KEY)
                     .header(header::CONTENT_TYPE, "application/json")
@@ -231,54 +245,10 @@ impl Post {
             return Ok(None);
         }
         let variables = &self.variables[usize::try_from(index % READY)?];
-        let Rendered::Email { subject, html, text } = self.compiled.render(variables, &self.locale)? else {
-            bail!("the letter is an e-mail");
-        };
+        let rendered = self.compiled.render(variables, &self.locale)?;
         let message = MessageId { campaign: self.campaign, n: i32::try_from(index)? };
-        let id = message.to_string();
-        let address = Person::number(index, 0).address();
-        let body = serde_json::to_vec(&Body {
-            sender: Address { email: SENDER_EMAIL, name: Some(SENDER_NAME) },
-            to: [Address { email: &address, name: None }],
-            subject: &subject,
-            html_content: &html,
-            text_content: &text,
-            headers: Headers { key: message.idempotency_key(1), custom: &id },
-            tags: [&id],
-        })?;
-        Ok(Some(body))
+        Ok(Some(body::encode(Person::number(index, 0), message, &rendered)?))
     }
-}
-
-pub(crate) const SENDER_EMAIL: &str = "renewals@harmony.example";
-pub(crate) const SENDER_NAME: &str = "Harmony Insurance";
-
-/// The engine's request, member by member.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Body<'a> {
-    sender: Address<'a>,
-    to: [Address<'a>; 1],
-    subject: &'a str,
-    html_content: &'a str,
-    text_content: &'a str,
-    headers: Headers<'a>,
-    tags: [&'a str; 1],
-}
-
-#[derive(Serialize)]
-struct Address<'a> {
-    email: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-struct Headers<'a> {
-    #[serde(rename = "Idempotency-Key")]
-    key: Uuid,
-    #[serde(rename = "X-Mailin-custom")]
-    custom: &'a str,
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a rate")]

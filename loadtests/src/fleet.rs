@@ -2,13 +2,15 @@
 
 use std::{
     fs::File,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
 };
 
 use anyhow::{Context as _, bail, ensure};
-use serde_json::json;
+use fanfare_engine::domain::channel::Channel;
+use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::{
     process::{Child, Command},
@@ -16,42 +18,51 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use crate::{bare, receiver, seed, services::Services};
+use crate::{receiver, seed, services::Services};
+
+/// The account through which everything goes.
+pub(crate) const ACCOUNT: &str = "account";
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const END_WITHIN: Duration = Duration::from_secs(40);
 
+pub(crate) const SENDER_EMAIL: &str = "renewals@harmony.example";
+pub(crate) const SENDER_NAME: &str = "Harmony Insurance";
+pub(crate) const SMS_SENDER: &str = "Harmony";
+
 /// What is changed from the defaults.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tuning {
+    pub(crate) channel: Channel,
     pub(crate) workers: usize,
     pub(crate) chunk: Option<u32>,
     pub(crate) in_flight: Option<u32>,
     pub(crate) batch: bool,
+    /// Where Postgres is, if not where the services say.
+    pub(crate) postgres: Option<SocketAddr>,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Fleet {
     processes: Vec<Child>,
     folder: PathBuf,
+    port: u16,
 }
 
 /// The configuration of every process. No limit: the quota of a provider is not what is measured.
-fn config(services: &Services, receiver_url: &str, tuning: Tuning) -> anyhow::Result<String> {
+fn config(services: &Services, receiver_url: &str, tuning: Tuning, port: u16) -> anyhow::Result<String> {
+    let mut database_url = url::Url::parse(&services.database_url).context("the database's URL")?;
+    if let Some(address) = tuning.postgres {
+        database_url
+            .set_ip_host(address.ip())
+            .and_then(|()| database_url.set_port(Some(address.port())))
+            .map_err(|()| anyhow::anyhow!("the database's URL has no address"))?;
+    }
     let mut config = json!({
-        "database": {"url": services.database_url, "migrate": false},
+        "database": {"url": database_url.as_str(), "migrate": false},
         "redis": {"url": services.redis_url},
-        "api": {"port": 0},
-        "accounts": [{
-            "slug": "brevo",
-            "provider": "brevo_email",
-            "base_url": format!("{receiver_url}/v3"),
-            "api_key": receiver::API_KEY,
-            "sender_email": bare::SENDER_EMAIL,
-            "sender_name": bare::SENDER_NAME,
-            "batch": tuning.batch,
-            "limits": [],
-        }],
+        "api": {"port": port},
+        "accounts": [account(receiver_url, tuning)],
     });
     if let Some(chunk) = tuning.chunk {
         config["launch"] = json!({"chunk": chunk});
@@ -60,6 +71,37 @@ fn config(services: &Services, receiver_url: &str, tuning: Tuning) -> anyhow::Re
         config["worker"] = json!({"in_flight": in_flight});
     }
     toml::to_string(&config).context("the configuration")
+}
+
+fn account(receiver_url: &str, tuning: Tuning) -> Value {
+    let mut account = match tuning.channel {
+        Channel::Email => json!({
+            "provider": "brevo_email",
+            "base_url": format!("{receiver_url}/v3"),
+            "api_key": receiver::API_KEY,
+            "sender_email": SENDER_EMAIL,
+            "sender_name": SENDER_NAME,
+            "batch": tuning.batch,
+            "webhook_auth": {"bearer": {"token": receiver::HOOK_TOKEN}},
+        }),
+        Channel::Sms => json!({
+            "provider": "brevo_sms",
+            "base_url": format!("{receiver_url}/v3"),
+            "api_key": receiver::API_KEY,
+            "sender": SMS_SENDER,
+        }),
+        Channel::Whatsapp => json!({
+            "provider": "whatsapp_cloud",
+            "base_url": receiver_url,
+            "phone_number_id": "106540352242922",
+            "access_token": receiver::API_KEY,
+            "app_secret": receiver::API_KEY,
+            "verify_token": receiver::HOOK_TOKEN,
+        }),
+    };
+    account["slug"] = ACCOUNT.into();
+    account["limits"] = json!([]);
+    account
 }
 
 impl Fleet {
@@ -75,18 +117,19 @@ impl Fleet {
         ensure!(self.processes.is_empty(), "the processes run already");
         self.folder = folder.to_owned();
         let file = folder.join("fanfare.toml");
-        std::fs::write(&file, config(services, receiver_url, tuning)?)?;
+        // Whoever posts webhooks has to know the port.
+        self.port = free_port()?;
+        std::fs::write(&file, config(services, receiver_url, tuning, self.port)?)?;
         let before = feeder(pool).await?;
         for number in 0..tuning.workers {
             let mut command = Command::new(binary);
-            command.arg("serve").arg("--config").arg(&file);
+            // Nothing of this environment may change what is measured.
+            command.env_clear().arg("serve").arg("--config").arg(&file);
             if number > 0 {
-                command.args(["--roles", "worker"]);
+                command.args(["--roles", "worker"]).env("FANFARE__API__PORT", "0");
             }
             let log = File::create(log(folder, number))?;
             let child = command
-                // Nothing of this environment may change what is measured.
-                .env_clear()
                 .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
                 .current_dir(folder)
                 .stdin(Stdio::null())
@@ -106,6 +149,11 @@ impl Fleet {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         Ok(())
+    }
+
+    /// Where the first process listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
     pub(crate) fn pids(&self) -> anyhow::Result<Vec<u32>> {
@@ -151,6 +199,10 @@ impl Fleet {
         }
         self.processes.clear();
     }
+}
+
+fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 fn log(folder: &Path, number: usize) -> PathBuf {

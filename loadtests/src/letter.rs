@@ -4,32 +4,45 @@
 //! in that crate would agree with itself.
 
 use anyhow::Context as _;
-use fanfare_templates::{EmailBody, Published, Source, publish};
+use fanfare_engine::domain::channel::Channel;
+use fanfare_templates::{EmailBody, Param, Published, Source, Whatsapp, publish};
 
 use crate::people::{Person, Renewal};
 
 const SUBJECT: &str = "Policy {{policy_number}} expires on {{date expiry_date}}";
 const HTML: &str = include_str!("letter.html");
 
-/// What stands in the receiver's digest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Expected {
-    pub(crate) subject: String,
-    pub(crate) html: String,
-}
+const SMS: &str = "{{first_name}}, your {{product}} policy {{policy_number}} expires on {{date expiry_date}}. {{agent}} is glad to renew it: reply YES.";
+const WHATSAPP: [&str; 5] =
+    ["{{first_name}}", "{{product}}", "{{policy_number}}", "{{date expiry_date}}", "{{agent}}"];
 
-pub(crate) fn published() -> anyhow::Result<Published> {
-    let source = Source::Email {
-        subject: SUBJECT.to_owned(),
-        preheader: None,
-        body: EmailBody::Html(HTML.to_owned()),
-        text: None,
+pub(crate) fn published(channel: Channel) -> anyhow::Result<Published> {
+    let source = match channel {
+        Channel::Email => Source::Email {
+            subject: SUBJECT.to_owned(),
+            preheader: None,
+            body: EmailBody::Html(HTML.to_owned()),
+            text: None,
+        },
+        Channel::Sms => Source::Sms { text: SMS.to_owned() },
+        Channel::Whatsapp => Source::Whatsapp(Whatsapp::Template {
+            name: "policy_renewal".to_owned(),
+            language: "en".to_owned(),
+            header: None,
+            body: WHATSAPP.map(|text| Param { text: text.to_owned(), name: None }).to_vec(),
+            buttons: Vec::new(),
+        }),
     };
     publish(&source).context("the letter of the load test")
 }
 
-pub(crate) fn expected(person: Person) -> Expected {
-    Expected { subject: fill(SUBJECT, person, str::to_owned), html: fill(HTML, person, escaped) }
+/// The parts that stand in the receiver's digest: subject and HTML, the text, or the values of a template.
+pub(crate) fn expected(channel: Channel, person: Person) -> Vec<String> {
+    match channel {
+        Channel::Email => vec![fill(SUBJECT, person, str::to_owned), fill(HTML, person, escaped)],
+        Channel::Sms => vec![fill(SMS, person, str::to_owned)],
+        Channel::Whatsapp => WHATSAPP.map(|text| fill(text, person, str::to_owned)).to_vec(),
+    }
 }
 
 /// Replaces what stands between double braces.
@@ -116,25 +129,45 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use fanfare_templates::{Compiled, Locale, Rendered};
+    use fanfare_templates::{Compiled, Component, Locale, Rendered, TextParameter, WhatsappMessage};
 
     use super::*;
 
+    fn parts(rendered: Rendered) -> Vec<String> {
+        match rendered {
+            Rendered::Email { subject, html, text } => {
+                assert!(text.contains("MTR-"), "{text}");
+                vec![subject, html]
+            }
+            Rendered::Sms { text, .. } => vec![text],
+            Rendered::Whatsapp(WhatsappMessage::Template { template }) => template
+                .components
+                .into_iter()
+                .flat_map(|component| match component {
+                    Component::Body { parameters } => parameters,
+                    other => panic!("{other:?}"),
+                })
+                .map(|TextParameter::Text { text, .. }| text)
+                .collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn the_judge_and_the_template_crate_agree() {
-        let compiled = Compiled::new(&published().expect("sound")).expect("compiles");
         let english = Locale::parse("en").expect("a locale");
-        for index in (0..3_000).chain([999_999, 12_345_678]) {
-            let person = Person::number(index, 1);
-            let rendered = compiled.render(&person.variables(), &english).expect("renders");
-            let Rendered::Email { subject, html, text } = rendered else { panic!("an e-mail") };
-            assert_eq!(Expected { subject, html }, expected(person), "{index}");
-            assert!(text.contains(&person.policy_number()), "{text}");
+        for &channel in Channel::ALL {
+            let compiled = Compiled::new(&published(channel).expect("sound")).expect("compiles");
+            for index in (0..3_000).chain([999_999, 9_345_678]) {
+                let person = Person::number(index, 1);
+                let rendered = compiled.render(&person.variables(), &english).expect("renders");
+                assert_eq!(parts(rendered), expected(channel, person), "{channel} {index}");
+            }
         }
     }
 
     #[test]
     fn the_letter_is_about_two_kilobytes() {
-        assert!((1_800..3_000).contains(&expected(Person::number(7, 0)).html.len()));
+        assert!((1_800..3_000).contains(&expected(Channel::Email, Person::number(7, 0))[1].len()));
     }
 }

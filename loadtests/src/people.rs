@@ -31,6 +31,10 @@ const LAST_NAMES: [&str; 9] = [
 ];
 const PRODUCTS: [&str; 5] = ["private motor", "home & contents", "travel", "marine hull", "health \"plus\""];
 
+const NUMBERS: &str = "2305";
+/// Distinct numbers.
+pub(crate) const PHONES: u64 = 10_000_000;
+
 /// A person of the seed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Person {
@@ -53,8 +57,12 @@ impl Person {
         Self { index, refused: index % 100 < fail_percent }
     }
 
-    /// Whose address this is.
+    /// Whose address or number this is.
     pub(crate) fn of_address(address: &str) -> Option<Self> {
+        if let Some(digits) = address.trim_start_matches('+').strip_prefix(NUMBERS) {
+            let index = digits.parse().ok()?;
+            return (digits.len() == 7).then_some(Self { index, refused: false });
+        }
         let (local, _) = address.split_once('@')?;
         let (refused, digits) = match local.strip_prefix("rejected.") {
             Some(rest) => (true, rest),
@@ -77,6 +85,16 @@ impl Person {
     pub(crate) fn address(self) -> String {
         let Self { index, refused } = self;
         format!("{}p{index:09}@mail{}.example", if refused { "rejected." } else { "" }, index % 7)
+    }
+
+    /// What this person's address begins with, and the next people's are greater than.
+    pub(crate) fn prefix(self) -> String {
+        format!("p{:09}", self.index)
+    }
+
+    /// A mobile number of Mauritius; there are as many as there may be people of a load test by SMS.
+    pub(crate) fn phone(self) -> String {
+        format!("+{NUMBERS}{:07}", self.index % PHONES)
     }
 
     pub(crate) fn first_name(self) -> &'static str {
@@ -145,10 +163,18 @@ mod tests {
             let person = Person::number(index, 1);
             assert_eq!(person.is_refused(), index % 100 == 0);
             assert_eq!(Person::of_address(&person.address()), Some(person));
+            let by_phone = Person::of_address(&person.phone());
+            assert_eq!(by_phone.map(Person::index), Some(index % PHONES), "{}", person.phone());
         }
-        for strange in
-            ["", "p1@mail1.example", "p000000001@mail2.example", "x000000001@mail1.example", "p000000001"]
-        {
+        for strange in [
+            "",
+            "p1@mail1.example",
+            "p000000001@mail2.example",
+            "x000000001@mail1.example",
+            "p000000001",
+            "+230512345",
+            "+33612345678",
+        ] {
             assert_eq!(Person::of_address(strange), None, "{strange}");
         }
     }

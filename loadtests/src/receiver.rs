@@ -14,9 +14,11 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::{letter::Expected, sink};
+use crate::sink::{self, Wanted};
 
 pub(crate) const API_KEY: &str = "xkeysib-loadtest";
+/// What a webhook has to show.
+pub(crate) const HOOK_TOKEN: &str = "loadtest-hooks";
 const PAGE: usize = 20_000;
 
 /// Who answers.
@@ -30,12 +32,14 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// What it says of a message whose content is known.
-    pub(crate) fn digest(self, address: &str, message_id: &str, letter: &Expected) -> String {
-        let Expected { subject, html } = letter;
+    /// What it says of a message whose content is known, part by part.
+    pub(crate) fn digest(self, address: &str, message_id: &str, parts: &[String]) -> String {
         match self {
-            Self::Sandbox => hex::encode(fanfare_sandbox::digest(address, message_id, &[subject, html])),
-            Self::Sink => sink::digest(address, message_id, subject, html),
+            Self::Sandbox => {
+                let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+                hex::encode(fanfare_sandbox::digest(address, message_id, &parts))
+            }
+            Self::Sink => sink::digest(address, message_id, parts),
         }
     }
 }
@@ -140,6 +144,23 @@ impl Receiver {
 
     pub(crate) async fn summary(&self) -> anyhow::Result<Summary> {
         Ok(serde_json::from_str(&self.get("/sandbox/audit").await?)?)
+    }
+
+    /// From now on the sink posts a webhook for every message.
+    pub(crate) async fn hook(&self, wanted: &Wanted) -> anyhow::Result<()> {
+        let body = serde_json::to_vec(wanted)?;
+        let response = self.client.post(format!("{}/sandbox/hooks", self.url)).body(body).send().await?;
+        ensure!(response.status().is_success(), "the sink refused to post webhooks: {}", response.status());
+        Ok(())
+    }
+
+    /// Events of webhooks that were answered by a 2xx.
+    pub(crate) async fn hooked(&self) -> anyhow::Result<u64> {
+        #[derive(Deserialize)]
+        struct Hooked {
+            answered: u64,
+        }
+        Ok(serde_json::from_str::<Hooked>(&self.get("/sandbox/hooks").await?)?.answered)
     }
 
     /// What was received, from the cursor `after` on (0: from the start).

@@ -24,6 +24,10 @@ pub(crate) struct Round {
     pub(crate) verdict: Verdict,
     pub(crate) first_message_ms: f64,
     pub(crate) freeze_seconds: f64,
+    /// From the launch until a tenth of the recipients had an outcome.
+    pub(crate) first_tenth_per_second: f64,
+    /// From the moment when nine tenths had one.
+    pub(crate) last_tenth_per_second: f64,
     pub(crate) seconds: f64,
     pub(crate) unsent_first_page_ms: f64,
     pub(crate) bare: bare::Measured,
@@ -152,6 +156,8 @@ const ROWS: &[Row] = &[
     ("Redis commands a message", |round| format!("{:.4}", round.cost.redis_commands_per_message)),
     ("first message, ms after launch", |round| format!("{:.0}", round.first_message_ms)),
     ("freeze, s", |round| format!("{:.1}", round.freeze_seconds)),
+    ("first tenth, messages a second", |round| format!("{:.0}", round.first_tenth_per_second)),
+    ("last tenth, messages a second", |round| format!("{:.0}", round.last_tenth_per_second)),
     ("whole campaign, s", |round| format!("{:.1}", round.seconds)),
     ("\"who was not sent\", first page, ms", |round| format!("{:.1}", round.unsent_first_page_ms)),
     ("lost", |round| round.verdict.lost.to_string()),
@@ -162,6 +168,7 @@ const ROWS: &[Row] = &[
     ("wrong provider id", |round| round.verdict.wrong_provider_id.to_string()),
     ("wrong state", |round| round.verdict.wrong_state.to_string()),
     ("foreign", |round| round.verdict.foreign.to_string()),
+    ("webhooks not applied", |round| round.verdict.unapplied.to_string()),
 ];
 
 #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]

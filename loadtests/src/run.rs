@@ -16,6 +16,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     time::Instant,
 };
+use uuid::Uuid;
 
 use crate::{
     bare::{self, Bare, Setting},
@@ -23,12 +24,15 @@ use crate::{
     fleet::{Fleet, Tuning},
     machine::{self, Machine},
     meters::{self, Meters},
-    processes, questions,
+    older, processes,
+    proxy::Proxy,
+    questions,
     receiver::{self, Kind, Receiver},
     report::{self, Report, Round},
-    scenario::{Scenario, Setup},
+    scenario::{Scenario, Setup, Webhooks},
     seed::Seeded,
     services::{self, Services},
+    sink::Wanted,
     verify::{self, Audience},
 };
 
@@ -70,6 +74,9 @@ struct How {
     /// `fanfare serve` processes, instead of what the scenario says: the first with every role, the others deliver.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=64))]
     workers: Option<u16>,
+    /// Results that the database holds before the launch, instead of what the scenario says.
+    #[arg(long)]
+    older_results: Option<u64>,
     /// Bare loop and campaign, alternately, so many times; the report is the median.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=50))]
     rounds: u16,
@@ -147,6 +154,7 @@ async fn scenario(scenario: Scenario, how: &How) -> anyhow::Result<Report> {
     let mut setup = scenario.setup();
     setup.latency_ms = how.latency_ms.unwrap_or(setup.latency_ms);
     setup.workers = how.workers.unwrap_or(setup.workers);
+    setup.older_results = how.older_results.unwrap_or(setup.older_results);
     let plan = Plan { scenario, setup, how };
     let mut stage =
         Stage { folder: binary::target()?.join("loadtest"), fleet: Fleet::default(), receiver: None };
@@ -182,15 +190,19 @@ async fn measure(plan: &Plan<'_>, stage: &mut Stage) -> anyhow::Result<Report> {
     let services = Services::up(&stage.services()).await?;
     let pool = services.pool().await?;
     services.check_durability(&pool).await?;
-    let bar = bar("seeding people", how.recipients);
-    let seeded = Seeded::make(&pool, how.recipients, how.fail_percent, &bar).await?;
-    bar.finish();
+    let seeded = seed(plan, &pool).await?;
+    let proxy = match setup.postgres_ms {
+        0 => None,
+        // Half of it each way.
+        ms => Some(Proxy::start(services.postgres_address()?, Duration::from_micros(ms * 500))?),
+    };
     let options = receiver::Options { receiver: setup.receiver, latency_ms: setup.latency_ms };
     let receiver = Receiver::start(options).await?;
     let receiver = stage.receiver.insert(receiver);
-    let bare = Bare::new(receiver, seeded.campaign_id().await?)?;
+    let bare = Bare::new(receiver, setup.channel, seeded.campaign_id().await?)?;
     let setting = bare.best(receiver, setup.latency_ms).await?;
-    let site = Site { plan, binary, folder: &stage.folder, services, pool, seeded, receiver, bare, setting };
+    let site =
+        Site { plan, binary, folder: &stage.folder, services, pool, seeded, proxy, receiver, bare, setting };
     let mut rounds = Vec::new();
     for number in 1..=how.rounds {
         println!("\nround {number} of {}", how.rounds);
@@ -217,6 +229,18 @@ async fn measure(plan: &Plan<'_>, stage: &mut Stage) -> anyhow::Result<Report> {
     })
 }
 
+async fn seed(Plan { setup, how, .. }: &Plan<'_>, pool: &PgPool) -> anyhow::Result<Seeded> {
+    let people = bar("seeding people", how.recipients);
+    let seeded = Seeded::make(pool, setup.channel, (how.recipients, how.fail_percent), &people).await?;
+    people.finish();
+    if setup.older_results > 0 {
+        let results = bar("seeding results", setup.older_results);
+        older::results(pool, setup.older_results, &results).await?;
+        results.finish();
+    }
+    Ok(seeded)
+}
+
 /// What all rounds share.
 struct Site<'a> {
     plan: &'a Plan<'a>,
@@ -225,6 +249,8 @@ struct Site<'a> {
     services: Services,
     pool: PgPool,
     seeded: Seeded,
+    /// On the way of the processes under test to Postgres.
+    proxy: Option<Proxy>,
     receiver: &'a Receiver,
     bare: Bare,
     setting: Setting,
@@ -234,6 +260,7 @@ struct Site<'a> {
 struct Times {
     whole: Duration,
     freeze: Duration,
+    tenths: Tenths,
     first_message_ms: f64,
     most_requests_in_a_second: u64,
 }
@@ -246,44 +273,59 @@ impl Site<'_> {
             bare.setting, bare.requests_per_second, bare.requests
         );
         self.receiver.reset().await?;
-        let campaign = self.seeded.campaign().await?;
+        let Plan { setup, how, .. } = *self.plan;
+        let campaigns = self.seeded.campaigns(setup.campaign_of).await?;
         let tuning = Tuning {
-            workers: self.plan.setup.workers.into(),
-            chunk: self.plan.how.chunk,
-            in_flight: self.plan.how.in_flight,
-            batch: self.plan.setup.batch,
+            channel: setup.channel,
+            postgres: self.proxy.as_ref().map(Proxy::address),
+            workers: setup.workers.into(),
+            chunk: how.chunk,
+            in_flight: how.in_flight,
+            batch: setup.batch,
         };
         let from = (&self.services, &self.pool);
         fleet.start(&self.binary, self.folder, from, self.receiver.url(), tuning).await?;
+        if let Some(Webhooks { most }) = setup.webhooks {
+            let path = format!("/hooks/{}", self.seeded.account().await?);
+            self.receiver.hook(&Wanted { address: fleet.address(), path, most }).await?;
+        }
+        let snapshot = if setup.held_snapshot { Some(older::snapshot(&self.pool).await?) } else { None };
         let reported = self.meters(fleet).reported().await?;
         let before = (self.meters(fleet).read().await?, reported);
-        let times = self.campaign(fleet, campaign).await?;
+        let times = self.send(fleet, &campaigns).await?;
         let after = self.meters(fleet).read().await?;
         let after = (after, self.meters(fleet).reported().await?);
+        drop(snapshot);
         let pids = fleet.pids()?;
         let peaks: Vec<u64> = pids.into_iter().map(processes::peak_rss).collect::<anyhow::Result<_>>()?;
         fleet.stop().await;
-        let bar = bar("checking messages", self.plan.how.recipients);
-        let audience =
-            Audience { people: self.plan.how.recipients, fail_percent: self.plan.how.fail_percent };
-        let verdict = verify::verify(&self.pool, self.receiver, campaign, audience, &bar).await?;
+        let bar = bar("checking messages", how.recipients);
+        let audience = Audience {
+            channel: setup.channel,
+            people: how.recipients,
+            fail_percent: how.fail_percent,
+            delivered: setup.webhooks.is_some(),
+        };
+        let verdict = verify::verify(&self.pool, self.receiver, &campaigns, audience, &bar).await?;
         bar.finish();
-        questions::show_states(&self.pool, campaign).await?;
-        let (unsent_first_page_ms, unsent) = questions::not_sent(&self.seeded, campaign).await?;
+        questions::show_states(&self.pool, campaigns[0]).await?;
+        let (unsent_first_page_ms, unsent) = questions::not_sent(&self.seeded, campaigns[0]).await?;
         println!(
             "\nfirst page of who was not sent, and why: {unsent} recipients, {unsent_first_page_ms:.1} ms"
         );
-        let messages_per_second = bare::per(self.plan.how.recipients, times.whole);
+        let messages_per_second = bare::per(how.recipients, times.whole);
         Ok(Round {
             messages_per_second,
             bare_requests_per_second: bare.requests_per_second,
             ratio: messages_per_second / bare.requests_per_second,
-            cost: meters::cost(&before, &after, self.plan.how.recipients),
+            cost: meters::cost(&before, &after, how.recipients),
             peak_rss_bytes: peaks.into_iter().sum(),
             most_requests_in_a_second: times.most_requests_in_a_second,
             verdict,
             first_message_ms: times.first_message_ms,
             freeze_seconds: times.freeze.as_secs_f64(),
+            first_tenth_per_second: times.tenths.first(how.recipients),
+            last_tenth_per_second: times.tenths.last(how.recipients),
             seconds: times.whole.as_secs_f64(),
             unsent_first_page_ms,
             bare,
@@ -294,20 +336,27 @@ impl Site<'_> {
         Meters { services: &self.services, pool: &self.pool, fleet, receiver: self.receiver }
     }
 
-    /// Launches, and waits for the last record.
-    async fn campaign(&self, fleet: &mut Fleet, campaign: CampaignId) -> anyhow::Result<Times> {
-        self.seeded.launch(campaign).await?;
-        let launched = Instant::now();
-        let launched_us = self.receiver.clock_us().await?;
+    /// Launches, and waits for the last record. One campaign's time runs from the acknowledgment of its launch; that of
+    /// many from before the first, since launching them is part of the work.
+    async fn send(&self, fleet: &mut Fleet, campaigns: &[CampaignId]) -> anyhow::Result<Times> {
+        let mut launched = Instant::now();
+        self.seeded.launch(campaigns).await?;
+        if campaigns.len() == 1 {
+            launched = Instant::now();
+        }
+        let launched_us = self.receiver.clock_us().await?.saturating_sub(micros(launched.elapsed()));
+        let ids: Vec<Uuid> = campaigns.iter().map(|campaign| campaign.uuid()).collect();
         let bar = bar("sending", self.plan.how.recipients);
         let mut freeze = None;
+        let mut tenths = Tenths::default();
         let (mut last, mut changed) = (State::default(), launched);
         loop {
-            let state = self.state(campaign).await?;
+            let state = self.state(&ids).await?;
+            tenths.note(state.settled, self.plan.how.recipients, launched.elapsed());
             if !state.launching {
                 freeze.get_or_insert_with(|| launched.elapsed());
             }
-            if state.is_done(self.plan.how.recipients) {
+            if state.is_done(self.plan.how.recipients) && self.all_applied().await? {
                 break;
             }
             if state != last {
@@ -331,25 +380,73 @@ impl Site<'_> {
         let most_requests_in_a_second = lanes.iter().map(|lane| lane.max_requests_in_a_second).sum();
         let first = Duration::from_micros(first_us.context("nothing was sent")?.saturating_sub(launched_us));
         let freeze = freeze.unwrap_or(whole);
-        Ok(Times { whole, freeze, first_message_ms: first.as_secs_f64() * 1e3, most_requests_in_a_second })
+        tenths.end = whole;
+        Ok(Times {
+            whole,
+            freeze,
+            tenths,
+            first_message_ms: first.as_secs_f64() * 1e3,
+            most_requests_in_a_second,
+        })
     }
 
-    async fn state(&self, campaign: CampaignId) -> anyhow::Result<State> {
+    /// Whether every webhook was answered and applied; without webhooks there is nothing to apply.
+    async fn all_applied(&self) -> anyhow::Result<bool> {
+        Ok(self.plan.setup.webhooks.is_none()
+            || self.receiver.hooked().await? >= self.plan.how.recipients
+                && sqlx::query_scalar("select not exists (select from inbox)").fetch_one(&self.pool).await?)
+    }
+
+    async fn state(&self, campaigns: &[Uuid]) -> anyhow::Result<State> {
         let row = sqlx::query(
-            "select k.state = 'launching' as launching, k.frozen, count(*) filter (where c.done_at is null) as open,
-                    coalesce(sum(c.accepted + c.failed + c.suppressed + c.unknown), 0) as settled
-             from campaigns k left join chunks c on c.campaign_id = k.id where k.id = $1 group by k.id",
+            "select (select bool_or(state = 'launching') from campaigns where id = any ($1)) as launching,
+                    (select sum(frozen) from campaigns where id = any ($1)) as frozen,
+                    count(*) filter (where done_at is null) as open,
+                    coalesce(sum(accepted + failed + suppressed + unknown), 0) as settled
+             from chunks where campaign_id = any ($1)",
         )
-        .bind(campaign.uuid())
+        .bind(campaigns)
         .fetch_one(&self.pool)
         .await?;
         Ok(State {
             launching: row.get("launching"),
-            frozen: u64::try_from(row.get::<i32, _>("frozen"))?,
+            frozen: u64::try_from(row.get::<i64, _>("frozen"))?,
             open: u64::try_from(row.get::<i64, _>("open"))?,
             settled: u64::try_from(row.get::<i64, _>("settled"))?,
         })
     }
+}
+
+/// When one tenth and nine tenths of the recipients had an outcome.
+#[derive(Debug, Default, Clone, Copy)]
+struct Tenths {
+    one: Option<Duration>,
+    nine: Option<Duration>,
+    end: Duration,
+}
+
+impl Tenths {
+    fn note(&mut self, settled: u64, of: u64, at: Duration) {
+        if settled * 10 >= of {
+            self.one.get_or_insert(at);
+        }
+        if settled * 10 >= of * 9 {
+            self.nine.get_or_insert(at);
+        }
+    }
+
+    fn first(self, of: u64) -> f64 {
+        bare::per(of / 10, self.one.unwrap_or(self.end))
+    }
+
+    /// At least one look long, as far as one can tell.
+    fn last(self, of: u64) -> f64 {
+        bare::per(of / 10, self.end.saturating_sub(self.nine.unwrap_or_default()).max(LOOK))
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// How far a campaign has come, by its rows.

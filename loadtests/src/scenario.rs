@@ -1,6 +1,7 @@
 //! What can be measured, by name.
 
 use clap::ValueEnum;
+use fanfare_engine::domain::channel::Channel;
 use serde::Serialize;
 
 use crate::receiver::Kind;
@@ -25,15 +26,50 @@ pub(crate) enum Scenario {
     FourProcesses,
     /// Many messages in a request, to the sink. The bare loop still sends one each, so the ratio says something else.
     Batches,
+    /// One request a message of Brevo's SMS.
+    Sms,
+    /// One request a message of the WhatsApp Cloud API.
+    Whatsapp,
+    /// As `single`, and the sink posts a webhook of one event for each message: done once all are applied.
+    WebhooksSingle,
+    /// The same with up to 500 events a webhook.
+    WebhooksBatched,
+    /// As `single`, by one campaign for every ten people.
+    SmallCampaigns,
+    /// As `single`, with 5 ms more to Postgres and back.
+    #[value(name = "postgres-5ms")]
+    #[serde(rename = "postgres-5ms")]
+    Postgres5,
+    /// As `single`, on a database that holds 50 million older results.
+    OlderResults,
+    /// As `single`, while a transaction elsewhere holds a snapshot from before the launch.
+    HeldSnapshot,
+}
+
+/// Webhooks of the receiver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Webhooks {
+    /// Most events of one request.
+    pub(crate) most: usize,
 }
 
 /// What a scenario sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Setup {
+    pub(crate) channel: Channel,
     pub(crate) receiver: Kind,
     pub(crate) latency_ms: u64,
     pub(crate) workers: u16,
     pub(crate) batch: bool,
+    pub(crate) webhooks: Option<Webhooks>,
+    /// Recipients of a campaign; all of them in one if absent.
+    pub(crate) campaign_of: Option<u64>,
+    /// What a round trip to Postgres takes longer.
+    pub(crate) postgres_ms: u64,
+    /// Results that the database holds before the launch.
+    pub(crate) older_results: u64,
+    /// Whether a transaction holds a snapshot from before the launch until the end.
+    pub(crate) held_snapshot: bool,
 }
 
 impl Scenario {
@@ -43,7 +79,18 @@ impl Scenario {
     }
 
     pub(crate) const fn setup(self) -> Setup {
-        let single = Setup { receiver: Kind::Sink, latency_ms: 0, workers: 1, batch: false };
+        let single = Setup {
+            channel: Channel::Email,
+            receiver: Kind::Sink,
+            latency_ms: 0,
+            workers: 1,
+            batch: false,
+            webhooks: None,
+            campaign_of: None,
+            postgres_ms: 0,
+            older_results: 0,
+            held_snapshot: false,
+        };
         match self {
             Self::Judged => Setup { receiver: Kind::Sandbox, ..single },
             Self::Single => single,
@@ -51,6 +98,14 @@ impl Scenario {
             Self::Single200 => Setup { latency_ms: 200, ..single },
             Self::FourProcesses => Setup { workers: 4, ..single },
             Self::Batches => Setup { batch: true, ..single },
+            Self::Sms => Setup { channel: Channel::Sms, ..single },
+            Self::Whatsapp => Setup { channel: Channel::Whatsapp, ..single },
+            Self::WebhooksSingle => Setup { webhooks: Some(Webhooks { most: 1 }), ..single },
+            Self::WebhooksBatched => Setup { webhooks: Some(Webhooks { most: 500 }), ..single },
+            Self::SmallCampaigns => Setup { campaign_of: Some(10), ..single },
+            Self::Postgres5 => Setup { postgres_ms: 5, ..single },
+            Self::OlderResults => Setup { older_results: 50_000_000, ..single },
+            Self::HeldSnapshot => Setup { held_snapshot: true, ..single },
         }
     }
 }

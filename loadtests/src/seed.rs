@@ -3,7 +3,7 @@
 use anyhow::{Context as _, ensure};
 use fanfare_engine::{
     domain::channel::{Channel, MessageClass},
-    id::{CampaignId, ContactId, Ids, TemplateId, TenantId},
+    id::{AccountId, CampaignId, ContactId, Ids, TemplateId, TenantId, UploadId},
     launch,
     store::{
         Store,
@@ -13,6 +13,7 @@ use fanfare_engine::{
         tenants::Tenant,
     },
 };
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use indicatif::ProgressBar;
 use jiff::{SignedDuration, Timestamp};
 use sqlx::PgPool;
@@ -21,6 +22,8 @@ use crate::{letter, people::Person};
 
 pub(crate) const TENANT: &str = "harmony";
 const ZONE: &str = "Indian/Mauritius";
+/// Drafts that are made, and launches that are asked for, at once.
+const PARALLEL: usize = 4;
 /// Rows in one message of the COPY.
 const ROWS: u64 = 2_000;
 /// Contacts that an import would make in a millisecond: their ids sort as theirs would.
@@ -28,6 +31,8 @@ const PER_MILLISECOND: u64 = 20;
 
 #[derive(Debug)]
 pub(crate) struct Seeded {
+    channel: Channel,
+    people: u64,
     store: Store,
     ids: Ids,
     tenant: TenantId,
@@ -38,8 +43,8 @@ impl Seeded {
     /// Brings the schema up to date and fills an empty database.
     pub(crate) async fn make(
         pool: &PgPool,
-        people: u64,
-        fail_percent: u64,
+        channel: Channel,
+        (people, fail_percent): (u64, u64),
         bar: &ProgressBar,
     ) -> anyhow::Result<Self> {
         let store = Store::from_pool(pool.clone());
@@ -58,13 +63,13 @@ impl Seeded {
         store.create_tenant(&tenant).await?;
         let head = TemplateHead {
             slug: "renewal",
-            channel: Channel::Email,
+            channel,
             class: MessageClass::Obligation,
             name: "Policy renewal",
         };
         let (template, _) =
-            store.publish_template(&ids, tenant.id, &head, "en", &letter::published()?).await?;
-        let seeded = Self { store, ids, tenant: tenant.id, template };
+            store.publish_template(&ids, tenant.id, &head, "en", &letter::published(channel)?).await?;
+        let seeded = Self { channel, people, store, ids, tenant: tenant.id, template };
         seeded.copy_contacts(pool, people, fail_percent, now, bar).await?;
         // What an import's own aftermath would cost does not belong to the campaign.
         sqlx::query("vacuum analyze contacts").execute(pool).await?;
@@ -83,7 +88,7 @@ impl Seeded {
         let mut connection = pool.acquire().await?;
         let mut copy = connection
             .copy_in_raw(
-                "copy contacts (id, tenant_id, name, email, locale, time_zone, attributes) from stdin",
+                "copy contacts (id, tenant_id, name, email, phone, locale, time_zone, attributes) from stdin",
             )
             .await?;
         let mut rows = String::new();
@@ -109,6 +114,7 @@ impl Seeded {
             self.tenant.uuid().to_string(),
             escaped(person.name()),
             person.address(),
+            person.phone(),
             "en".to_owned(),
             ZONE.to_owned(),
             escaped(person.attributes().to_string()),
@@ -117,22 +123,63 @@ impl Seeded {
         rows.push('\n');
     }
 
+    /// The account through which everything goes.
+    pub(crate) async fn account(&self) -> anyhow::Result<AccountId> {
+        let accounts = self.store.accounts().await?;
+        let ours = accounts.iter().find(|account| account.tenant == self.tenant);
+        Ok(ours.context("no account was made from the configuration")?.id)
+    }
+
     /// A new id that nothing else bears.
     pub(crate) async fn campaign_id(&self) -> anyhow::Result<CampaignId> {
         Ok(self.ids.next(self.store.now().await?))
     }
 
-    /// A draft to everybody.
-    pub(crate) async fn campaign(&self) -> anyhow::Result<CampaignId> {
+    /// Drafts to everybody: one, or one for every `each` people.
+    pub(crate) async fn campaigns(&self, each: Option<u64>) -> anyhow::Result<Vec<CampaignId>> {
+        let Some(each) = each else {
+            return Ok(vec![self.draft(Audience::Contacts(AllContacts::All)).await?]);
+        };
+        stream::iter(0..self.people.div_ceil(each))
+            .map(async |part| self.draft(Audience::Upload(self.upload(part, each).await?)).await)
+            .buffered(PARALLEL)
+            .try_collect()
+            .await
+    }
+
+    /// A file that holds these people and nothing else.
+    async fn upload(&self, part: u64, each: u64) -> anyhow::Result<UploadId> {
+        let id: UploadId = self.ids.next(self.store.now().await?);
+        sqlx::query(
+            "with rows as (
+                 insert into upload_rows (upload_id, time_zone, contact_id, row_no, attributes)
+                 select $1, time_zone, id, row_number() over (order by id), '{}' from contacts
+                 where tenant_id = $2 and email >= $3 and email < $4
+                 returning row_no
+             )
+             insert into uploads (id, tenant_id, file_name, sha256, bytes, format, mapping, rows_read, rows_taken,
+                                  rows_refused, contacts_created, contacts_updated)
+             select $1, $2, 'part.csv', uuid_send($1), 0, 'csv', '{}', count(*), count(*), 0, 0, count(*) from rows",
+        )
+        .bind(id.uuid())
+        .bind(self.tenant.uuid())
+        .bind(Person::number(part * each, 0).prefix())
+        .bind(Person::number((part + 1) * each, 0).prefix())
+        .execute(self.store.pool())
+        .await?;
+        Ok(id)
+    }
+
+    async fn draft(&self, audience: Audience) -> anyhow::Result<CampaignId> {
         let id = self.campaign_id().await?;
         let campaign = NewCampaign {
             id,
             tenant: self.tenant,
             name: "Renewals".to_owned(),
-            channel: Channel::Email,
+            channel: self.channel,
             class: MessageClass::Obligation,
             template: self.template,
-            audience: Audience::Contacts(AllContacts::All),
+            audience,
             business_key: None,
             window: None,
         };
@@ -140,10 +187,14 @@ impl Seeded {
         Ok(id)
     }
 
-    /// As whoever presses the button: when it returns, the launch is acknowledged.
-    pub(crate) async fn launch(&self, campaign: CampaignId) -> anyhow::Result<()> {
-        launch::launch(&self.store, self.tenant, campaign).await.context("the launch")?;
-        Ok(())
+    /// As whoever presses the buttons: when it returns, every launch is acknowledged.
+    pub(crate) async fn launch(&self, campaigns: &[CampaignId]) -> anyhow::Result<()> {
+        stream::iter(campaigns)
+            .map(async |&campaign| launch::launch(&self.store, self.tenant, campaign).await.map(drop))
+            .buffer_unordered(PARALLEL)
+            .try_collect()
+            .await
+            .context("the launch")
     }
 
     /// The first page of "who was not sent, and why", as the engine reads it.

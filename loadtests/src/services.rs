@@ -1,6 +1,9 @@
 //! The private Postgres and Redis of one run, and the proof that nothing of their durability is off.
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, bail, ensure};
 use sqlx::{PgPool, Row as _, postgres::PgPoolOptions};
@@ -57,6 +60,12 @@ impl Services {
             postmaster: pid(postgres_pid)?,
             redis: pid(redis_pid)?,
         })
+    }
+
+    pub(crate) fn postgres_address(&self) -> anyhow::Result<SocketAddr> {
+        let url = url::Url::parse(&self.database_url).context("the database's URL")?;
+        let addresses = url.socket_addrs(|| Some(5432)).context("the database's address")?;
+        addresses.first().copied().context("the database has an address")
     }
 
     pub(crate) async fn pool(&self) -> anyhow::Result<PgPool> {

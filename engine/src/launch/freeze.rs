@@ -1,12 +1,19 @@
 //! The launcher: freezes audiences, the newest launches first, so that a small campaign does not wait behind a big one.
 
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::{
     id::CampaignId,
-    store::{Store, StoreResult, recipients::Slice},
+    store::{
+        Store, StoreResult,
+        recipients::{Slice, SliceSizes},
+    },
 };
+
+/// Campaigns frozen at once: small ones cost more waiting than work, and their commits share a sync of the log.
+const AT_ONCE: usize = 4;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -35,19 +42,17 @@ impl Launcher {
     /// One slice of every launching campaign; says whether there is more to do.
     pub async fn step(&self) -> StoreResult<bool> {
         let launching = self.store.launching_campaigns().await?;
-        let mut more = false;
-        for campaign in launching {
-            more |= self.freeze(campaign).await?;
-        }
-        Ok(more)
+        stream::iter(launching)
+            .map(|campaign| self.freeze(campaign))
+            .buffer_unordered(AT_ONCE)
+            .try_fold(false, async |more, unfinished| Ok(more | unfinished))
+            .await
     }
 
     async fn freeze(&self, campaign: CampaignId) -> StoreResult<bool> {
         let started = Instant::now();
-        self.store.prepare_audience(campaign).await?;
-        let first = self.store.frozen(campaign).await? == 0;
-        let size = if first { self.settings.first_slice } else { self.settings.slice };
-        let slice = self.store.freeze_slice(campaign, size, self.settings.chunk).await?;
+        let LaunchSettings { first_slice: first, slice, chunk } = self.settings;
+        let slice = self.store.freeze_slice(campaign, SliceSizes { first, slice, chunk }).await?;
         metrics::histogram!(crate::metrics::STAGE_SECONDS, "stage" => "freeze")
             .record(started.elapsed().as_secs_f64());
         Ok(match slice {

@@ -43,11 +43,11 @@ impl Store {
             campaign.state.launch(now).map_err(|refused| TransitionError { change: "checked", ..refused })?;
         pin(&mut tx, id, pins).await?;
         save_state(&mut tx, id, launching).await?;
-        sqlx::query!("select prepare_audience($1)", id.uuid()).execute(&mut *tx).await?;
         loop {
-            let slice = sqlx::query!("select taken, complete from freeze_slice($1, 10000, 500)", id.uuid())
-                .fetch_one(&mut *tx)
-                .await?;
+            let slice =
+                sqlx::query!("select taken, complete from freeze_slice($1, 10000, 10000, 500)", id.uuid())
+                    .fetch_one(&mut *tx)
+                    .await?;
             if slice.complete != Some(false) {
                 break;
             }

@@ -20,6 +20,14 @@ pub struct Recipient {
     pub keyed: bool,
 }
 
+/// Recipients of the first slice, of every other one, and of a chunk.
+#[derive(Debug, Clone, Copy)]
+pub struct SliceSizes {
+    pub first: i32,
+    pub slice: i32,
+    pub chunk: i32,
+}
+
 /// How a slice went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Slice {
@@ -32,21 +40,16 @@ pub enum Slice {
 }
 
 impl Store {
-    /// Notes the duplicate addresses of a launching campaign's audience; a second call does nothing.
-    pub async fn prepare_audience(&self, campaign: CampaignId) -> StoreResult<()> {
-        let mut tx = self.begin().await?;
-        sqlx::query!("select prepare_audience($1)", campaign.uuid()).execute(&mut *tx).await?;
-        Ok(tx.commit().await?)
-    }
-
-    /// Freezes the next `limit` recipients and cuts them into chunks of `chunk`, all in one commit.
-    pub async fn freeze_slice(&self, campaign: CampaignId, limit: i32, chunk: i32) -> StoreResult<Slice> {
+    /// Freezes the next recipients of a launching campaign and cuts them into chunks, all in one commit. The first call
+    /// notes the duplicate addresses of the whole audience before.
+    pub async fn freeze_slice(&self, campaign: CampaignId, sizes: SliceSizes) -> StoreResult<Slice> {
         let mut tx = self.begin().await?;
         let row = sqlx::query!(
-            "select taken, complete from freeze_slice($1, $2, $3)",
+            "select taken, complete from freeze_slice($1, $2, $3, $4)",
             campaign.uuid(),
-            limit,
-            chunk
+            sizes.first,
+            sizes.slice,
+            sizes.chunk,
         )
         .fetch_one(&mut *tx)
         .await?;

@@ -3,7 +3,7 @@
 use fanfare_engine::{
     domain::channel::{Channel, MessageClass},
     launch::{self, LaunchError, check},
-    store::recipients::Slice,
+    store::recipients::{Slice, SliceSizes},
 };
 use sqlx::PgPool;
 
@@ -12,9 +12,8 @@ use crate::house::House;
 const MIGRATOR: &sqlx::migrate::Migrator = &fanfare_engine::store::MIGRATOR;
 
 async fn freeze_all(house: &House, campaign: fanfare_engine::id::CampaignId, slice: i32, chunk: i32) {
-    house.store.prepare_audience(campaign).await.unwrap();
     while let Slice::Frozen { complete: false, .. } =
-        house.store.freeze_slice(campaign, slice, chunk).await.unwrap()
+        house.store.freeze_slice(campaign, SliceSizes { first: slice, slice, chunk }).await.unwrap()
     {}
 }
 
@@ -99,10 +98,12 @@ async fn a_paused_launch_goes_on_where_it_was(pool: PgPool) {
     house.contacts(50).await;
     let campaign = house.draft(Channel::Email, MessageClass::Obligation).await;
     launch_only(&house, campaign).await;
-    house.store.prepare_audience(campaign).await.unwrap();
-    house.store.freeze_slice(campaign, 20, 10).await.unwrap();
+    house.store.freeze_slice(campaign, SliceSizes { first: 20, slice: 20, chunk: 10 }).await.unwrap();
     launch::control::pause(&house.store, house.tenant_id(), campaign).await.unwrap();
-    assert_eq!(house.store.freeze_slice(campaign, 20, 10).await.unwrap(), Slice::Stopped);
+    assert_eq!(
+        house.store.freeze_slice(campaign, SliceSizes { first: 20, slice: 20, chunk: 10 }).await.unwrap(),
+        Slice::Stopped
+    );
     launch::control::resume(&house.store, house.tenant_id(), campaign).await.unwrap();
     freeze_all(&house, campaign, 20, 10).await;
     assert_eq!(house.progress(campaign).await.waiting, 50);

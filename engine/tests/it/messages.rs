@@ -11,7 +11,11 @@ use fanfare_engine::{
     engine::{Engine, Settings},
     launch::control,
     store::{
-        StoreError, StoreResult, campaigns::ChangeError, chunks::Claim, recipients::Slice, results::Fact,
+        StoreError, StoreResult,
+        campaigns::ChangeError,
+        chunks::Claim,
+        recipients::{Slice, SliceSizes},
+        results::Fact,
     },
     upkeep::Upkeep,
 };
@@ -26,9 +30,12 @@ async fn claimed(house: &House, people: i32) -> Claim {
     let campaign = house.draft(Channel::Sms, MessageClass::Obligation).await;
     let engine = house.engine(Settings::default()).await;
     house.launch(campaign).await;
-    house.store.prepare_audience(campaign).await.unwrap();
     assert!(matches!(
-        house.store.freeze_slice(campaign, 1_000, 1_000).await.unwrap(),
+        house
+            .store
+            .freeze_slice(campaign, SliceSizes { first: 1_000, slice: 1_000, chunk: 1_000 })
+            .await
+            .unwrap(),
         Slice::Frozen { complete: true, .. }
     ));
     let wanted = [ChunkRef { campaign, no: 1 }];

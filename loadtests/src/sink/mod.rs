@@ -6,6 +6,9 @@
 //! what it holds in the sandbox's words (`/sandbox/…`), so that whoever checks need not know which of the two it asks. One
 //! thread.
 
+mod hooks;
+mod message;
+
 use std::{
     collections::BTreeMap,
     convert::Infallible,
@@ -14,7 +17,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -28,7 +31,12 @@ use hyper_util::rt::TokioIo;
 use memchr::memmem;
 use serde_json::json;
 use tokio::{net::TcpListener, task::JoinSet, time::Instant};
-use twox_hash::XxHash3_64;
+
+use self::{
+    hooks::Hooks,
+    message::{Message, channel},
+};
+pub(crate) use self::{hooks::Wanted, message::digest};
 
 const SECOND_US: u64 = 1_000_000;
 
@@ -36,6 +44,7 @@ const SECOND_US: u64 = 1_000_000;
 #[derive(Debug)]
 struct Entry {
     at_us: u64,
+    channel: Channel,
     digest: u64,
     address: Box<str>,
     message_id: Box<str>,
@@ -48,6 +57,7 @@ struct Sink {
     ledger: Mutex<Vec<Entry>>,
     requests: AtomicU64,
     unreadable: AtomicU64,
+    hooks: Mutex<Option<Hooks>>,
 }
 
 /// Serves until standard input ends; tells its URL on standard output.
@@ -58,6 +68,7 @@ pub(crate) async fn serve(latency: Duration) -> anyhow::Result<()> {
         ledger: Mutex::default(),
         requests: AtomicU64::default(),
         unreadable: AtomicU64::default(),
+        hooks: Mutex::default(),
     });
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     println!("http://{}", listener.local_addr()?);
@@ -85,7 +96,11 @@ impl Sink {
         let (head, body) = request.into_parts();
         if head.method == Method::POST {
             let Ok(body) = body.collect().await else { return reply(StatusCode::BAD_REQUEST, Bytes::new()) };
-            let answer = self.take(&body.to_bytes());
+            let body = body.to_bytes();
+            if head.uri.path() == "/sandbox/hooks" {
+                return self.hook(&body);
+            }
+            let answer = self.take(head.uri.path(), &body);
             if !self.latency.is_zero() {
                 tokio::time::sleep(self.latency).await;
             }
@@ -98,6 +113,10 @@ impl Sink {
                 self.unreadable.store(0, Relaxed);
                 reply(StatusCode::OK, Bytes::new())
             }
+            (Method::GET, "/sandbox/hooks") => reply(
+                StatusCode::OK,
+                json_bytes(&json!({"answered": self.hooks().as_ref().map_or(0, Hooks::answered)})),
+            ),
             (Method::GET, "/sandbox/audit") => reply(StatusCode::OK, json_bytes(&self.summary())),
             (Method::GET, "/sandbox/audit/messages") => reply(StatusCode::OK, self.page(&head.uri)),
             (Method::GET, "/sandbox/clock") => {
@@ -107,28 +126,41 @@ impl Sink {
         }
     }
 
+    /// From now on every message gets its webhook.
+    fn hook(&self, body: &[u8]) -> Response<Full<Bytes>> {
+        match serde_json::from_slice::<Wanted>(body) {
+            Ok(wanted) => {
+                *self.hooks() = Some(Hooks::start(&wanted));
+                reply(StatusCode::OK, Bytes::new())
+            }
+            Err(error) => reply(StatusCode::BAD_REQUEST, error.to_string().into()),
+        }
+    }
+
     /// Enters the messages of a request.
-    fn take(&self, body: &[u8]) -> Response<Full<Bytes>> {
+    fn take(&self, path: &str, body: &[u8]) -> Response<Full<Bytes>> {
         self.requests.fetch_add(1, Relaxed);
         let at_us = self.now_us();
         let mut entries: Vec<Entry> = Vec::with_capacity(1);
-        let mut rest = body;
-        while let Some((message, after)) = Message::next(rest) {
-            let Some(entry) = message.entry(at_us) else { break };
-            entries.push(entry);
-            rest = after;
-        }
-        let ids: Vec<String> =
-            entries.iter().map(|entry| format!("<{}>", provider_id(entry.digest))).collect();
-        let batch = memmem::find(body, b"\"messageVersions\":[").is_some();
-        let answer = match &ids[..] {
-            ids if batch && !ids.is_empty() => json_bytes(&json!({"messageIds": ids})),
-            [only] => json_bytes(&json!({"messageId": only})),
-            _ => {
-                self.unreadable.fetch_add(1, Relaxed);
-                return reply(StatusCode::BAD_REQUEST, json_bytes(&json!({"code": "invalid_parameter"})));
+        if let Some(channel) = channel(path) {
+            let mut rest = body;
+            while let Some((message, after)) = Message::next(channel, rest) {
+                let Some(entry) = Entry::of(channel, &message, at_us) else { break };
+                entries.push(entry);
+                rest = after;
             }
+        }
+        let batch = memmem::find(body, b"\"messageVersions\":[").is_some();
+        let Some(answer) = accepted(&entries, batch) else {
+            self.unreadable.fetch_add(1, Relaxed);
+            return reply(StatusCode::BAD_REQUEST, json_bytes(&json!({"code": "invalid_parameter"})));
         };
+        if let Some(hooks) = &*self.hooks() {
+            let epoch_ms = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_millis();
+            for entry in &entries {
+                hooks.delivered(&entry.address, &entry.message_id, &entry.provider_id(), epoch_ms);
+            }
+        }
         self.ledger().append(&mut entries);
         reply(StatusCode::CREATED, answer)
     }
@@ -179,6 +211,10 @@ impl Sink {
         lines.into()
     }
 
+    fn hooks(&self) -> MutexGuard<'_, Option<Hooks>> {
+        self.hooks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn ledger(&self) -> MutexGuard<'_, Vec<Entry>> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -189,9 +225,28 @@ impl Sink {
 }
 
 impl Entry {
+    fn of(channel: Channel, message: &Message<'_>, at_us: u64) -> Option<Self> {
+        Some(Self {
+            at_us,
+            channel,
+            digest: message.digest(),
+            address: std::str::from_utf8(message.address).ok()?.into(),
+            message_id: std::str::from_utf8(message.message_id).ok()?.into(),
+        })
+    }
+
+    /// As each provider writes its own.
+    fn provider_id(&self) -> String {
+        match self.channel {
+            Channel::Email => format!("{:016x}@sink", self.digest),
+            Channel::Sms => self.digest.to_string(),
+            Channel::Whatsapp => format!("wamid.{:016X}", self.digest),
+        }
+    }
+
     fn record(&self) -> MessageRecord {
         MessageRecord {
-            channel: Channel::Email,
+            channel: self.channel,
             account: "sink".to_owned(),
             address: self.address.to_string(),
             message_id: self.message_id.to_string(),
@@ -200,69 +255,35 @@ impl Entry {
             last_us: self.at_us,
             first_epoch_us: 0,
             last_epoch_us: 0,
-            provider_id: format!("<{}>", provider_id(self.digest)),
+            provider_id: self.provider_id(),
             digest: hex::encode(self.digest.to_be_bytes()),
             tags: Vec::new(),
         }
     }
 }
 
-/// A message where it stands in a request, every part as JSON writes it.
-#[derive(Debug, Clone, Copy)]
-struct Message<'a> {
-    address: &'a [u8],
-    subject: &'a [u8],
-    html: &'a [u8],
-    message_id: &'a [u8],
-}
-
-impl<'a> Message<'a> {
-    /// The first message, and what follows it. A quotation mark within a text is escaped, so that none of the marks
-    /// between the parts can stand in one.
-    fn next(body: &'a [u8]) -> Option<(Self, &'a [u8])> {
-        let (_, rest) = cut(body, b"\"to\":[{\"email\":\"")?;
-        let (address, rest) = cut(rest, b"\"")?;
-        let (_, rest) = cut(rest, b"\"subject\":\"")?;
-        let (subject, rest) = cut(rest, b"\",\"htmlContent\":\"")?;
-        let (html, rest) = cut(rest, b"\",\"textContent\":\"")?;
-        let (_, rest) = cut(rest, b"\"X-Mailin-custom\":\"")?;
-        let (message_id, rest) = cut(rest, b"\"")?;
-        Some((Self { address, subject, html, message_id }, rest))
-    }
-
-    fn entry(self, at_us: u64) -> Option<Entry> {
-        Some(Entry {
-            at_us,
-            digest: hash([self.address, self.message_id, self.subject, self.html]),
-            address: std::str::from_utf8(self.address).ok()?.into(),
-            message_id: std::str::from_utf8(self.message_id).ok()?.into(),
-        })
-    }
-}
-
-/// What is before a mark, and what is after it.
-fn cut<'a>(text: &'a [u8], mark: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
-    let at = memmem::find(text, mark)?;
-    Some((&text[..at], &text[at + mark.len()..]))
-}
-
-fn hash(parts: [&[u8]; 4]) -> u64 {
-    parts.iter().fold(0, |seed, part| XxHash3_64::oneshot_with_seed(seed, part))
-}
-
-/// The digest of a message whose parts are known, in hexadecimal.
-pub(crate) fn digest(address: &str, message_id: &str, subject: &str, html: &str) -> String {
-    let as_written = |text: &str| {
-        let quoted = serde_json::to_string(text).expect("a text is always JSON");
-        quoted[1..quoted.len() - 1].to_owned()
+/// What the provider says of messages that it has accepted; `None` when there is nothing to accept.
+fn accepted(entries: &[Entry], batch: bool) -> Option<Bytes> {
+    let answer = match entries {
+        [] => return None,
+        many if batch => {
+            let ids: Vec<String> = many.iter().map(|entry| format!("<{}>", entry.provider_id())).collect();
+            json!({"messageIds": ids})
+        }
+        [only] => match only.channel {
+            Channel::Email => json!({"messageId": format!("<{}>", only.provider_id())}),
+            Channel::Sms => {
+                json!({"messageId": only.digest, "smsCount": 1, "usedCredits": 1, "remainingCredits": 1_000_000})
+            }
+            Channel::Whatsapp => json!({
+                "messaging_product": "whatsapp",
+                "contacts": [{"input": only.address, "wa_id": only.address.trim_start_matches('+')}],
+                "messages": [{"id": only.provider_id()}],
+            }),
+        },
+        _ => return None,
     };
-    let (subject, html) = (as_written(subject), as_written(html));
-    let digest = hash([address.as_bytes(), message_id.as_bytes(), subject.as_bytes(), html.as_bytes()]);
-    hex::encode(digest.to_be_bytes())
-}
-
-fn provider_id(digest: u64) -> String {
-    format!("{digest:016x}@sink")
+    Some(json_bytes(&answer))
 }
 
 /// Most of these times, ascending, in any second.
@@ -292,34 +313,6 @@ fn reply(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn messages_are_found_as_they_are_written() {
-        let one = r#"{"sender":{"email":"a@b.example"},"to":[{"email":"x@y.example"}],"subject":"Hi \"you\"","htmlContent":"<p>1</p>","textContent":"1","headers":{"Idempotency-Key":"k","X-Mailin-custom":"msg_1"},"tags":["msg_1"]}"#;
-        let (message, rest) = Message::next(one.as_bytes()).expect("it is there");
-        let entry = message.entry(5).expect("texts");
-        assert_eq!((&*entry.address, &*entry.message_id), ("x@y.example", "msg_1"));
-        assert_eq!(entry.record().digest, digest("x@y.example", "msg_1", "Hi \"you\"", "<p>1</p>"));
-        assert!(Message::next(rest).is_none());
-    }
-
-    #[test]
-    fn a_batch_is_read_version_by_version() {
-        let version = |n: u32| {
-            format!(
-                r#"{{"to":[{{"email":"{n}@y.example"}}],"subject":"S","htmlContent":"{n}","textContent":"t","headers":{{"X-Mailin-custom":"msg_{n}"}}}}"#
-            )
-        };
-        let body = format!(
-            r#"{{"subject":"-","htmlContent":"<p></p>","textContent":"-","messageVersions":[{},{}]}}"#,
-            version(1),
-            version(2)
-        );
-        let (first, rest) = Message::next(body.as_bytes()).expect("the first");
-        let (second, _) = Message::next(rest).expect("the second");
-        assert_eq!((first.address, second.html), (&b"1@y.example"[..], &b"2"[..]));
-        assert_eq!(second.message_id, b"msg_2");
-    }
 
     #[test]
     fn a_second_slides() {
