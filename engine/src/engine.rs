@@ -15,14 +15,14 @@ use crate::{
         plans::Plans,
         recorder::{Recorder, RecorderSettings},
         slice::Deliverer,
-        tame,
+        tame::{self, Pressure},
         worker::Worker,
     },
     domain::channel::{Lane, MessageClass},
     feedback,
     gauges::Gauges,
     id::{Ids, ProcessId},
-    launch::freeze::LaunchSettings,
+    launch::freeze::{Freezing, LaunchSettings},
     limit::Priority,
     queue::Queue,
     store::Store,
@@ -115,7 +115,7 @@ impl Engine {
     /// Starts the tasks of these roles; what is HTTP is the caller's.
     pub fn start(&self, roles: &[Role]) -> Running {
         let (stop, tasks, mut recorders) = (CancellationToken::new(), TaskTracker::new(), JoinSet::new());
-        let plans = Arc::new(Plans::default());
+        let (plans, freezing) = (Arc::new(Plans::default()), Freezing::default());
         let urgent = self.desk(&mut recorders, &plans, Priority::Urgent, &stop);
         let direct = DirectPath::new(
             self.process,
@@ -133,7 +133,8 @@ impl Engine {
             let chunks = self.settings.worker.chunks;
             let bulk = self.worker(bulk, chunks, &tasks);
             bulk.start(Lane::all().filter(|lane| !is_urgent(lane)), &stop);
-            tasks.spawn(tame::tame(Arc::clone(&bulk.room), chunks, direct.latency.clone(), stop.clone()));
+            let pressure = Pressure { latency: direct.latency.clone(), freezing: freezing.clone() };
+            tasks.spawn(tame::tame(Arc::clone(&bulk.room), chunks, pressure, stop.clone()));
             let room = self.settings.worker.urgent_in_flight;
             self.worker(urgent, room, &tasks).start(Lane::all().filter(is_urgent), &stop);
             feedback::start(&self.store, &self.accounts, &tasks, &stop);
@@ -146,7 +147,7 @@ impl Engine {
             places,
         };
         tasks.spawn(gauges.report(stop.clone()));
-        let upkeep = Arc::new(self.upkeep());
+        let upkeep = Arc::new(Upkeep { freezing, ..self.upkeep() });
         if roles.contains(&Role::Scheduler) {
             upkeep.start(upkeep::Role::Scheduler, &tasks, &stop);
         }
@@ -163,6 +164,7 @@ impl Engine {
             queue: self.queue.clone(),
             accounts: self.accounts.clone(),
             launch: self.settings.launch.clone(),
+            freezing: Freezing::default(),
             feed: self.settings.feed.clone(),
             lease: self.settings.worker.lease,
             settings: self.settings.upkeep.clone(),

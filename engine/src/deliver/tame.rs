@@ -1,9 +1,9 @@
-//! Bulk steps aside for the urgent: while transactional messages of this process take long from acceptance to the wire,
-//! fewer chunks are worked on at once.
+//! Bulk steps aside: fewer chunks are worked on at once while transactional messages of this process take long from
+//! acceptance to the wire, and while this process freezes an audience.
 //!
-//! On a small machine commits and rendering of campaigns compete with a transactional message for the same cores; the
-//! number of chunks at work is the lever. It is halved a step at a time while the latency is too high, and given back
-//! one by one when it is not.
+//! On a small machine commits and rendering of campaigns compete with both for the same cores; the number of chunks at
+//! work is the lever. It is halved a step at a time while the latency is too high, goes down to a few while an audience
+//! is frozen (its chunks leave meanwhile, but what is yet to be frozen comes first), and is given back one by one.
 
 use std::{
     sync::{
@@ -13,12 +13,19 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
+
+use crate::launch::freeze::Freezing;
 
 /// From acceptance to the wire; above it bulk steps aside.
 const TOO_LONG: Duration = Duration::from_millis(50);
 const STEP: Duration = Duration::from_millis(100);
+/// Chunks at work while an audience is frozen.
+const BESIDE_A_FREEZE: usize = 2;
 
 /// The recent latency of the direct path; shared by those who measure and those who heed it.
 #[derive(Debug, Clone, Default)]
@@ -43,20 +50,39 @@ impl UrgentLatency {
     }
 }
 
+/// What bulk steps aside for.
+#[derive(Debug, Clone, Default)]
+pub struct Pressure {
+    pub latency: UrgentLatency,
+    pub freezing: Freezing,
+}
+
+impl Pressure {
+    /// How many of `total` chunks should not be at work, `held` of which are not already.
+    fn aside(&self, total: usize, held: usize) -> usize {
+        let urgent = if self.latency.fade() > TOO_LONG { held + (total - held) / 2 } else { 0 };
+        let freeze = if self.freezing.is_under_way() { total.saturating_sub(BESIDE_A_FREEZE) } else { 0 };
+        urgent.max(freeze).max(held.saturating_sub(1))
+    }
+}
+
 /// Shrinks and widens `room` until `stop`; at least one chunk is always at work.
-pub async fn tame(room: Arc<Semaphore>, total: usize, latency: UrgentLatency, stop: CancellationToken) {
+pub async fn tame(room: Arc<Semaphore>, total: usize, pressure: Pressure, stop: CancellationToken) {
     let mut held: Vec<OwnedSemaphorePermit> = Vec::new();
     loop {
         tokio::select! {
             () = tokio::time::sleep(STEP) => {}
             () = stop.cancelled() => return,
         }
-        if latency.fade() > TOO_LONG {
-            let take = (total - held.len()) / 2;
-            // Only room that is free: chunks at work are finished.
-            held.extend((0..take).map_while(|_| Arc::clone(&room).try_acquire_owned().ok()));
-        } else {
-            held.pop();
+        let aside = pressure.aside(total, held.len());
+        held.truncate(aside);
+        while held.len() < aside {
+            // In turn with the chunks that wait for room, of which there are always some when it counts; those at work
+            // are finished.
+            match timeout(STEP, Arc::clone(&room).acquire_owned()).await {
+                Ok(Ok(permit)) => held.push(permit),
+                _ => break,
+            }
         }
     }
 }
@@ -70,7 +96,8 @@ mod tests {
         let (room, latency, stop) =
             (Arc::new(Semaphore::new(8)), UrgentLatency::default(), CancellationToken::new());
         let mut tasks = tokio::task::JoinSet::new();
-        tasks.spawn(tame(Arc::clone(&room), 8, latency.clone(), stop.clone()));
+        let pressure = Pressure { latency: latency.clone(), ..Pressure::default() };
+        tasks.spawn(tame(Arc::clone(&room), 8, pressure, stop.clone()));
         for _ in 0..10 {
             latency.observe(Duration::from_millis(200));
             tokio::time::sleep(STEP).await;
@@ -80,5 +107,35 @@ mod tests {
         assert_eq!(room.available_permits(), 8);
         stop.cancel();
         while tasks.join_next().await.is_some() {}
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bulk_shrinks_although_every_chunk_that_ends_is_followed_by_another() {
+        let (room, pressure, stop) =
+            (Arc::new(Semaphore::new(8)), Pressure::default(), CancellationToken::new());
+        let mut tasks = tokio::task::JoinSet::new();
+        let at_work = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        for _ in 0..16 {
+            let (room, at_work) = (Arc::clone(&room), Arc::clone(&at_work));
+            tasks.spawn(async move {
+                loop {
+                    let _room = room.acquire().await.expect("open");
+                    at_work.fetch_add(1, Ordering::Relaxed);
+                    tokio::time::sleep(Duration::from_millis(7)).await;
+                    at_work.fetch_sub(1, Ordering::Relaxed);
+                }
+            });
+        }
+        tokio::time::sleep(STEP).await;
+        assert_eq!(at_work.load(Ordering::Relaxed), 8);
+        tasks.spawn(tame(Arc::clone(&room), 8, pressure.clone(), stop.clone()));
+        for _ in 0..5 {
+            pressure.freezing.note();
+            tokio::time::sleep(STEP).await;
+        }
+        assert_eq!(at_work.load(Ordering::Relaxed), BESIDE_A_FREEZE);
+        tokio::time::sleep(STEP * 30).await;
+        assert_eq!(at_work.load(Ordering::Relaxed), 8, "the audience is frozen");
+        tasks.shutdown().await;
     }
 }

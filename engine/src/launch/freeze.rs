@@ -1,5 +1,10 @@
 //! The launcher: freezes audiences, the newest launches first, so that a small campaign does not wait behind a big one.
 
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -32,10 +37,31 @@ impl Default for LaunchSettings {
     }
 }
 
+/// Whether this process freezes an audience at the moment: the last slice that left something to do is not long ago.
+#[derive(Debug, Clone, Default)]
+pub struct Freezing {
+    last: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Freezing {
+    /// A slice takes less.
+    const RECENT: Duration = Duration::from_millis(500);
+
+    pub fn note(&self) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    pub fn is_under_way(&self) -> bool {
+        let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_some_and(|last| last.elapsed() < Self::RECENT)
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct Launcher {
     pub store: Store,
     pub settings: LaunchSettings,
+    pub freezing: Freezing,
 }
 
 impl Launcher {
@@ -59,6 +85,9 @@ impl Launcher {
             Slice::Stopped => false,
             Slice::Frozen { recipients, complete } => {
                 tracing::debug!(%campaign, recipients, complete, "slice frozen");
+                if !complete {
+                    self.freezing.note();
+                }
                 !complete
             }
         })

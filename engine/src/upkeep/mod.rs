@@ -21,7 +21,7 @@ pub use self::feed::FeedSettings;
 use crate::{
     deliver::accounts::Accounts,
     id::ProcessId,
-    launch::freeze::LaunchSettings,
+    launch::freeze::{Freezing, LaunchSettings},
     queue::Queue,
     store::{Store, StoreResult, duties::DutyProof},
 };
@@ -58,6 +58,8 @@ pub struct Upkeep {
     pub queue: Queue,
     pub accounts: Accounts,
     pub launch: LaunchSettings,
+    /// Tells the workers of this process that an audience is being frozen.
+    pub freezing: Freezing,
     pub feed: FeedSettings,
     /// How long a worker owns a chunk without a word: a hint that it has had for longer may be somebody else's.
     pub lease: Duration,

@@ -50,7 +50,11 @@ impl Upkeep {
     }
 
     async fn freeze(&self) -> StoreResult<()> {
-        let launcher = Launcher { store: self.store.clone(), settings: self.launch.clone() };
+        let launcher = Launcher {
+            store: self.store.clone(),
+            settings: self.launch.clone(),
+            freezing: self.freezing.clone(),
+        };
         // A few slices a run: the lease is renewed between runs.
         for _ in 0..5 {
             if !launcher.step().await? {
