@@ -38,6 +38,10 @@ pub(crate) struct Tuning {
     pub(crate) chunk: Option<u32>,
     pub(crate) in_flight: Option<u32>,
     pub(crate) batch: bool,
+    /// One-time passwords that the first process is asked for in a second.
+    pub(crate) otp_per_second: Option<u32>,
+    /// Requests that the account takes in a second.
+    pub(crate) quota: Option<u32>,
     /// Where Postgres is, if not where the services say.
     pub(crate) postgres: Option<SocketAddr>,
 }
@@ -100,7 +104,12 @@ fn account(receiver_url: &str, tuning: Tuning) -> Value {
         }),
     };
     account["slug"] = ACCOUNT.into();
-    account["limits"] = json!([]);
+    account["limits"] = tuning
+        .quota
+        .map(|requests| json!({"window": "second", "requests": requests}))
+        .into_iter()
+        .collect::<Vec<_>>()
+        .into();
     account
 }
 
@@ -125,6 +134,11 @@ impl Fleet {
             let mut command = Command::new(binary);
             // Nothing of this environment may change what is measured.
             command.env_clear().arg("serve").arg("--config").arg(&file);
+            if let Some(per_second) = tuning.otp_per_second.filter(|_| number == 0) {
+                command = Command::new(std::env::current_exe()?);
+                command.env_clear().arg("otp").arg("--config").arg(&file).args(["--receiver", receiver_url]);
+                command.args(["--per-second", &per_second.to_string()]);
+            }
             if number > 0 {
                 command.args(["--roles", "worker"]).env("FANFARE__API__PORT", "0");
             }
@@ -168,6 +182,11 @@ impl Fleet {
             }
         }
         Ok(())
+    }
+
+    /// What the first process has written.
+    pub(crate) fn first_log(&self) -> anyhow::Result<String> {
+        Ok(std::fs::read_to_string(log(&self.folder, 0))?)
     }
 
     /// The end of each log.

@@ -36,6 +36,16 @@ pub(crate) fn published(channel: Channel) -> anyhow::Result<Published> {
     publish(&source).context("the letter of the load test")
 }
 
+pub(crate) fn one_time_password() -> anyhow::Result<Published> {
+    let source = Source::Email {
+        subject: "{{code}} is your code".to_owned(),
+        preheader: None,
+        body: EmailBody::Html("<p>Your code is <b>{{code}}</b>. It holds for five minutes.</p>".to_owned()),
+        text: None,
+    };
+    publish(&source).context("the one-time password")
+}
+
 /// The parts that stand in the receiver's digest: subject and HTML, the text, or the values of a template.
 pub(crate) fn expected(channel: Channel, person: Person) -> Vec<String> {
     match channel {

@@ -14,6 +14,7 @@ mod letter;
 mod machine;
 mod meters;
 mod older;
+mod otp;
 mod people;
 mod processes;
 mod proxy;
@@ -50,6 +51,9 @@ enum Command {
     /// A receiver in a process of its own; ends when its standard input does.
     #[command(hide = true)]
     Receive(receiver::Options),
+    /// The engine, and callers who want one-time passwords of it; ends when it is told to.
+    #[command(hide = true)]
+    Otp(otp::sender::Options),
 }
 
 fn main() -> ExitCode {
@@ -73,6 +77,7 @@ fn run(command: Command) -> anyhow::Result<bool> {
         match command {
             Command::Run(options) => run::run(options).await,
             Command::All(options) => run::all(options).await,
+            Command::Otp(options) => otp::sender::run(options).await.map(|()| true),
             Command::Receive(options) => receiver::serve(options).await.map(|()| true),
         }
     })

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{bare, machine::Machine, meters::Cost, receiver::Kind, scenario::Scenario, verify::Verdict};
+use crate::{
+    bare, machine::Machine, meters::Cost, otp::Latency, receiver::Kind, scenario::Scenario, verify::Verdict,
+};
 
 /// One bare loop and one campaign, right after each other.
 #[derive(Debug, Clone, Serialize)]
@@ -30,6 +32,9 @@ pub(crate) struct Round {
     pub(crate) last_tenth_per_second: f64,
     pub(crate) seconds: f64,
     pub(crate) unsent_first_page_ms: f64,
+    /// Of one-time passwords beside the campaign.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) otp: Option<Latency>,
     pub(crate) bare: bare::Measured,
 }
 
@@ -98,7 +103,7 @@ pub(crate) fn median(rounds: &[Round]) -> Option<Round> {
 
 impl Report {
     pub(crate) fn is_clean(&self) -> bool {
-        self.rounds.iter().all(|round| round.verdict.is_clean())
+        self.rounds.iter().all(|round| round.verdict.is_clean() && round.otp.is_none_or(|otp| otp.lost == 0))
     }
 
     pub(crate) fn print(&self) {
@@ -133,6 +138,11 @@ impl Report {
     }
 }
 
+/// A line that most scenarios leave empty.
+fn otp(round: &Round, show: fn(Latency) -> String) -> String {
+    round.otp.map_or_else(|| "-".to_owned(), show)
+}
+
 type Row = (&'static str, fn(&Round) -> String);
 
 const ROWS: &[Row] = &[
@@ -160,6 +170,11 @@ const ROWS: &[Row] = &[
     ("last tenth, messages a second", |round| format!("{:.0}", round.last_tenth_per_second)),
     ("whole campaign, s", |round| format!("{:.1}", round.seconds)),
     ("\"who was not sent\", first page, ms", |round| format!("{:.1}", round.unsent_first_page_ms)),
+    ("one-time passwords, p50 in ms", |round| otp(round, |otp| format!("{:.1}", otp.p50_ms))),
+    ("one-time passwords, p99 in ms", |round| otp(round, |otp| format!("{:.1}", otp.p99_ms))),
+    ("one-time passwords, longest in ms", |round| otp(round, |otp| format!("{:.1}", otp.most_ms))),
+    ("one-time passwords measured", |round| otp(round, |otp| otp.samples.to_string())),
+    ("one-time passwords lost", |round| otp(round, |otp| otp.lost.to_string())),
     ("lost", |round| round.verdict.lost.to_string()),
     ("duplicated", |round| round.verdict.duplicated.to_string()),
     ("unknown", |round| round.verdict.unknown.to_string()),

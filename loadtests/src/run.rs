@@ -14,6 +14,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use sqlx::{PgPool, Row as _};
 use tokio::{
     signal::unix::{SignalKind, signal},
+    task::JoinSet,
     time::Instant,
 };
 use uuid::Uuid;
@@ -24,7 +25,9 @@ use crate::{
     fleet::{Fleet, Tuning},
     machine::{self, Machine},
     meters::{self, Meters},
-    older, processes,
+    older,
+    otp::{Latency, Timetable},
+    processes,
     proxy::Proxy,
     questions,
     receiver::{self, Kind, Receiver},
@@ -259,6 +262,9 @@ struct Site<'a> {
 /// How a campaign went, by the clock.
 struct Times {
     whole: Duration,
+    /// By the receiver's clock.
+    launched_us: u64,
+    done_us: u64,
     freeze: Duration,
     tenths: Tenths,
     first_message_ms: f64,
@@ -282,6 +288,8 @@ impl Site<'_> {
             chunk: how.chunk,
             in_flight: how.in_flight,
             batch: setup.batch,
+            otp_per_second: setup.otp_per_second,
+            quota: setup.quota,
         };
         let from = (&self.services, &self.pool);
         fleet.start(&self.binary, self.folder, from, self.receiver.url(), tuning).await?;
@@ -298,6 +306,10 @@ impl Site<'_> {
         drop(snapshot);
         let pids = fleet.pids()?;
         let peaks: Vec<u64> = pids.into_iter().map(processes::peak_rss).collect::<anyhow::Result<_>>()?;
+        let timetable = setup
+            .otp_per_second
+            .map(|per_second| Timetable::read(&fleet.first_log()?, per_second.into()))
+            .transpose()?;
         fleet.stop().await;
         let bar = bar("checking messages", how.recipients);
         let audience = Audience {
@@ -306,7 +318,8 @@ impl Site<'_> {
             fail_percent: how.fail_percent,
             delivered: setup.webhooks.is_some(),
         };
-        let verdict = verify::verify(&self.pool, self.receiver, &campaigns, audience, &bar).await?;
+        let (verdict, arrivals) =
+            verify::verify(&self.pool, self.receiver, &campaigns, audience, &bar).await?;
         bar.finish();
         questions::show_states(&self.pool, campaigns[0]).await?;
         let (unsent_first_page_ms, unsent) = questions::not_sent(&self.seeded, campaigns[0]).await?;
@@ -328,6 +341,9 @@ impl Site<'_> {
             last_tenth_per_second: times.tenths.last(how.recipients),
             seconds: times.whole.as_secs_f64(),
             unsent_first_page_ms,
+            otp: timetable
+                .map(|timetable| Latency::of(&arrivals, timetable, times.launched_us, times.done_us))
+                .transpose()?,
             bare,
         })
     }
@@ -349,9 +365,19 @@ impl Site<'_> {
         let bar = bar("sending", self.plan.how.recipients);
         let mut freeze = None;
         let mut tenths = Tenths::default();
+        // What a long run meets by itself comes once, in the middle, where the urgent must not notice it.
+        let (mut checkpoint, mut checkpointed) = (JoinSet::new(), false);
         let (mut last, mut changed) = (State::default(), launched);
         loop {
             let state = self.state(&ids).await?;
+            if self.plan.setup.otp_per_second.is_some()
+                && !checkpointed
+                && state.settled * 2 >= self.plan.how.recipients
+            {
+                let pool = self.pool.clone();
+                checkpoint.spawn(async move { sqlx::query("checkpoint").execute(&pool).await });
+                checkpointed = true;
+            }
             tenths.note(state.settled, self.plan.how.recipients, launched.elapsed());
             if !state.launching {
                 freeze.get_or_insert_with(|| launched.elapsed());
@@ -380,9 +406,14 @@ impl Site<'_> {
         let most_requests_in_a_second = lanes.iter().map(|lane| lane.max_requests_in_a_second).sum();
         let first = Duration::from_micros(first_us.context("nothing was sent")?.saturating_sub(launched_us));
         let freeze = freeze.unwrap_or(whole);
+        while let Some(made) = checkpoint.join_next().await {
+            made??;
+        }
         tenths.end = whole;
         Ok(Times {
             whole,
+            launched_us,
+            done_us: launched_us + micros(whole),
             freeze,
             tenths,
             first_message_ms: first.as_secs_f64() * 1e3,

@@ -6,6 +6,9 @@ use serde::Serialize;
 
 use crate::receiver::Kind;
 
+/// So that a campaign of five million gives more than ten thousand samples.
+const OTP_PER_SECOND: u32 = 60;
+
 /// A way to send a campaign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -42,6 +45,10 @@ pub(crate) enum Scenario {
     Postgres5,
     /// As `single`, on a database that holds 50 million older results.
     OlderResults,
+    /// As `single`, beside one-time passwords that are asked for at fixed moments.
+    Otp,
+    /// The same over one account whose quota the campaign uses up.
+    OtpOneQuota,
     /// As `single`, while a transaction elsewhere holds a snapshot from before the launch.
     HeldSnapshot,
 }
@@ -68,6 +75,10 @@ pub(crate) struct Setup {
     pub(crate) postgres_ms: u64,
     /// Results that the database holds before the launch.
     pub(crate) older_results: u64,
+    /// One-time passwords that are asked for in a second.
+    pub(crate) otp_per_second: Option<u32>,
+    /// Requests that the account takes in a second; any number if absent.
+    pub(crate) quota: Option<u32>,
     /// Whether a transaction holds a snapshot from before the launch until the end.
     pub(crate) held_snapshot: bool,
 }
@@ -89,6 +100,8 @@ impl Scenario {
             campaign_of: None,
             postgres_ms: 0,
             older_results: 0,
+            otp_per_second: None,
+            quota: None,
             held_snapshot: false,
         };
         match self {
@@ -105,6 +118,10 @@ impl Scenario {
             Self::SmallCampaigns => Setup { campaign_of: Some(10), ..single },
             Self::Postgres5 => Setup { postgres_ms: 5, ..single },
             Self::OlderResults => Setup { older_results: 50_000_000, ..single },
+            Self::Otp => Setup { otp_per_second: Some(OTP_PER_SECOND), ..single },
+            Self::OtpOneQuota => {
+                Setup { otp_per_second: Some(OTP_PER_SECOND), quota: Some(10_000), ..single }
+            }
             Self::HeldSnapshot => Setup { held_snapshot: true, ..single },
         }
     }

@@ -21,6 +21,7 @@ use sqlx::PgPool;
 use crate::{letter, people::Person};
 
 pub(crate) const TENANT: &str = "harmony";
+pub(crate) const OTP_TEMPLATE: &str = "one-time-password";
 const ZONE: &str = "Indian/Mauritius";
 /// Drafts that are made, and launches that are asked for, at once.
 const PARALLEL: usize = 4;
@@ -69,6 +70,13 @@ impl Seeded {
         };
         let (template, _) =
             store.publish_template(&ids, tenant.id, &head, "en", &letter::published(channel)?).await?;
+        let head = TemplateHead {
+            slug: OTP_TEMPLATE,
+            channel: Channel::Email,
+            class: MessageClass::Transactional,
+            name: "One-time password",
+        };
+        store.publish_template(&ids, tenant.id, &head, "en", &letter::one_time_password()?).await?;
         let seeded = Self { channel, people, store, ids, tenant: tenant.id, template };
         seeded.copy_contacts(pool, people, fail_percent, now, bar).await?;
         // What an import's own aftermath would cost does not belong to the campaign.

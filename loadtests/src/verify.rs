@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use crate::{
     letter,
+    otp::{self, Arrival},
     people::Person,
     receiver::{Kind, Receiver},
 };
@@ -81,7 +82,7 @@ pub(crate) async fn verify(
     campaigns: &[CampaignId],
     audience: Audience,
     bar: &ProgressBar,
-) -> anyhow::Result<Verdict> {
+) -> anyhow::Result<(Verdict, Vec<Arrival>)> {
     let mut check = Check::new(receiver.receiver, campaigns, audience)?;
     let mut after = Some(0);
     while let Some(cursor) = after {
@@ -103,7 +104,7 @@ pub(crate) async fn verify(
     if audience.delivered {
         check.events(pool, &campaigns).await?;
     }
-    Ok(check.verdict)
+    Ok((check.verdict, check.arrivals))
 }
 
 struct Check {
@@ -115,6 +116,8 @@ struct Check {
     /// Who has been seen, by person and by recipient number.
     people: Vec<bool>,
     numbers: Vec<bool>,
+    /// Of one-time passwords: not the campaign's.
+    arrivals: Vec<Arrival>,
 }
 
 impl Check {
@@ -128,6 +131,7 @@ impl Check {
             audience,
             people: vec![false; usize::try_from(audience.people)?],
             numbers: vec![false; usize::try_from(begin(campaigns.len()))?],
+            arrivals: Vec::new(),
         })
     }
 
@@ -138,6 +142,10 @@ impl Check {
     }
 
     fn one(&mut self, record: &MessageRecord, claimed: Option<(MessageId, &Claimed)>) {
+        if let Some(k) = otp::of_address(&record.address) {
+            self.arrivals.push(Arrival { k, at_us: record.first_us });
+            return;
+        }
         self.verdict.duplicated += u64::from(record.count.saturating_sub(1));
         let person = Person::of_address(&record.address)
             .filter(|&person| person == Person::number(person.index(), self.audience.fail_percent))
