@@ -26,6 +26,7 @@ mod scenario;
 mod seed;
 mod services;
 mod sink;
+mod site;
 mod verify;
 
 use std::process::ExitCode;
