@@ -122,13 +122,6 @@ impl InboxWriter {
     async fn commit(&self, batch: Vec<Incoming>) {
         match self.insert(&batch).await {
             Ok(()) => batch.into_iter().for_each(|one| answer(one, Ok(()))),
-            // Something in it is refused (an account that was just deleted): the others are not to suffer for it.
-            Err(error) if !error.is_transient() && batch.len() > 1 => {
-                for one in batch {
-                    let result = self.insert(std::slice::from_ref(&one)).await;
-                    answer(one, result.map_err(|error| InboxError::Database(error.to_string())));
-                }
-            }
             Err(error) => {
                 let error = InboxError::Database(error.to_string());
                 batch.into_iter().for_each(|one| answer(one, Err(error.clone())));

@@ -133,8 +133,11 @@ async fn recipients(
     let rows = sqlx::query!(
         r#"select c.tenant_id, r.campaign_id, r.n, c.channel as "channel: Channel", r.address
            from unnest($1::uuid[], $2::uuid[], $3::integer[]) as m (tenant_id, campaign_id, n)
-           join campaigns c on c.id = m.campaign_id and c.tenant_id = m.tenant_id
-           join recipients r on r.campaign_id = m.campaign_id and r.n = m.n"#,
+           -- Looked up one by one, whatever the statistics of a table that has just grown by a million may say.
+           cross join lateral (select tenant_id, channel from campaigns
+                               where id = m.campaign_id and tenant_id = m.tenant_id limit 1) c
+           cross join lateral (select campaign_id, n, address from recipients
+                               where campaign_id = m.campaign_id and n = m.n limit 1) r"#,
         &tenants,
         &campaigns,
         &numbers,
@@ -250,14 +253,15 @@ async fn settle(tx: &mut PgConnection, proofs: BTreeMap<MessageId, Proof>) -> St
     let ids: Vec<Option<&str>> = proofs.values().map(|proof| proof.provider_id.as_deref()).collect();
     let rows = sqlx::query!(
         "with latest as (
-             select distinct on (r.campaign_id, r.n)
-                    r.campaign_id, r.n, r.attempt, r.account_no, r.kind as known, p.kind, p.reason, p.detail, p.provider_id
+             select p.campaign_id, p.n, r.attempt, r.account_no, r.kind as known, p.kind, p.reason, p.detail, p.provider_id
              from unnest($1::uuid[], $2::integer[], $3::smallint[], $4::text[], $5::text[], $6::text[])
                   as p (campaign_id, n, kind, reason, detail, provider_id)
-             join results r on r.campaign_id = p.campaign_id and r.n = p.n
              -- The latest attempt, and of its facts the one that holds.
-             order by r.campaign_id, r.n, r.attempt desc,
-                      array_position(array[1, 0, 2, 3, 5, 4]::smallint[], r.kind)
+             cross join lateral (
+                 select attempt, account_no, kind from results
+                 where campaign_id = p.campaign_id and n = p.n
+                 order by attempt desc, array_position(array[1, 0, 2, 3, 5, 4]::smallint[], kind) limit 1
+             ) r
          )
          insert into results (campaign_id, n, attempt, kind, account_no, reason, detail, provider_id)
          select campaign_id, n, attempt, kind, account_no, reason, detail, provider_id

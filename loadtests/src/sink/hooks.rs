@@ -27,7 +27,7 @@ use tokio::{
 use crate::receiver::HOOK_TOKEN;
 
 /// Webhooks on their way at once.
-const CONNECTIONS: usize = 16;
+const CONNECTIONS: usize = 256;
 const AGAIN: Duration = Duration::from_millis(50);
 
 /// Where to post, and how many events a request may hold.
