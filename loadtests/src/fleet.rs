@@ -16,7 +16,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use crate::{bare, receiver, seed, services::Services};
+use crate::{bare, processes::Pids, receiver, seed, services::Services};
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const END_WITHIN: Duration = Duration::from_secs(40);
@@ -150,6 +150,12 @@ impl Fleet {
             }
         }
         self.processes.clear();
+    }
+}
+
+impl Pids for Fleet {
+    fn pids(&self) -> anyhow::Result<Vec<u32>> {
+        self.pids()
     }
 }
 

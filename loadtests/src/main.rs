@@ -13,6 +13,7 @@ mod fleet;
 mod letter;
 mod machine;
 mod meters;
+mod peers;
 mod people;
 mod processes;
 mod questions;
@@ -45,6 +46,8 @@ enum Command {
     Run(run::Options),
     /// The same for every scenario.
     All(run::AllOptions),
+    /// Other queues at the same work, on the same servers, with the same sink and the same checks.
+    Peers(peers::Options),
     /// A receiver in a process of its own; ends when its standard input does.
     #[command(hide = true)]
     Receive(receiver::Options),
@@ -71,6 +74,7 @@ fn run(command: Command) -> anyhow::Result<bool> {
         match command {
             Command::Run(options) => run::run(options).await,
             Command::All(options) => run::all(options).await,
+            Command::Peers(options) => peers::run(options).await,
             Command::Receive(options) => receiver::serve(options).await.map(|()| true),
         }
     })

@@ -61,17 +61,33 @@ impl Audience {
 }
 
 /// What the rows claim of one recipient.
-struct Claimed {
-    address: String,
-    provider_id: Option<String>,
+#[derive(Debug)]
+pub(crate) struct Claimed {
+    pub(crate) address: String,
+    pub(crate) provider_id: Option<String>,
 }
 
+/// A campaign of Fanfare's.
 pub(crate) async fn verify(
     pool: &PgPool,
     receiver: &Receiver,
     campaign: CampaignId,
     audience: Audience,
     bar: &ProgressBar,
+) -> anyhow::Result<Verdict> {
+    let claimed = async |numbers: &[i32]| claimed(pool, campaign, numbers).await;
+    let mut verdict = messages(receiver, campaign, audience, bar, claimed).await?;
+    states(&mut verdict, audience, pool, campaign).await?;
+    Ok(verdict)
+}
+
+/// Compares what was received with what should have been; `claimed` tells what the rows say of some recipients.
+pub(crate) async fn messages(
+    receiver: &Receiver,
+    campaign: CampaignId,
+    audience: Audience,
+    bar: &ProgressBar,
+    claimed: impl AsyncFn(&[i32]) -> anyhow::Result<HashMap<i32, Claimed>>,
 ) -> anyhow::Result<Verdict> {
     let mut check = Check {
         verdict: Verdict::default(),
@@ -85,7 +101,7 @@ pub(crate) async fn verify(
     while let Some(cursor) = after {
         let page = receiver.received(cursor).await?;
         let ids: Vec<Option<i32>> = page.records.iter().map(|record| check.number(record)).collect();
-        let claimed = claimed(pool, campaign, &ids.iter().flatten().copied().collect::<Vec<_>>()).await?;
+        let claimed = claimed(&ids.iter().flatten().copied().collect::<Vec<_>>()).await?;
         for (record, n) in page.records.iter().zip(ids) {
             check.one(record, n.and_then(|n| Some((n, claimed.get(&n)?))));
         }
@@ -96,7 +112,6 @@ pub(crate) async fn verify(
     let missing = audience.everybody().zip(seen).filter(|(person, seen)| !person.is_refused() && !seen);
     check.verdict.lost = missing.count() as u64;
     check.verdict.conflicts = receiver.summary().await?.lanes.iter().map(|lane| lane.digest_conflicts).sum();
-    check.states(pool).await?;
     Ok(check.verdict)
 }
 
@@ -135,30 +150,35 @@ impl Check {
         let given = record.provider_id.trim_matches(['<', '>']);
         self.verdict.wrong_provider_id += u64::from(claimed.provider_id.as_deref() != Some(given));
     }
+}
 
-    /// Compares how many recipients ended in which state with how many should have.
-    async fn states(&mut self, pool: &PgPool) -> anyhow::Result<()> {
-        let row = sqlx::query(
-            "with known as (
-                 -- The latest attempt speaks, and of several facts about it the most certain.
-                 select distinct on (n) n, kind from results where campaign_id = $1
-                 order by n, attempt desc, array_position(array[1, 0, 2, 3, 5, 4]::smallint[], kind)
-             )
-             select count(*) filter (where kind = 0) as accepted,
-                    count(*) filter (where kind = 2) as failed,
-                    count(*) filter (where kind in (4, 5)) as unknown
-             from recipients left join known using (n) where campaign_id = $1",
-        )
-        .bind(self.campaign.uuid())
-        .fetch_one(pool)
-        .await?;
-        let count = |name: &str| row.get::<i64, _>(name).unsigned_abs();
-        let refused = self.audience.everybody().filter(|person| person.is_refused()).count() as u64;
-        let wanted = self.audience.people - refused;
-        self.verdict.unknown = count("unknown");
-        self.verdict.wrong_state = wanted.abs_diff(count("accepted")) + refused.abs_diff(count("failed"));
-        Ok(())
-    }
+/// Compares how many recipients ended in which state with how many should have.
+async fn states(
+    verdict: &mut Verdict,
+    audience: Audience,
+    pool: &PgPool,
+    campaign: CampaignId,
+) -> anyhow::Result<()> {
+    let row = sqlx::query(
+        "with known as (
+             -- The latest attempt speaks, and of several facts about it the most certain.
+             select distinct on (n) n, kind from results where campaign_id = $1
+             order by n, attempt desc, array_position(array[1, 0, 2, 3, 5, 4]::smallint[], kind)
+         )
+         select count(*) filter (where kind = 0) as accepted,
+                count(*) filter (where kind = 2) as failed,
+                count(*) filter (where kind in (4, 5)) as unknown
+         from recipients left join known using (n) where campaign_id = $1",
+    )
+    .bind(campaign.uuid())
+    .fetch_one(pool)
+    .await?;
+    let count = |name: &str| row.get::<i64, _>(name).unsigned_abs();
+    let refused = audience.everybody().filter(|person| person.is_refused()).count() as u64;
+    let wanted = audience.people - refused;
+    verdict.unknown = count("unknown");
+    verdict.wrong_state = wanted.abs_diff(count("accepted")) + refused.abs_diff(count("failed"));
+    Ok(())
 }
 
 /// Marks a place; says whether it was marked before. A place that does not exist was never marked.
