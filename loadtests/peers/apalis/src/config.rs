@@ -82,8 +82,7 @@ pub(crate) fn postgres_storage(
     pool: &sqlx::PgPool,
     settings: &Settings,
 ) -> apalis_postgres::PostgresStorage<Job> {
-    let config =
-        apalis_postgres::Config::default().queue(QUEUE).batch_size(settings.batch).lock_tasks(false);
+    let config = apalis_postgres::Config::default().queue(QUEUE).batch_size(settings.batch).lock_tasks(false);
     apalis_postgres::PostgresStorage::new(pool).with_config(config)
 }
 

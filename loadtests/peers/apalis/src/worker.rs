@@ -5,11 +5,15 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
 use apalis::prelude::*;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::{Interval, MissedTickBehavior},
+};
 
 use crate::{
     config::{self, Backend, Config, Job},
@@ -18,6 +22,29 @@ use crate::{
 
 /// How often an empty queue is looked at. Without a strategy a worker that found nothing waits for its heartbeat.
 const POLL: Duration = Duration::from_millis(20);
+
+/// Polls at an interval. The release's own `IntervalStrategy` leaves its timer without a waker when a fetch takes longer than the
+/// interval: the worker then sleeps until its heartbeat, half a minute later.
+struct Every(Interval);
+
+impl Every {
+    fn new(period: Duration) -> Self {
+        let mut interval = tokio::time::interval(period);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self(interval)
+    }
+}
+
+impl PollStrategy for Every {
+    fn poll_drive(&mut self, cx: &mut Context<'_>, _: &PollSnapshot) -> Poll<Option<()>> {
+        let mut due = Poll::Pending;
+        // To the tick that is still to come: only that one wakes.
+        while self.0.poll_tick(cx).is_ready() {
+            due = Poll::Ready(Some(()));
+        }
+        due
+    }
+}
 
 async fn send(job: Job, office: Data<Arc<Office>>) -> Result<(), BoxDynError> {
     office.send(&job).await.map_err(|error| {
@@ -35,7 +62,7 @@ macro_rules! register {
             let concurrency = $settings.concurrency;
             monitor = monitor.register(move |_| {
                 WorkerBuilder::new(format!("letters-{}-{index}", std::process::id()))
-                    .backend(storage.clone().poll_with_interval(POLL))
+                    .backend(storage.clone().poll_with_strategy(Every::new(POLL)))
                     .concurrency(concurrency)
                     .parallelize(tokio::spawn)
                     .data(Arc::clone(&office))
