@@ -73,6 +73,7 @@ macro_rules! register {
     }};
 }
 
+#[expect(clippy::disallowed_methods, reason = "as in apalis' guide; it awaits what it spawns")]
 pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let pool = config::pool(&config).await?;
     let settings = config.settings.clone();
