@@ -18,7 +18,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use crate::{receiver, seed, services::Services};
+use crate::{processes::Pids, receiver, seed, services::Services};
 
 /// The account through which everything goes.
 pub(crate) const ACCOUNT: &str = "account";
@@ -222,6 +222,12 @@ impl Fleet {
 
 fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+impl Pids for Fleet {
+    fn pids(&self) -> anyhow::Result<Vec<u32>> {
+        self.pids()
+    }
 }
 
 fn log(folder: &Path, number: usize) -> PathBuf {

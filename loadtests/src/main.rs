@@ -15,6 +15,7 @@ mod machine;
 mod meters;
 mod older;
 mod otp;
+mod peers;
 mod people;
 mod processes;
 mod proxy;
@@ -49,6 +50,8 @@ enum Command {
     Run(run::Options),
     /// The same for every scenario.
     All(run::AllOptions),
+    /// Other queues at the same work, on the same servers, with the same sink and the same checks.
+    Peers(peers::Options),
     /// A receiver in a process of its own; ends when its standard input does.
     #[command(hide = true)]
     Receive(receiver::Options),
@@ -79,6 +82,7 @@ fn run(command: Command) -> anyhow::Result<bool> {
             Command::Run(options) => run::run(options).await,
             Command::All(options) => run::all(options).await,
             Command::Otp(options) => otp::sender::run(options).await.map(|()| true),
+            Command::Peers(options) => peers::run(options).await,
             Command::Receive(options) => receiver::serve(options).await.map(|()| true),
         }
     })

@@ -1,4 +1,4 @@
-//! What a campaign cost: CPU of every process, commits, log and Redis commands, as differences of two readings.
+//! What sending to everybody cost: CPU of every process, commits, log and Redis commands, as differences of two readings.
 //!
 //! Commits are counted by the statistics of Postgres, which its processes report a second late: that reading waits.
 
@@ -8,14 +8,19 @@ use anyhow::Context as _;
 use serde::Serialize;
 use sqlx::PgPool;
 
-use crate::{bare::micros_each, fleet::Fleet, processes, receiver::Receiver, services::Services};
+use crate::{
+    bare::micros_each,
+    processes::{self, Pids},
+    receiver::Receiver,
+    services::Services,
+};
 
 /// How long the processes of Postgres may take to report.
 const REPORTED_AFTER: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reading {
-    fanfare: Duration,
+    sender: Duration,
     postgres: Duration,
     redis: Duration,
     receiver: Duration,
@@ -61,18 +66,18 @@ pub(crate) struct Cost {
 pub(crate) struct Meters<'a> {
     pub(crate) services: &'a Services,
     pub(crate) pool: &'a PgPool,
-    pub(crate) fleet: &'a Fleet,
+    pub(crate) fleet: &'a dyn Pids,
     pub(crate) receiver: &'a Receiver,
 }
 
 impl Meters<'_> {
     pub(crate) async fn read(&self) -> anyhow::Result<Reading> {
-        let mut fanfare = Duration::ZERO;
+        let mut sender = Duration::ZERO;
         for pid in self.fleet.pids()? {
-            fanfare += processes::cpu_with_children(pid)?;
+            sender += processes::cpu_with_children(pid)?;
         }
         Ok(Reading {
-            fanfare,
+            sender,
             postgres: processes::cpu_with_children(self.services.postmaster)?,
             redis: processes::cpu_with_children(self.services.redis)?,
             receiver: processes::cpu(self.receiver.pid()?)?,
@@ -113,7 +118,7 @@ pub(crate) fn cost(before: &(Reading, Reported), after: &(Reading, Reported), me
     let each = |amount: f64| amount / messages.max(1) as f64;
     Cost {
         cpu_micros_per_message: CpuMicros {
-            fanfare: cpu(|reading| reading.fanfare),
+            fanfare: cpu(|reading| reading.sender),
             postgres: cpu(|reading| reading.postgres),
             redis: cpu(|reading| reading.redis),
             receiver: cpu(|reading| reading.receiver),

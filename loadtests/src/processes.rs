@@ -1,11 +1,16 @@
 //! What the kernel knows about processes: their CPU time and memory, from /proc.
 
-use std::{fs, time::Duration};
+use std::{fmt::Debug, fs, time::Duration};
 
 use anyhow::Context as _;
 
 /// Ticks of `/proc/PID/stat` in a second: fixed by Linux for programs, whatever the kernel's own rate.
 const TICKS_PER_SECOND: u64 = 100;
+
+/// Processes whose cost is measured.
+pub(crate) trait Pids: Debug {
+    fn pids(&self) -> anyhow::Result<Vec<u32>>;
+}
 
 /// CPU time of a process and of the children that it has collected.
 pub(crate) fn cpu(pid: u32) -> anyhow::Result<Duration> {
@@ -16,6 +21,24 @@ pub(crate) fn cpu(pid: u32) -> anyhow::Result<Duration> {
 /// CPU time of a process and all its children, those at work and those that have ended.
 pub(crate) fn cpu_with_children(pid: u32) -> anyhow::Result<Duration> {
     let mut total = cpu(pid)?;
+    for (_, stat) in children(pid)? {
+        total += stat.own + stat.collected;
+    }
+    Ok(total)
+}
+
+/// The most memory that a process and its living children have had resident, each at its own peak.
+pub(crate) fn peak_rss_with_children(pid: u32) -> anyhow::Result<u64> {
+    let mut total = peak_rss(pid)?;
+    for (child, _) in children(pid)? {
+        // One that has ended meanwhile has given its memory back.
+        total += peak_rss(child).unwrap_or(0);
+    }
+    Ok(total)
+}
+
+fn children(pid: u32) -> anyhow::Result<Vec<(u32, Stat)>> {
+    let mut children = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let Some(other) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
             continue;
@@ -24,10 +47,10 @@ pub(crate) fn cpu_with_children(pid: u32) -> anyhow::Result<Duration> {
         if let Ok(stat) = Stat::read(other)
             && stat.parent == pid
         {
-            total += stat.own + stat.collected;
+            children.push((other, stat));
         }
     }
-    Ok(total)
+    Ok(children)
 }
 
 /// The most memory that a process has had resident.

@@ -76,7 +76,7 @@ impl Figure {
 }
 
 /// Every number of the rounds, under its place in a round's JSON: `cpuMicrosPerMessage.postgres`.
-pub(crate) fn figures(rounds: &[Round]) -> anyhow::Result<BTreeMap<String, Figure>> {
+pub(crate) fn figures<T: Serialize>(rounds: &[T]) -> anyhow::Result<BTreeMap<String, Figure>> {
     let mut values: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for round in rounds {
         numbers("", &serde_json::to_value(round)?, &mut values);

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
-use clap::{Args, ValueEnum};
+use clap::{Args, FromArgMatches as _, ValueEnum};
 use sqlx::PgPool;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -128,6 +128,14 @@ pub(crate) async fn all(options: AllOptions) -> anyhow::Result<bool> {
         write(options.json.as_deref(), &reports)?;
     }
     Ok(reports.values().all(Report::is_clean))
+}
+
+/// One campaign of the scenario `single`, for whoever compares something with it.
+pub(crate) async fn single(recipients: u64) -> anyhow::Result<Report> {
+    // Everything else as on the command line.
+    let command = How::augment_args(clap::Command::new("single"));
+    let matches = command.try_get_matches_from(["single", "--recipients", &recipients.to_string()])?;
+    scenario(Scenario::Single, &How::from_arg_matches(&matches)?).await
 }
 
 fn write(path: Option<&Path>, figures: &impl serde::Serialize) -> anyhow::Result<()> {

@@ -71,11 +71,13 @@ impl Audience {
 }
 
 /// What the rows claim of one recipient.
-struct Claimed {
-    address: String,
-    provider_id: Option<String>,
+#[derive(Debug)]
+pub(crate) struct Claimed {
+    pub(crate) address: String,
+    pub(crate) provider_id: Option<String>,
 }
 
+/// A campaign of Fanfare's.
 pub(crate) async fn verify(
     pool: &PgPool,
     receiver: &Receiver,
@@ -83,12 +85,33 @@ pub(crate) async fn verify(
     audience: Audience,
     bar: &ProgressBar,
 ) -> anyhow::Result<(Verdict, Vec<Arrival>)> {
+    let (mut verdict, arrivals) =
+        messages(receiver, campaigns, audience, bar, async |ids| claimed(pool, ids).await).await?;
+    let campaigns: Vec<Uuid> = campaigns.iter().map(|campaign| campaign.uuid()).collect();
+    states(&mut verdict, audience, pool, &campaigns).await?;
+    if audience.delivered {
+        events(&mut verdict, audience, pool, &campaigns).await?;
+    }
+    Ok((verdict, arrivals))
+}
+
+/// What the rows say of some messages.
+pub(crate) type Claims = HashMap<(CampaignId, i32), Claimed>;
+
+/// Compares what was received with what should have been; `claimed` tells what the rows say of some recipients.
+pub(crate) async fn messages(
+    receiver: &Receiver,
+    campaigns: &[CampaignId],
+    audience: Audience,
+    bar: &ProgressBar,
+    claimed: impl AsyncFn(&[MessageId]) -> anyhow::Result<Claims>,
+) -> anyhow::Result<(Verdict, Vec<Arrival>)> {
     let mut check = Check::new(receiver.receiver, campaigns, audience)?;
     let mut after = Some(0);
     while let Some(cursor) = after {
         let page = receiver.received(cursor).await?;
         let ids: Vec<Option<MessageId>> = page.records.iter().map(|record| check.ours(record)).collect();
-        let claimed = claimed(pool, &ids.iter().flatten().copied().collect::<Vec<_>>()).await?;
+        let claimed = claimed(&ids.iter().flatten().copied().collect::<Vec<_>>()).await?;
         for (record, id) in page.records.iter().zip(ids) {
             check.one(record, id.and_then(|id| Some((id, claimed.get(&(id.campaign, id.n))?))));
         }
@@ -99,11 +122,6 @@ pub(crate) async fn verify(
     let missing = audience.everybody().zip(seen).filter(|(person, seen)| !person.is_refused() && !seen);
     check.verdict.lost = missing.count() as u64;
     check.verdict.conflicts = receiver.summary().await?.lanes.iter().map(|lane| lane.digest_conflicts).sum();
-    let campaigns: Vec<Uuid> = campaigns.iter().map(|campaign| campaign.uuid()).collect();
-    check.states(pool, &campaigns).await?;
-    if audience.delivered {
-        check.events(pool, &campaigns).await?;
-    }
     Ok((check.verdict, check.arrivals))
 }
 
@@ -167,41 +185,49 @@ impl Check {
         let given = record.provider_id.trim_matches(['<', '>']);
         self.verdict.wrong_provider_id += u64::from(claimed.provider_id.as_deref() != Some(given));
     }
-
-    /// Compares how many recipients ended in which state with how many should have.
-    async fn states(&mut self, pool: &PgPool, campaigns: &[Uuid]) -> anyhow::Result<()> {
-        let row = sqlx::query(
-            "with known as (
-                 -- The latest attempt speaks, and of several facts about it the most certain.
-                 select distinct on (campaign_id, n) campaign_id, n, kind from results where campaign_id = any ($1)
-                 order by campaign_id, n, attempt desc, array_position(array[1, 0, 2, 3, 5, 4]::smallint[], kind)
-             )
-             select count(*) filter (where kind = 0) as accepted,
-                    count(*) filter (where kind = 2) as failed,
-                    count(*) filter (where kind in (4, 5)) as unknown
-             from recipients left join known using (campaign_id, n) where campaign_id = any ($1)",
-        )
-        .bind(campaigns)
-        .fetch_one(pool)
-        .await?;
-        let count = |name: &str| row.get::<i64, _>(name).unsigned_abs();
-        let refused = self.audience.everybody().filter(|person| person.is_refused()).count() as u64;
-        let wanted = self.audience.people - refused;
-        self.verdict.unknown = count("unknown");
-        self.verdict.wrong_state = wanted.abs_diff(count("accepted")) + refused.abs_diff(count("failed"));
-        Ok(())
-    }
 }
 
-impl Check {
-    /// Counts deliveries that should be known and are not.
-    async fn events(&mut self, pool: &PgPool, campaigns: &[Uuid]) -> anyhow::Result<()> {
-        let sql = "select (select count(*) from events where campaign_id = any ($1) and kind = 'delivered')
-                        - (select count(*) from inbox) - (select count(*) from inbox_rejected)";
-        let applied: i64 = sqlx::query_scalar(sql).bind(campaigns).fetch_one(pool).await?;
-        self.verdict.unapplied = self.audience.people.abs_diff(applied.unsigned_abs());
-        Ok(())
-    }
+/// Compares how many recipients ended in which state with how many should have.
+async fn states(
+    verdict: &mut Verdict,
+    audience: Audience,
+    pool: &PgPool,
+    campaigns: &[Uuid],
+) -> anyhow::Result<()> {
+    let row = sqlx::query(
+        "with known as (
+             -- The latest attempt speaks, and of several facts about it the most certain.
+             select distinct on (campaign_id, n) campaign_id, n, kind from results where campaign_id = any ($1)
+             order by campaign_id, n, attempt desc, array_position(array[1, 0, 2, 3, 5, 4]::smallint[], kind)
+         )
+         select count(*) filter (where kind = 0) as accepted,
+                count(*) filter (where kind = 2) as failed,
+                count(*) filter (where kind in (4, 5)) as unknown
+         from recipients left join known using (campaign_id, n) where campaign_id = any ($1)",
+    )
+    .bind(campaigns)
+    .fetch_one(pool)
+    .await?;
+    let count = |name: &str| row.get::<i64, _>(name).unsigned_abs();
+    let refused = audience.everybody().filter(|person| person.is_refused()).count() as u64;
+    let wanted = audience.people - refused;
+    verdict.unknown = count("unknown");
+    verdict.wrong_state = wanted.abs_diff(count("accepted")) + refused.abs_diff(count("failed"));
+    Ok(())
+}
+
+/// Counts deliveries that should be known and are not.
+async fn events(
+    verdict: &mut Verdict,
+    audience: Audience,
+    pool: &PgPool,
+    campaigns: &[Uuid],
+) -> anyhow::Result<()> {
+    let sql = "select (select count(*) from events where campaign_id = any ($1) and kind = 'delivered')
+                    - (select count(*) from inbox) - (select count(*) from inbox_rejected)";
+    let applied: i64 = sqlx::query_scalar(sql).bind(campaigns).fetch_one(pool).await?;
+    verdict.unapplied = audience.people.abs_diff(applied.unsigned_abs());
+    Ok(())
 }
 
 /// Marks a place; says whether it was marked before. A place that does not exist was never marked.
@@ -210,10 +236,7 @@ fn mark(seen: &mut [bool], at: u64) -> bool {
     place.is_some_and(|seen| std::mem::replace(seen, true))
 }
 
-async fn claimed(
-    pool: &PgPool,
-    messages: &[MessageId],
-) -> anyhow::Result<HashMap<(CampaignId, i32), Claimed>> {
+async fn claimed(pool: &PgPool, messages: &[MessageId]) -> anyhow::Result<Claims> {
     let rows = sqlx::query(
         "select r.campaign_id, r.n, r.address, a.provider_id
          from unnest($1::uuid[], $2::integer[]) wanted (campaign_id, n)
