@@ -5,9 +5,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use fanfare_templates::{Compiled, Locale};
+use fanfare_templates::{Compiled, Locale, RenderError, Rendered};
+use serde_json::value::RawValue;
 
 use crate::{
+    domain::outcome::{Outcome, Reason},
     id::CampaignId,
     store::{Store, StoreError, StoreResult, campaigns::CampaignPlan},
 };
@@ -25,6 +27,21 @@ pub struct Plan {
 pub struct CompiledVariant {
     pub locale: Locale,
     pub compiled: Compiled,
+}
+
+impl CompiledVariant {
+    /// A recipient's message, from its pinned values. That it can't be rendered is the recipient's last word.
+    pub fn render(&self, values: &RawValue) -> Result<Rendered, Outcome> {
+        let values: serde_json::Value =
+            serde_json::from_str(values.get()).map_err(|_| Outcome::failed(Reason::RenderFailed))?;
+        self.compiled.render(&values, &self.locale).map_err(|error| {
+            let reason = match error {
+                RenderError::MissingVariable { .. } => Reason::MissingVariable,
+                _ => Reason::RenderFailed,
+            };
+            Outcome::Failed { reason, detail: Some(error.to_string()) }
+        })
+    }
 }
 
 #[derive(Debug, Default)]
