@@ -95,6 +95,13 @@ pub enum Progress {
     Merging { rows: u64 },
 }
 
+/// What [`read`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowCounts {
+    pub read: u64,
+    pub refused: u64,
+}
+
 /// Takes a file in whole, or not at all.
 pub async fn import(
     store: &Store,
@@ -126,6 +133,19 @@ pub async fn import(
     }
     staging.commit().await?;
     Ok(report(request, upload, &inspected, summary, merged))
+}
+
+/// Reads a file as [`import`] does, and stores nothing: how many rows it holds, and how many of them would be refused for
+/// what stands in them. Blocks.
+pub fn read(
+    request: &ImportRequest,
+    defaults: &TenantDefaults,
+    ids: Ids,
+    now: jiff::Timestamp,
+) -> Result<RowCounts, ImportError> {
+    let inspected = inspect(&request.path, request.options.limits.max_bytes)?;
+    let summary = parse::run(&job(request, inspected, defaults, ids, now)?, &mut |_| true)?;
+    Ok(RowCounts { read: summary.rows_read, refused: summary.rows_refused })
 }
 
 fn refuse_known(known: Option<(UploadId, jiff::Timestamp)>, force: bool) -> Result<(), ImportError> {

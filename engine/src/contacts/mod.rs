@@ -30,5 +30,5 @@ mod values;
 mod workbook;
 
 pub use error::ImportError;
-pub use import::{ImportOptions, ImportRequest, Limits, Progress, import};
+pub use import::{ImportOptions, ImportRequest, Limits, Progress, RowCounts, import, read};
 pub use report::ImportReport;

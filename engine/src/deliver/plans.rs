@@ -5,9 +5,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use fanfare_templates::{Compiled, Locale};
+use fanfare_templates::{Compiled, Locale, RenderError, Rendered};
 
 use crate::{
+    domain::outcome::{Outcome, Reason},
     id::CampaignId,
     store::{Store, StoreError, StoreResult, campaigns::CampaignPlan},
 };
@@ -25,6 +26,19 @@ pub struct Plan {
 pub struct CompiledVariant {
     pub locale: Locale,
     pub compiled: Compiled,
+}
+
+impl CompiledVariant {
+    /// A recipient's message, from its pinned values. That it can't be rendered is the recipient's last word.
+    pub fn render(&self, pinned: &str) -> Result<Rendered, Outcome> {
+        self.compiled.render_pinned(pinned, &self.locale).map_err(|error| {
+            let reason = match error {
+                RenderError::MissingVariable { .. } => Reason::MissingVariable,
+                _ => Reason::RenderFailed,
+            };
+            Outcome::Failed { reason, detail: Some(error.to_string()) }
+        })
+    }
 }
 
 #[derive(Debug, Default)]

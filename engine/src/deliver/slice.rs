@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use fanfare_templates::{RenderError, Rendered};
+use fanfare_templates::Rendered;
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use uuid::Uuid;
 
@@ -93,14 +93,7 @@ impl Deliverer {
     pub(super) fn render(&self, work: &Work, position: usize) -> Result<Rendered, Outcome> {
         let member = &work.members[position];
         let variant = usize::try_from(member.variant).ok().and_then(|at| work.plan.variants.get(at));
-        let Some(variant) = variant else { return Err(Outcome::failed(Reason::RenderFailed)) };
-        variant.compiled.render_pinned(&member.variables, &variant.locale).map_err(|error| {
-            let reason = match error {
-                RenderError::MissingVariable { .. } => Reason::MissingVariable,
-                _ => Reason::RenderFailed,
-            };
-            Outcome::Failed { reason, detail: Some(error.to_string()) }
-        })
+        variant.ok_or_else(|| Outcome::failed(Reason::RenderFailed))?.render(&member.variables)
     }
 
     /// Commits the intent for these positions. Waits while the database is away: without an intent nothing is sent, and

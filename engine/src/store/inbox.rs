@@ -81,8 +81,9 @@ pub async fn claim(tx: &mut PgConnection, accounts: &[Uuid], portion: Portion) -
            ), fitting as (
                select id, sum(bytes) over (order by id) - bytes as before from locked
            )
-           delete from inbox using fitting
-           where inbox.id = fitting.id and fitting.before < $3
+           -- As an array: joined, the sums would be made anew for every row where this was planned while the inbox was empty.
+           delete from inbox
+           where id = any (array(select id from fitting where before < $3))
            returning inbox.id, inbox.account_id, inbox.received_at as "received_at: jiff_sqlx::Timestamp", inbox.body,
                      extract(epoch from now() - inbox.received_at)::float8 as "waited!""#,
         accounts,
