@@ -1,6 +1,6 @@
 # What a person types. Anything longer than a line is a script in deploy/.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt unit profile sqlx-prepare clean-services
+.PHONY: help demo test lint fmt unit bench profile sqlx-prepare clean-services
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ fmt: ## format the code
 unit: ## the tests that need no server
 	SQLX_OFFLINE=true cargo test --workspace --lib --bins
 
+bench: ## what single functions cost, on private servers (BENCH=name FILTER=text)
+	@BENCH='$(BENCH)' deploy/bench.sh $(if $(FILTER),'$(FILTER)')
+
 profile: ## flame graphs of a campaign under load (RECIPIENTS=n SCENARIO=name SAMPLED=seconds)
 	@RECIPIENTS='$(RECIPIENTS)' SCENARIO='$(SCENARIO)' SAMPLED='$(SAMPLED)' deploy/profile.sh
 
@@ -27,4 +30,4 @@ sqlx-prepare: ## after a change to a query or migration: renew .sqlx
 	@deploy/sqlx-prepare.sh
 
 clean-services: ## stop the private servers of this checkout and delete their data
-	@for name in services demo test prepare; do deploy/services.sh down --wipe --dir .fanfare/$$name || exit; done
+	@for name in services demo test bench prepare; do deploy/services.sh down --wipe --dir .fanfare/$$name || exit; done

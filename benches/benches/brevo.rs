@@ -2,11 +2,10 @@
 
 use std::hint::black_box;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use fanfare_benches::{API_KEY, MESSAGE, brevo, renewal};
+use criterion::{Criterion, Throughput};
+use fanfare_benches::{API_KEY, MESSAGE, brevo, rendered};
 use fanfare_engine::{domain::channel::MessageClass, id::MessageId, providers::Envelope};
 use fanfare_sandbox::{BrevoAccount, BrevoConfig, Limit, Sandbox, SandboxConfig};
-use fanfare_templates::{Channel, Compiled, Locale, Rendered, publish};
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
@@ -23,19 +22,11 @@ fn sandbox() -> SandboxConfig {
     }
 }
 
-fn content() -> Rendered {
-    let starter = renewal(Channel::Email).expect("there is a starter for every channel");
-    let published = publish(&starter.source).expect("starters are sound");
-    let compiled = Compiled::new(&published).expect("what is published compiles");
-    let english = Locale::parse("en").expect("a locale");
-    compiled.render(&starter.sample, &english).expect("the sample fits")
-}
-
 fn send(criterion: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
     let sandbox = runtime.block_on(Sandbox::start(sandbox())).expect("a free port");
     let adapter = brevo(format!("{}/v3", sandbox.base_url())).expect("sound settings");
-    let content = content();
+    let content = rendered();
     let mut number = 0_u128;
     // A key is used once.
     let mut envelope = || {
@@ -65,5 +56,4 @@ fn send(criterion: &mut Criterion) {
     runtime.block_on(sandbox.shutdown());
 }
 
-criterion_group!(benches, send);
-criterion_main!(benches);
+fanfare_benches::main!(send);

@@ -2,7 +2,7 @@
 
 use std::{hint::black_box, time::Duration};
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::Criterion;
 use fanfare_engine::{
     deliver::{
         fate::{Attempt, settle},
@@ -63,5 +63,4 @@ fn fate(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, recover, fate);
-criterion_main!(benches);
+fanfare_benches::main!(recover, fate);

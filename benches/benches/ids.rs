@@ -1,6 +1,6 @@
 //! Ids: written into every request, read out of every webhook.
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::Criterion;
 use fanfare_benches::MESSAGE;
 use fanfare_engine::id::MessageId;
 use std::hint::black_box;
@@ -13,5 +13,4 @@ fn ids(criterion: &mut Criterion) {
         .bench_function("ids/idempotency_key", |bench| bench.iter(|| black_box(MESSAGE).idempotency_key(1)));
 }
 
-criterion_group!(benches, ids);
-criterion_main!(benches);
+fanfare_benches::main!(ids);

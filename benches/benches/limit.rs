@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput};
 use fanfare_engine::{
     limit::{AccountPacer, Limiter, Priority, Span, Window},
     link::RedisLink,
@@ -78,5 +78,4 @@ fn permits(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, permits);
-criterion_main!(benches);
+fanfare_benches::main!(permits);

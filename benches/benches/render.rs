@@ -1,6 +1,6 @@
 //! From a published template to one recipient's message, on the starter for renewals.
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion};
 use fanfare_benches::renewal;
 use fanfare_templates::{Channel, Compiled, Locale, publish, segments};
 use std::hint::black_box;
@@ -42,5 +42,4 @@ fn sms_segments(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, render, once_a_version, sms_segments);
-criterion_main!(benches);
+fanfare_benches::main!(render, once_a_version, sms_segments);
