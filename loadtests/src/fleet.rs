@@ -18,7 +18,11 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use crate::{processes::Pids, receiver, seed, services::Services};
+use crate::{
+    processes::{self, Pids},
+    receiver, seed,
+    services::{self, Services},
+};
 
 /// The account through which everything goes.
 pub(crate) const ACCOUNT: &str = "account";
@@ -53,20 +57,33 @@ pub(crate) struct Fleet {
     port: u16,
 }
 
-/// The configuration of every process. No limit: the quota of a provider is not what is measured.
-fn config(services: &Services, receiver_url: &str, tuning: Tuning, port: u16) -> anyhow::Result<String> {
-    let mut database_url = url::Url::parse(&services.database_url).context("the database's URL")?;
-    if let Some(address) = tuning.postgres {
-        database_url
-            .set_ip_host(address.ip())
-            .and_then(|()| database_url.set_port(Some(address.port())))
-            .map_err(|()| anyhow::anyhow!("the database's URL has no address"))?;
-    }
+/// Processes that are started together.
+#[derive(Debug)]
+pub(crate) struct Crew<'a> {
+    pub(crate) binary: &'a Path,
+    pub(crate) folder: &'a Path,
+    pub(crate) services: &'a Services,
+    pub(crate) pool: &'a PgPool,
+    pub(crate) receiver_url: &'a str,
+    pub(crate) tuning: Tuning,
+    /// As the configuration states them.
+    pub(crate) accounts: Vec<Value>,
+    /// Which process finds Redis elsewhere, and where.
+    pub(crate) redis: Option<(usize, SocketAddr)>,
+}
+
+/// The configuration of every process.
+fn config(crew: &Crew<'_>, port: u16) -> anyhow::Result<String> {
+    let Crew { services, tuning, .. } = crew;
+    let database_url = match tuning.postgres {
+        Some(address) => services::at(&services.database_url, address)?,
+        None => services.database_url.clone(),
+    };
     let mut config = json!({
-        "database": {"url": database_url.as_str(), "migrate": false},
+        "database": {"url": database_url, "migrate": false},
         "redis": {"url": services.redis_url},
         "api": {"port": port},
-        "accounts": [account(receiver_url, tuning)],
+        "accounts": crew.accounts,
     });
     if let Some(chunk) = tuning.chunk {
         config["launch"] = json!({"chunk": chunk});
@@ -77,7 +94,7 @@ fn config(services: &Services, receiver_url: &str, tuning: Tuning, port: u16) ->
     toml::to_string(&config).context("the configuration")
 }
 
-fn account(receiver_url: &str, tuning: Tuning) -> Value {
+pub(crate) fn account(receiver_url: &str, tuning: Tuning) -> Value {
     let mut account = match tuning.channel {
         Channel::Email => json!({
             "provider": "brevo_email",
@@ -113,8 +130,28 @@ fn account(receiver_url: &str, tuning: Tuning) -> Value {
     account
 }
 
+impl Crew<'_> {
+    fn command(&self, config: &Path, number: usize) -> anyhow::Result<Command> {
+        let mut command = Command::new(self.binary);
+        // Nothing of this environment may change what is measured.
+        command.env_clear().arg("serve").arg("--config").arg(config);
+        if let Some(per_second) = self.tuning.otp_per_second.filter(|_| number == 0) {
+            command = Command::new(std::env::current_exe()?);
+            command.env_clear().arg("otp").arg("--config").arg(config);
+            command.args(["--receiver", self.receiver_url, "--per-second", &per_second.to_string()]);
+        }
+        if number > 0 {
+            command.args(["--roles", "worker"]).env("FANFARE__API__PORT", "0");
+        }
+        if let Some((_, address)) = self.redis.filter(|(whose, _)| *whose == number) {
+            command.env("FANFARE__REDIS__URL", services::at(&self.services.redis_url, address)?);
+        }
+        Ok(command)
+    }
+}
+
 impl Fleet {
-    /// Starts the processes: the first has every role, the others only deliver. Returns once the first one is at work.
+    /// Starts the processes with one account.
     pub(crate) async fn start(
         &mut self,
         binary: &Path,
@@ -123,25 +160,23 @@ impl Fleet {
         receiver_url: &str,
         tuning: Tuning,
     ) -> anyhow::Result<()> {
+        let accounts = vec![account(receiver_url, tuning)];
+        let crew = Crew { binary, folder, services, pool, receiver_url, tuning, accounts, redis: None };
+        self.serve(&crew).await
+    }
+
+    /// Starts the processes: the first has every role, the others only deliver. Returns once the first one is at work.
+    pub(crate) async fn serve(&mut self, crew: &Crew<'_>) -> anyhow::Result<()> {
         ensure!(self.processes.is_empty(), "the processes run already");
+        let Crew { folder, pool, .. } = *crew;
         self.folder = folder.to_owned();
         let file = folder.join("fanfare.toml");
         // Whoever posts webhooks has to know the port.
         self.port = free_port()?;
-        std::fs::write(&file, config(services, receiver_url, tuning, self.port)?)?;
+        std::fs::write(&file, config(crew, self.port)?)?;
         let before = feeder(pool).await?;
-        for number in 0..tuning.workers {
-            let mut command = Command::new(binary);
-            // Nothing of this environment may change what is measured.
-            command.env_clear().arg("serve").arg("--config").arg(&file);
-            if let Some(per_second) = tuning.otp_per_second.filter(|_| number == 0) {
-                command = Command::new(std::env::current_exe()?);
-                command.env_clear().arg("otp").arg("--config").arg(&file).args(["--receiver", receiver_url]);
-                command.args(["--per-second", &per_second.to_string()]);
-            }
-            if number > 0 {
-                command.args(["--roles", "worker"]).env("FANFARE__API__PORT", "0");
-            }
+        for number in 0..crew.tuning.workers {
+            let mut command = crew.command(&file, number)?;
             let log = File::create(log(folder, number))?;
             let child = command
                 .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
@@ -152,7 +187,7 @@ impl Fleet {
                 .process_group(0)
                 .kill_on_drop(true)
                 .spawn()
-                .with_context(|| format!("{} cannot be started", binary.display()))?;
+                .with_context(|| format!("{} cannot be started", crew.binary.display()))?;
             self.processes.push(child);
         }
         let patience = Instant::now() + READY_WITHIN;
@@ -205,8 +240,9 @@ impl Fleet {
     pub(crate) async fn stop(&mut self) {
         for child in &self.processes {
             if let Some(pid) = child.id() {
-                // A process that is gone needs no signal.
-                let _ = Command::new("kill").args(["-TERM", &pid.to_string()]).status().await;
+                // A process that is gone needs no signal; one that was stopped hears of it only when it goes on.
+                let _ = processes::signal(pid, "TERM").await;
+                let _ = processes::signal(pid, "CONT").await;
             }
         }
         let patience = Instant::now() + END_WITHIN;

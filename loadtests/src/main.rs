@@ -3,7 +3,8 @@
 //! `run` is one command without any preparation. On a private Postgres, a private Redis and a receiver in a process of its
 //! own it measures a *bare loop* (render, serialise, POST, read the answer: no database, no queue, no promise) and right
 //! after it a campaign sent by real `fanfare serve` processes. Then it compares what was received with what the
-//! seeded people should have got, message by message, and fails if one is lost, doubled, unknown or wrong.
+//! seeded people should have got, message by message, and fails if one is lost, doubled, unknown or wrong. `quota` and
+//! `throttled-tenant` measure on the same servers, with the same judge, what pacing promises.
 //!
 //! Whatever it started it ends: servers, processes and data, also after an error or Ctrl-C.
 
@@ -20,6 +21,7 @@ mod people;
 mod processes;
 mod proxy;
 mod questions;
+mod quota;
 mod receiver;
 mod report;
 mod run;
@@ -28,6 +30,7 @@ mod seed;
 mod services;
 mod sink;
 mod site;
+mod tenants;
 mod verify;
 
 use std::process::ExitCode;
@@ -52,6 +55,10 @@ enum Command {
     All(run::AllOptions),
     /// Other queues at the same work, on the same servers, with the same sink and the same checks.
     Peers(peers::Options),
+    /// Whether an account's quota is kept and used while processes and Redis fail.
+    Quota(quota::Options),
+    /// Whether a tenant that has to wait holds up nine others.
+    ThrottledTenant(tenants::Options),
     /// A receiver in a process of its own; ends when its standard input does.
     #[command(hide = true)]
     Receive(receiver::Options),
@@ -83,6 +90,8 @@ fn run(command: Command) -> anyhow::Result<bool> {
             Command::All(options) => run::all(options).await,
             Command::Otp(options) => otp::sender::run(options).await.map(|()| true),
             Command::Peers(options) => peers::run(options).await,
+            Command::Quota(options) => quota::run(options).await,
+            Command::ThrottledTenant(options) => tenants::run(options).await,
             Command::Receive(options) => receiver::serve(options).await.map(|()| true),
         }
     })

@@ -1,8 +1,9 @@
-//! What the kernel knows about processes: their CPU time and memory, from /proc.
+//! What the kernel knows about processes: their CPU time and memory, from /proc. And signals.
 
 use std::{fmt::Debug, fs, time::Duration};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
+use tokio::process::Command;
 
 /// Ticks of `/proc/PID/stat` in a second: fixed by Linux for programs, whatever the kernel's own rate.
 const TICKS_PER_SECOND: u64 = 100;
@@ -61,6 +62,12 @@ pub(crate) fn peak_rss(pid: u32) -> anyhow::Result<u64> {
     let kilobytes: u64 =
         line.trim().trim_end_matches("kB").trim().parse().context("VmHWM is a number of kB")?;
     Ok(kilobytes * 1_024)
+}
+
+pub(crate) async fn signal(pid: u32, name: &str) -> anyhow::Result<()> {
+    let status = Command::new("kill").args(["-s", name, &pid.to_string()]).status().await.context("kill")?;
+    ensure!(status.success(), "process {pid} could not be sent SIG{name}");
+    Ok(())
 }
 
 struct Stat {

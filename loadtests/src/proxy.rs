@@ -32,8 +32,9 @@ use tokio::{
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1_024;
-/// Bytes that are read at once.
-const CHUNK: usize = 64 * 1_024;
+/// Memory that chunks are read into, until less than this is left of it: one a chunk would cost more than the chunk.
+const BUFFER: usize = 64 * 1_024;
+const LEAST_READ: usize = 4 * 1_024;
 /// Chunks of a connection that may be on their way in one direction.
 const ON_THE_WAY: usize = 1_024;
 
@@ -70,7 +71,6 @@ impl Proxy {
     }
 
     /// Closes all connections and refuses new ones.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the faults of a limited account"))]
     pub(crate) async fn cut(&mut self) -> anyhow::Result<()> {
         let State::Open { .. } = self.state else { return Ok(()) };
         // The port is free again only once nobody listens on it.
@@ -147,13 +147,15 @@ async fn read(
     enter: mpsc::Sender<(Instant, Bytes)>,
     delay: Duration,
 ) -> io::Result<()> {
-    let mut buffer = BytesMut::with_capacity(CHUNK);
+    let mut buffer = BytesMut::with_capacity(BUFFER);
     while from.read_buf(&mut buffer).await? > 0 {
         let chunk = (Instant::now() + delay, buffer.split().freeze());
         if enter.send(chunk).await.is_err() {
             break;
         }
-        buffer.reserve(CHUNK);
+        if buffer.capacity() < LEAST_READ {
+            buffer = BytesMut::with_capacity(BUFFER);
+        }
     }
     Ok(())
 }
@@ -245,7 +247,7 @@ mod tests {
         assert!(last < sending + 10 * DELAY, "{last:?} after {sending:?}");
     }
 
-    /// More than the buffers hold, while the other side reads nothing at first.
+    /// More than any buffer on the way holds.
     #[tokio::test]
     async fn much_passes_whole() {
         let mut tasks = JoinSet::new();

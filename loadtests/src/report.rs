@@ -177,6 +177,7 @@ const ROWS: &[Row] = &[
     ("one-time passwords lost", |round| otp(round, |otp| otp.lost.to_string())),
     ("lost", |round| round.verdict.lost.to_string()),
     ("duplicated", |round| round.verdict.duplicated.to_string()),
+    ("repeated under the same key", |round| round.verdict.repeated.to_string()),
     ("unknown", |round| round.verdict.unknown.to_string()),
     ("wrong digest", |round| round.verdict.wrong_digest.to_string()),
     ("conflicting message ids", |round| round.verdict.conflicts.to_string()),

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use clap::{Args, FromArgMatches as _, ValueEnum};
 use sqlx::PgPool;
 use tokio::signal::unix::{SignalKind, signal};
@@ -89,14 +89,14 @@ pub(crate) struct Plan<'a> {
 
 /// What has been started.
 #[derive(Debug)]
-struct Stage {
-    folder: PathBuf,
-    fleet: Fleet,
-    receiver: Option<Receiver>,
+pub(crate) struct Stage {
+    pub(crate) folder: PathBuf,
+    pub(crate) fleet: Fleet,
+    pub(crate) receiver: Option<Receiver>,
 }
 
 impl Stage {
-    fn services(&self) -> PathBuf {
+    pub(crate) fn services(&self) -> PathBuf {
         self.folder.join("services")
     }
 
@@ -138,7 +138,7 @@ pub(crate) async fn single(recipients: u64) -> anyhow::Result<Report> {
     scenario(Scenario::Single, &How::from_arg_matches(&matches)?).await
 }
 
-fn write(path: Option<&Path>, figures: &impl serde::Serialize) -> anyhow::Result<()> {
+pub(crate) fn write(path: Option<&Path>, figures: &impl serde::Serialize) -> anyhow::Result<()> {
     let Some(path) = path else { return Ok(()) };
     std::fs::write(path, serde_json::to_string_pretty(figures)? + "\n")
         .with_context(|| format!("{} cannot be written", path.display()))
@@ -150,28 +150,32 @@ async fn scenario(scenario: Scenario, how: &How) -> anyhow::Result<Report> {
     setup.workers = how.workers.unwrap_or(setup.workers);
     setup.older_results = how.older_results.unwrap_or(setup.older_results);
     let plan = Plan { scenario, setup, how };
+    let report = on_stage(how.minutes, async |stage| measure(&plan, stage).await).await?;
+    report.print();
+    Ok(report)
+}
+
+/// Gives what `measure` needs to start things, and ends them however it ends.
+pub(crate) async fn on_stage<T>(
+    minutes: u64,
+    measure: impl AsyncFnOnce(&mut Stage) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
     let mut stage =
         Stage { folder: binary::target()?.join("loadtest"), fleet: Fleet::default(), receiver: None };
     std::fs::create_dir_all(&stage.folder)?;
-    let limit = Duration::from_secs(how.minutes * 60);
+    let limit = Duration::from_secs(minutes * 60);
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let result = tokio::select! {
-        report = tokio::time::timeout(limit, measure(&plan, &mut stage)) =>
-            report.unwrap_or_else(|_| bail!("not done after {} minutes (--minutes)", how.minutes)),
-        _ = interrupt.recv() => bail_out(),
-        _ = terminate.recv() => bail_out(),
+        result = tokio::time::timeout(limit, measure(&mut stage)) =>
+            result.unwrap_or_else(|_| bail!("not done after {minutes} minutes (--minutes)")),
+        _ = interrupt.recv() => Err(anyhow!("interrupted")),
+        _ = terminate.recv() => Err(anyhow!("interrupted")),
     };
     if result.is_err() {
         eprint!("{}", stage.fleet.last_words());
     }
     stage.tear_down().await;
-    let report = result?;
-    report.print();
-    Ok(report)
-}
-
-fn bail_out() -> anyhow::Result<Report> {
-    bail!("interrupted")
+    result
 }
 
 async fn measure(plan: &Plan<'_>, stage: &mut Stage) -> anyhow::Result<Report> {
@@ -212,15 +216,16 @@ async fn measure(plan: &Plan<'_>, stage: &mut Stage) -> anyhow::Result<Report> {
         latency_ms: setup.latency_ms,
         fail_percent: how.fail_percent,
         batch: setup.batch,
-        date: sqlx::query_scalar(
-            "select to_char(now() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')",
-        )
-        .fetch_one(&site.pool)
-        .await?,
+        date: date(&site.pool).await?,
         machine: Machine::this(),
         commit: machine::commit(),
         rounds,
     })
+}
+
+pub(crate) async fn date(pool: &PgPool) -> anyhow::Result<String> {
+    let sql = "select to_char(now() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')";
+    Ok(sqlx::query_scalar(sql).fetch_one(pool).await?)
 }
 
 async fn seed(Plan { setup, how, .. }: &Plan<'_>, pool: &PgPool) -> anyhow::Result<Seeded> {

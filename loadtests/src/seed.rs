@@ -1,5 +1,7 @@
 //! What a campaign needs: a tenant, its people, the published letter; then, for each round, the campaign itself.
 
+use std::ops::Range;
+
 use anyhow::{Context as _, ensure};
 use fanfare_engine::{
     domain::channel::{Channel, MessageClass},
@@ -15,7 +17,7 @@ use fanfare_engine::{
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use indicatif::ProgressBar;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use sqlx::PgPool;
 
 use crate::{letter, people::Person};
@@ -50,11 +52,40 @@ impl Seeded {
     ) -> anyhow::Result<Self> {
         let store = Store::from_pool(pool.clone());
         store.migrate().await.context("the schema")?;
+        let seeded = Self::tenant(store, TENANT, channel, people).await?;
+        seeded.copy_contacts(pool, 0..people, fail_percent, bar).await?;
+        settle(pool).await?;
+        Ok(seeded)
+    }
+
+    /// The same for tenants of these names, each with so many people: the numbers of one's go on where those of the one
+    /// before end.
+    pub(crate) async fn several(
+        pool: &PgPool,
+        channel: Channel,
+        slugs: &[String],
+        each: u64,
+        bar: &ProgressBar,
+    ) -> anyhow::Result<Vec<Self>> {
+        let store = Store::from_pool(pool.clone());
+        store.migrate().await.context("the schema")?;
+        let mut all = Vec::with_capacity(slugs.len());
+        for (first, slug) in (0..).step_by(usize::try_from(each)?).zip(slugs) {
+            let seeded = Self::tenant(store.clone(), slug, channel, each).await?;
+            seeded.copy_contacts(pool, first..first + each, 0, bar).await?;
+            all.push(seeded);
+        }
+        settle(pool).await?;
+        Ok(all)
+    }
+
+    /// A tenant with a published letter and nobody to write to.
+    async fn tenant(store: Store, slug: &str, channel: Channel, people: u64) -> anyhow::Result<Self> {
         let ids = Ids::from_entropy();
         let now = store.now().await?;
         let tenant = Tenant {
             id: ids.next(now),
-            slug: TENANT.to_owned(),
+            slug: slug.to_owned(),
             name: "Harmony Insurance".to_owned(),
             region: "MU".to_owned(),
             locale: "en".to_owned(),
@@ -77,22 +108,17 @@ impl Seeded {
             name: "One-time password",
         };
         store.publish_template(&ids, tenant.id, &head, "en", &letter::one_time_password()?).await?;
-        let seeded = Self { channel, people, store, ids, tenant: tenant.id, template };
-        seeded.copy_contacts(pool, people, fail_percent, now, bar).await?;
-        // What an import's own aftermath would cost does not belong to the campaign.
-        sqlx::query("vacuum analyze contacts").execute(pool).await?;
-        sqlx::query("checkpoint").execute(pool).await?;
-        Ok(seeded)
+        Ok(Self { channel, people, store, ids, tenant: tenant.id, template })
     }
 
     async fn copy_contacts(
         &self,
         pool: &PgPool,
-        people: u64,
+        people: Range<u64>,
         fail_percent: u64,
-        now: Timestamp,
         bar: &ProgressBar,
     ) -> anyhow::Result<()> {
+        let now = self.store.now().await?;
         let mut connection = pool.acquire().await?;
         let mut copy = connection
             .copy_in_raw(
@@ -100,16 +126,16 @@ impl Seeded {
             )
             .await?;
         let mut rows = String::new();
-        for index in 0..people {
-            let age = SignedDuration::from_millis(((people - index) / PER_MILLISECOND).try_into()?);
+        for index in people.clone() {
+            let age = SignedDuration::from_millis(((people.end - index) / PER_MILLISECOND).try_into()?);
             let id: ContactId = self.ids.next(now - age);
             self.row(id, Person::number(index, fail_percent), &mut rows);
-            if index % ROWS == ROWS - 1 || index == people - 1 {
+            if index % ROWS == ROWS - 1 || index == people.end - 1 {
                 copy.send(std::mem::take(&mut rows).into_bytes()).await?;
                 bar.set_position(index + 1);
             }
         }
-        let written = copy.finish().await?;
+        let (written, people) = (copy.finish().await?, people.end - people.start);
         ensure!(written == people, "{written} of {people} contacts were written");
         Ok(())
     }
@@ -205,8 +231,21 @@ impl Seeded {
             .context("the launch")
     }
 
+    /// Whoever was not sent to is not sent to any more.
+    pub(crate) async fn cancel(&self, campaign: CampaignId) -> anyhow::Result<()> {
+        launch::control::cancel(&self.store, self.tenant, campaign).await.context("the end of a campaign")?;
+        Ok(())
+    }
+
     /// The first page of "who was not sent, and why", as the engine reads it.
     pub(crate) async fn not_sent(&self, campaign: CampaignId, limit: i64) -> anyhow::Result<Vec<Unsent>> {
         Ok(self.store.unsent(self.tenant, campaign, 0, limit).await?)
     }
+}
+
+/// What an import's own aftermath would cost does not belong to the campaign.
+async fn settle(pool: &PgPool) -> anyhow::Result<()> {
+    sqlx::query("vacuum analyze contacts").execute(pool).await?;
+    sqlx::query("checkpoint").execute(pool).await?;
+    Ok(())
 }

@@ -5,9 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use sqlx::{PgPool, Row as _, postgres::PgPoolOptions};
 use tokio::process::Command;
+use url::Url;
 
 use crate::binary::checkout;
 
@@ -63,9 +64,11 @@ impl Services {
     }
 
     pub(crate) fn postgres_address(&self) -> anyhow::Result<SocketAddr> {
-        let url = url::Url::parse(&self.database_url).context("the database's URL")?;
-        let addresses = url.socket_addrs(|| Some(5432)).context("the database's address")?;
-        addresses.first().copied().context("the database has an address")
+        address(&self.database_url)
+    }
+
+    pub(crate) fn redis_address(&self) -> anyhow::Result<SocketAddr> {
+        address(&self.redis_url)
     }
 
     pub(crate) async fn pool(&self) -> anyhow::Result<PgPool> {
@@ -95,6 +98,20 @@ impl Services {
         }
         assert_settings("Redis", &settings, &REDIS)
     }
+}
+
+fn address(url: &str) -> anyhow::Result<SocketAddr> {
+    let addresses = Url::parse(url)?.socket_addrs(|| None).context("a server's address")?;
+    addresses.first().copied().context("a server has an address")
+}
+
+/// The URL with another address in it.
+pub(crate) fn at(url: &str, address: SocketAddr) -> anyhow::Result<String> {
+    let mut url = Url::parse(url).context("a server's URL")?;
+    url.set_ip_host(address.ip())
+        .and_then(|()| url.set_port(Some(address.port())))
+        .map_err(|()| anyhow!("a server's URL has no address"))?;
+    Ok(url.into())
 }
 
 /// Ends the servers of a folder and deletes their data; none is fine.

@@ -161,7 +161,7 @@ impl Site<'_> {
         let (mut checkpoint, mut checkpointed) = (JoinSet::new(), false);
         let (mut last, mut changed) = (State::default(), launched);
         loop {
-            let state = self.state(&ids).await?;
+            let state = State::of(&self.pool, &ids).await?;
             if self.plan.setup.otp_per_second.is_some()
                 && !checkpointed
                 && state.settled * 2 >= self.plan.how.recipients
@@ -219,25 +219,6 @@ impl Site<'_> {
             || self.receiver.hooked().await? >= self.plan.how.recipients
                 && sqlx::query_scalar("select not exists (select from inbox)").fetch_one(&self.pool).await?)
     }
-
-    async fn state(&self, campaigns: &[Uuid]) -> anyhow::Result<State> {
-        let row = sqlx::query(
-            "select (select bool_or(state = 'launching') from campaigns where id = any ($1)) as launching,
-                    (select sum(frozen) from campaigns where id = any ($1)) as frozen,
-                    count(*) filter (where done_at is null) as open,
-                    coalesce(sum(accepted + failed + suppressed + unknown), 0) as settled
-             from chunks where campaign_id = any ($1)",
-        )
-        .bind(campaigns)
-        .fetch_one(&self.pool)
-        .await?;
-        Ok(State {
-            launching: row.get("launching"),
-            frozen: u64::try_from(row.get::<i64, _>("frozen"))?,
-            open: u64::try_from(row.get::<i64, _>("open"))?,
-            settled: u64::try_from(row.get::<i64, _>("settled"))?,
-        })
-    }
 }
 
 /// When one tenth and nine tenths of the recipients had an outcome.
@@ -272,6 +253,30 @@ fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
+/// Waits until every recipient of these campaigns has an outcome.
+pub(crate) async fn settled(
+    pool: &PgPool,
+    fleet: &mut Fleet,
+    campaigns: &[CampaignId],
+    people: u64,
+) -> anyhow::Result<()> {
+    let ids: Vec<Uuid> = campaigns.iter().map(|campaign| campaign.uuid()).collect();
+    let bar = bar("sending", people);
+    let (mut last, mut changed) = (State::default(), Instant::now());
+    while !last.is_done(people) {
+        tokio::time::sleep(LOOK).await;
+        let state = State::of(pool, &ids).await?;
+        if state != last {
+            (last, changed) = (state, Instant::now());
+            bar.set_position(state.settled);
+        }
+        fleet.check()?;
+        ensure!(changed.elapsed() < STALLED, "nothing has moved for {STALLED:?}: {state:?}");
+    }
+    bar.finish();
+    Ok(())
+}
+
 /// How far a campaign has come, by its rows.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct State {
@@ -284,6 +289,25 @@ struct State {
 }
 
 impl State {
+    async fn of(pool: &PgPool, campaigns: &[Uuid]) -> anyhow::Result<Self> {
+        let row = sqlx::query(
+            "select (select bool_or(state = 'launching') from campaigns where id = any ($1)) as launching,
+                    (select sum(frozen) from campaigns where id = any ($1)) as frozen,
+                    count(*) filter (where done_at is null) as open,
+                    coalesce(sum(accepted + failed + suppressed + unknown), 0) as settled
+             from chunks where campaign_id = any ($1)",
+        )
+        .bind(campaigns)
+        .fetch_one(pool)
+        .await?;
+        Ok(Self {
+            launching: row.get("launching"),
+            frozen: u64::try_from(row.get::<i64, _>("frozen"))?,
+            open: u64::try_from(row.get::<i64, _>("open"))?,
+            settled: u64::try_from(row.get::<i64, _>("settled"))?,
+        })
+    }
+
     const fn is_done(self, people: u64) -> bool {
         !self.launching && self.frozen == people && self.open == 0
     }

@@ -15,6 +15,7 @@ use fanfare_sandbox::MessageRecord;
 use indicatif::ProgressBar;
 use serde::Serialize;
 use sqlx::{PgPool, Row as _};
+use twox_hash::XxHash3_64;
 use uuid::Uuid;
 
 use crate::{
@@ -32,6 +33,8 @@ pub(crate) struct Verdict {
     pub(crate) lost: u64,
     /// Messages received beyond one for each person and for each message id.
     pub(crate) duplicated: u64,
+    /// Messages received again under the same idempotency key: a provider that honours it takes the first alone.
+    pub(crate) repeated: u64,
     /// Messages of which the rows do not know whether they were sent.
     pub(crate) unknown: u64,
     /// Messages that are not what that person should have got, or bear the number of somebody else.
@@ -51,6 +54,11 @@ pub(crate) struct Verdict {
 impl Verdict {
     pub(crate) fn is_clean(self) -> bool {
         self == Self::default()
+    }
+
+    /// The same where processes are stopped or cut off while they send: that repeats requests, by design.
+    pub(crate) fn is_clean_but_for_repeats(self) -> bool {
+        Self { repeated: 0, ..self }.is_clean()
     }
 }
 
@@ -131,9 +139,10 @@ struct Check {
     /// Where each campaign's recipients begin in `numbers`.
     campaigns: HashMap<CampaignId, u64>,
     audience: Audience,
-    /// Who has been seen, by person and by recipient number.
+    /// Who has been seen.
     people: Vec<bool>,
-    numbers: Vec<bool>,
+    /// By recipient number: a print of the idempotency key that came first; 0 before any.
+    numbers: Vec<u32>,
     /// Of one-time passwords: not the campaign's.
     arrivals: Vec<Arrival>,
 }
@@ -148,7 +157,7 @@ impl Check {
             campaigns: campaigns.iter().enumerate().map(|(at, &campaign)| (campaign, begin(at))).collect(),
             audience,
             people: vec![false; usize::try_from(audience.people)?],
-            numbers: vec![false; usize::try_from(begin(campaigns.len()))?],
+            numbers: vec![0; usize::try_from(begin(campaigns.len()))?],
             arrivals: Vec::new(),
         })
     }
@@ -172,10 +181,15 @@ impl Check {
             self.verdict.foreign += 1;
             return;
         };
-        let again_person = mark(&mut self.people, person.index());
-        let again_number =
-            mark(&mut self.numbers, self.campaigns[&id.campaign] + u64::from(id.n.unsigned_abs()));
-        self.verdict.duplicated += u64::from(again_person || again_number);
+        let again_person = mark(&mut self.people, person.index(), true);
+        let number = self.campaigns[&id.campaign] + u64::from(id.n.unsigned_abs());
+        let key = print(record.key.as_deref());
+        match mark(&mut self.numbers, number, key) {
+            Some(first) if first == key && record.key.is_some() => self.verdict.repeated += 1,
+            again_number => {
+                self.verdict.duplicated += u64::from(again_person.is_some() || again_number.is_some());
+            }
+        }
         let letter = letter::expected(self.audience.channel, person);
         let expected = self.receiver.digest(&record.address, &record.message_id, &letter);
         // Brevo's SMS take a number without its plus.
@@ -230,10 +244,20 @@ async fn events(
     Ok(())
 }
 
-/// Marks a place; says whether it was marked before. A place that does not exist was never marked.
-fn mark(seen: &mut [bool], at: u64) -> bool {
-    let place = usize::try_from(at).ok().and_then(|at| seen.get_mut(at));
-    place.is_some_and(|seen| std::mem::replace(seen, true))
+/// Marks a place that bears no mark yet; tells the one that it bears. A place that does not exist was never marked.
+fn mark<T: Copy + Default + PartialEq>(seen: &mut [T], at: u64, with: T) -> Option<T> {
+    let place = seen.get_mut(usize::try_from(at).ok()?)?;
+    if *place != T::default() {
+        return Some(*place);
+    }
+    *place = with;
+    None
+}
+
+/// Tells keys apart well enough, and is never 0.
+fn print(key: Option<&str>) -> u32 {
+    let [a, b, c, d, ..] = XxHash3_64::oneshot(key.unwrap_or_default().as_bytes()).to_le_bytes();
+    u32::from_le_bytes([a, b, c, d]) | 1
 }
 
 async fn claimed(pool: &PgPool, messages: &[MessageId]) -> anyhow::Result<Claims> {
@@ -281,6 +305,7 @@ mod tests {
             last_epoch_us: 0,
             provider_id: "<1@relay>".to_owned(),
             tags: Vec::new(),
+            key: None,
         };
         (record, Claimed { address, provider_id: Some("1@relay".to_owned()) })
     }
@@ -320,8 +345,34 @@ mod tests {
     #[test]
     fn two_messages_to_one_person_are_a_duplicate() {
         let mut seen = [false; 2];
-        assert!(!mark(&mut seen, 1));
-        assert!(mark(&mut seen, 1));
-        assert!(!mark(&mut seen, 5));
+        assert_eq!(mark(&mut seen, 1, true), None);
+        assert_eq!(mark(&mut seen, 1, true), Some(true));
+        assert_eq!(mark(&mut seen, 5, true), None);
+    }
+
+    #[test]
+    fn only_the_same_message_under_the_same_key_is_a_repeat() {
+        let (record, claimed) = sound();
+        let under = |key: Option<&str>| MessageRecord { key: key.map(str::to_owned), ..record.clone() };
+        let other_number = MessageId { campaign: CAMPAIGN, n: 8 }.to_string();
+        let cases = [
+            (under(Some("a")), under(Some("a")), (1, 0)),
+            (under(Some("a")), under(Some("b")), (0, 1)),
+            (under(None), under(None), (0, 1)),
+            (under(Some("a")), MessageRecord { message_id: other_number, ..under(Some("a")) }, (0, 1)),
+        ];
+        for (first, second, (repeated, duplicated)) in cases {
+            let audience =
+                Audience { channel: Channel::Email, people: 10, fail_percent: 0, delivered: false };
+            let mut check = Check::new(Kind::Sandbox, &[CAMPAIGN], audience).expect("small");
+            for record in [&first, &second] {
+                check.one(record, check.ours(record).map(|id| (id, &claimed)));
+            }
+            assert_eq!(
+                (check.verdict.repeated, check.verdict.duplicated),
+                (repeated, duplicated),
+                "{second:?}"
+            );
+        }
     }
 }

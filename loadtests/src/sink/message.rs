@@ -9,6 +9,8 @@ use twox_hash::XxHash3_64;
 pub(super) struct Message<'a> {
     pub(super) address: &'a [u8],
     pub(super) message_id: &'a [u8],
+    /// Under which the provider would take it once: of a single e-mail.
+    pub(super) key: Option<&'a [u8]>,
     /// Subject and HTML, the text of an SMS, or the values of a WhatsApp template.
     pub(super) parts: Vec<&'a [u8]>,
 }
@@ -39,9 +41,11 @@ impl<'a> Message<'a> {
         let (_, rest) = cut(rest, b"\"subject\":\"")?;
         let (subject, rest) = cut(rest, b"\",\"htmlContent\":\"")?;
         let (html, rest) = cut(rest, b"\",\"textContent\":\"")?;
-        let (_, rest) = cut(rest, b"\"X-Mailin-custom\":\"")?;
+        let (text_and_key, rest) = cut(rest, b"\"X-Mailin-custom\":\"")?;
         let (message_id, rest) = cut(rest, b"\"")?;
-        Some((Self { address, message_id, parts: vec![subject, html] }, rest))
+        let key = cut(text_and_key, b"\"Idempotency-Key\":\"").and_then(|(_, key)| cut(key, b"\""));
+        let key = key.map(|(key, _)| key);
+        Some((Self { address, message_id, key, parts: vec![subject, html] }, rest))
     }
 
     fn sms(body: &'a [u8]) -> Option<(Self, &'a [u8])> {
@@ -50,7 +54,7 @@ impl<'a> Message<'a> {
         let (text, rest) = cut(rest, b"\",\"type\":\"")?;
         let (_, rest) = cut(rest, b"\"tag\":\"")?;
         let (message_id, rest) = cut(rest, b"\"")?;
-        Some((Self { address, message_id, parts: vec![text] }, rest))
+        Some((Self { address, message_id, key: None, parts: vec![text] }, rest))
     }
 
     fn whatsapp(body: &'a [u8]) -> Option<(Self, &'a [u8])> {
@@ -64,7 +68,7 @@ impl<'a> Message<'a> {
             parts.push(value);
             rest = after;
         }
-        Some((Self { address, message_id, parts }, rest))
+        Some((Self { address, message_id, key: None, parts }, rest))
     }
 
     pub(super) fn digest(&self) -> u64 {
@@ -134,6 +138,13 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_what_the_headers_hold() {
+        let body = r#"{"to":[{"email":"x@y.example"}],"subject":"S","htmlContent":"H","textContent":"\"Idempotency-Key\":\"text\"","headers":{"Idempotency-Key":"k","X-Mailin-custom":"msg_1"}}"#;
+        let (message, _) = Message::next(Channel::Email, body.as_bytes()).expect("it is there");
+        assert_eq!(message.key, Some(&b"k"[..]));
+    }
+
+    #[test]
     fn a_batch_is_read_version_by_version() {
         let version = |n: u32| {
             format!(
@@ -148,6 +159,7 @@ mod tests {
         let (first, rest) = Message::next(Channel::Email, body.as_bytes()).expect("the first");
         let (second, _) = Message::next(Channel::Email, rest).expect("the second");
         assert_eq!((first.address, second.parts[1]), (&b"1@y.example"[..], &b"2"[..]));
+        assert_eq!(first.key, None, "the key is the whole request's");
         assert_eq!(second.message_id, b"msg_2");
     }
 }

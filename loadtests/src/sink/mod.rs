@@ -1,7 +1,7 @@
 //! A receiver that does nothing but answer and count, for the highest rates: it judges no contract.
 //!
-//! Of each message it keeps the address, the message id, a hash of subject and HTML as they stood in the request, and the
-//! time. It looks for them in the bytes of the request, in the order in which Fanfare writes them, since reading the JSON
+//! Of each message it keeps the address, the message id, a hash of subject and HTML as they stood in the request, the
+//! idempotency key and the time. It looks for them in the bytes of the request, in the order in which Fanfare writes them, since reading the JSON
 //! would cost more than everything else that it does; a request that it can't read so is refused and counted. It tells
 //! what it holds in the sandbox's words (`/sandbox/…`), so that whoever checks need not know which of the two it asks. One
 //! thread.
@@ -31,6 +31,7 @@ use hyper_util::rt::TokioIo;
 use memchr::memmem;
 use serde_json::json;
 use tokio::{net::TcpListener, task::JoinSet, time::Instant};
+use uuid::Uuid;
 
 use self::{
     hooks::Hooks,
@@ -48,6 +49,7 @@ struct Entry {
     digest: u64,
     address: Box<str>,
     message_id: Box<str>,
+    key: Option<Uuid>,
 }
 
 #[derive(Debug)]
@@ -184,7 +186,7 @@ impl Sink {
             duplicates: 0,
             digest_conflicts: 0,
             refused,
-            max_requests_in_a_second: busiest_second(&times),
+            max_requests_in_a_second: busiest_second(&times).0,
             max_batches_in_a_minute: 0,
             first_us: times.first().copied(),
             last_us: times.last().copied(),
@@ -232,6 +234,7 @@ impl Entry {
             digest: message.digest(),
             address: std::str::from_utf8(message.address).ok()?.into(),
             message_id: std::str::from_utf8(message.message_id).ok()?.into(),
+            key: message.key.and_then(|key| Uuid::try_parse_ascii(key).ok()),
         })
     }
 
@@ -258,6 +261,7 @@ impl Entry {
             provider_id: self.provider_id(),
             digest: hex::encode(self.digest.to_be_bytes()),
             tags: Vec::new(),
+            key: self.key.map(|key| key.to_string()),
         }
     }
 }
@@ -286,17 +290,19 @@ fn accepted(entries: &[Entry], batch: bool) -> Option<Bytes> {
     Some(json_bytes(&answer))
 }
 
-/// Most of these times, ascending, in any second.
-fn busiest_second(times: &[u64]) -> u64 {
+/// Most of these times, ascending, in any second, and when the first such second begins.
+pub(crate) fn busiest_second(times: &[u64]) -> (u64, u64) {
     let mut first = 0;
-    let mut most = 0;
+    let (mut most, mut begin) = (0, 0);
     for (last, &time) in times.iter().enumerate() {
         while times[first] + SECOND_US <= time {
             first += 1;
         }
-        most = most.max(last + 1 - first);
+        if most < last + 1 - first {
+            (most, begin) = (last + 1 - first, times[first]);
+        }
     }
-    most as u64
+    (most as u64, begin)
 }
 
 fn json_bytes(value: &impl serde::Serialize) -> Bytes {
@@ -316,7 +322,8 @@ mod tests {
 
     #[test]
     fn a_second_slides() {
-        assert_eq!(busiest_second(&[]), 0);
-        assert_eq!(busiest_second(&[0, 400_000, 999_999, 1_000_000, 1_399_999, 1_400_000]), 4);
+        assert_eq!(busiest_second(&[]), (0, 0));
+        let times = [0, 400_000, 999_999, 1_000_000, 1_399_999, 1_400_000];
+        assert_eq!(busiest_second(&times), (4, 400_000));
     }
 }

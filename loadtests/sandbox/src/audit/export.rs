@@ -31,6 +31,9 @@ pub struct MessageRecord {
     pub digest: String,
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub tags: Vec<String>,
+    /// The idempotency key, as told by a receiver that takes what bears one that it knows. The sandbox turns it down.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub key: Option<String>,
 }
 
 /// A page of records, and where the next begins. The order is by shard, then by arrival: a reader that has come to
@@ -108,6 +111,7 @@ impl Audit {
             },
             digest: hex::encode(entry.digest),
             tags: shard.tags(entry).lines().map(str::to_owned).collect(),
+            key: None,
         }
     }
 
