@@ -7,8 +7,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio::runtime::{Builder, Runtime};
 use url::Url;
 
-/// A database with all migrations, dropped in the end. Everything runs on one thread, which also drives the connections,
-/// so that nothing but the database is waited for.
+/// A database with all migrations, dropped in the end.
 #[derive(Debug)]
 pub struct Bed {
     pub runtime: Runtime,
@@ -18,14 +17,19 @@ pub struct Bed {
 }
 
 impl Bed {
-    /// `None`, and a word about it, where `DATABASE_URL` names no server.
+    /// `None`, and a word about it, where `DATABASE_URL` names no server. Everything runs on one thread, which also drives
+    /// the connections, so that nothing but the database is waited for.
     pub fn make(stage: &str) -> Option<Self> {
+        Self::on(Builder::new_current_thread().enable_all().build().expect("a runtime"), stage)
+    }
+
+    /// On a runtime that the stage needs.
+    pub fn on(runtime: Runtime, stage: &str) -> Option<Self> {
         let Ok(server) = std::env::var("DATABASE_URL") else {
             eprintln!("{stage}: not measured, since DATABASE_URL is not set (`make bench` sets it)");
             return None;
         };
         let server = Url::parse(&server).expect("DATABASE_URL is a URL");
-        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         let name = format!("bench_{stage}_{}", unique());
         let mut url = server.clone();
         url.set_path(&name);
