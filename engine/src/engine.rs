@@ -67,7 +67,7 @@ pub struct WorkerSettings {
 impl Default for WorkerSettings {
     fn default() -> Self {
         Self {
-            chunks: 8,
+            chunks: 16,
             in_flight: 2_048,
             in_flight_keyless: 256,
             slice: 500,
@@ -134,7 +134,13 @@ impl Engine {
             let bulk = self.worker(bulk, chunks, &tasks);
             bulk.start(Lane::all().filter(|lane| !is_urgent(lane)), &stop);
             let pressure = Pressure { latency: direct.latency.clone(), freezing: freezing.clone() };
-            tasks.spawn(tame::tame(Arc::clone(&bulk.room), chunks, pressure, stop.clone()));
+            tasks.spawn(tame::tame(
+                Arc::clone(&bulk.room),
+                chunks,
+                pressure,
+                tame::processor_time,
+                stop.clone(),
+            ));
             let room = self.settings.worker.urgent_in_flight;
             self.worker(urgent, room, &tasks).start(Lane::all().filter(is_urgent), &stop);
             feedback::start(&self.store, &self.accounts, &tasks, &stop);

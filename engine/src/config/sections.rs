@@ -84,7 +84,7 @@ section! {
     /// Deliverers.
     WorkerConfig in "worker" {
         /// Chunks that one process works on at the same time.
-        chunks: usize = 8,
+        chunks: usize = 16,
         /// Requests of campaigns that one process has on the wire at the same time, to providers that honour idempotency keys.
         in_flight: usize = 2_048,
         /// The same to providers that do not: as many messages may be in doubt after a process was killed.
@@ -102,7 +102,7 @@ section! {
     /// Freezing of audiences.
     LaunchConfig in "launch" {
         /// Recipients that are frozen in one transaction.
-        slice: i32 = 5_000,
+        slice: i32 = 10_000,
         /// Recipients of the first transaction: few, so that the first message leaves at once.
         first_slice: i32 = 1_000,
         /// Recipients that are queued, claimed and recorded together.

@@ -2,8 +2,9 @@
 //! acceptance to the wire, and while this process freezes an audience.
 //!
 //! On a small machine commits and rendering of campaigns compete with both for the same cores; the number of chunks at
-//! work is the lever. It is halved a step at a time while the latency is too high, goes down to a few while an audience
-//! is frozen (its chunks leave meanwhile, but what is yet to be frozen comes first), and is given back one by one.
+//! work is the lever. It is halved a step at a time while the latency is too high, or while this process takes more than its
+//! share of the processors beside a freeze (chunks leave meanwhile, but what is yet to be frozen comes first), and is given
+//! back one by one. Chunks that wait, for a distant database or a slow provider, cost the freeze nothing.
 
 use std::{
     sync::{
@@ -15,7 +16,7 @@ use std::{
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -24,8 +25,10 @@ use crate::launch::freeze::Freezing;
 /// From acceptance to the wire; above it bulk steps aside.
 const TOO_LONG: Duration = Duration::from_millis(50);
 const STEP: Duration = Duration::from_millis(100);
-/// Chunks at work while an audience is frozen.
-const BESIDE_A_FREEZE: usize = 2;
+/// The part of all processors that this process may take while an audience is frozen, before bulk steps aside.
+const BESIDE_A_FREEZE: f64 = 0.25;
+/// Below this part of that share there is room for another chunk.
+const ROOM_FOR_MORE: f64 = 0.8;
 
 /// The recent latency of the direct path; shared by those who measure and those who heed it.
 #[derive(Debug, Clone, Default)]
@@ -58,23 +61,65 @@ pub struct Pressure {
 }
 
 impl Pressure {
-    /// How many of `total` chunks should not be at work, `held` of which are not already.
-    fn aside(&self, total: usize, held: usize) -> usize {
-        let urgent = if self.latency.fade() > TOO_LONG { held + (total - held) / 2 } else { 0 };
-        let freeze = if self.freezing.is_under_way() { total.saturating_sub(BESIDE_A_FREEZE) } else { 0 };
-        urgent.max(freeze).max(held.saturating_sub(1))
+    /// How many of `total` chunks should not be at work, `held` of which are not already, while this process takes `used` of
+    /// all processors.
+    fn aside(&self, total: usize, held: usize, used: f64) -> usize {
+        let fewer = held + (total - held) / 2;
+        let freezing = self.freezing.is_under_way();
+        if self.latency.fade() > TOO_LONG || freezing && used > BESIDE_A_FREEZE {
+            fewer
+        } else if freezing && used > BESIDE_A_FREEZE * ROOM_FOR_MORE {
+            held
+        } else {
+            held.saturating_sub(1)
+        }
     }
 }
 
-/// Shrinks and widens `room` until `stop`; at least one chunk is always at work.
-pub async fn tame(room: Arc<Semaphore>, total: usize, pressure: Pressure, stop: CancellationToken) {
+/// What this process has used of its processors, all threads together, since it was started.
+pub fn processor_time() -> Duration {
+    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::try_from(spent).unwrap_or_default()
+}
+
+/// How busy this process is, from one look to the next.
+struct Meter {
+    spent: fn() -> Duration,
+    processors: usize,
+    last: (Instant, Duration),
+}
+
+impl Meter {
+    fn new(spent: fn() -> Duration, processors: usize) -> Self {
+        Self { spent, processors, last: (Instant::now(), spent()) }
+    }
+
+    /// The part of all processors that was used since the last look.
+    fn used(&mut self) -> f64 {
+        let (before, now) = (self.last, (Instant::now(), (self.spent)()));
+        self.last = now;
+        let passed = (now.0 - before.0).as_secs_f64() * self.processors as f64;
+        now.1.saturating_sub(before.1).as_secs_f64() / passed.max(f64::EPSILON)
+    }
+}
+
+/// Shrinks and widens `room` until `stop`; at least one chunk is always at work. `spent` tells the processor time of this
+/// process.
+pub async fn tame(
+    room: Arc<Semaphore>,
+    total: usize,
+    pressure: Pressure,
+    spent: fn() -> Duration,
+    stop: CancellationToken,
+) {
+    let mut meter = Meter::new(spent, std::thread::available_parallelism().map_or(1, usize::from));
     let mut held: Vec<OwnedSemaphorePermit> = Vec::new();
     loop {
         tokio::select! {
             () = tokio::time::sleep(STEP) => {}
             () = stop.cancelled() => return,
         }
-        let aside = pressure.aside(total, held.len());
+        let aside = pressure.aside(total, held.len(), meter.used());
         held.truncate(aside);
         while held.len() < aside {
             // In turn with the chunks that wait for room, of which there are always some when it counts; those at work
@@ -89,6 +134,8 @@ pub async fn tame(room: Arc<Semaphore>, total: usize, pressure: Pressure, stop: 
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -97,7 +144,7 @@ mod tests {
             (Arc::new(Semaphore::new(8)), UrgentLatency::default(), CancellationToken::new());
         let mut tasks = tokio::task::JoinSet::new();
         let pressure = Pressure { latency: latency.clone(), ..Pressure::default() };
-        tasks.spawn(tame(Arc::clone(&room), 8, pressure, stop.clone()));
+        tasks.spawn(tame(Arc::clone(&room), 8, pressure, Duration::default, stop.clone()));
         for _ in 0..10 {
             latency.observe(Duration::from_millis(200));
             tokio::time::sleep(STEP).await;
@@ -128,14 +175,34 @@ mod tests {
         }
         tokio::time::sleep(STEP).await;
         assert_eq!(at_work.load(Ordering::Relaxed), 8);
-        tasks.spawn(tame(Arc::clone(&room), 8, pressure.clone(), stop.clone()));
+        tasks.spawn(tame(Arc::clone(&room), 8, pressure.clone(), always_busy, stop.clone()));
         for _ in 0..5 {
             pressure.freezing.note();
             tokio::time::sleep(STEP).await;
         }
-        assert_eq!(at_work.load(Ordering::Relaxed), BESIDE_A_FREEZE);
+        assert_eq!(at_work.load(Ordering::Relaxed), 1);
         tokio::time::sleep(STEP * 30).await;
         assert_eq!(at_work.load(Ordering::Relaxed), 8, "the audience is frozen");
+        tasks.shutdown().await;
+    }
+
+    /// Every processor, all the time: of as many as a machine can have.
+    fn always_busy() -> Duration {
+        static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
+        STARTED.elapsed() * 4_096
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bulk_that_takes_little_does_not_step_aside_for_a_freeze() {
+        let (room, pressure, stop) =
+            (Arc::new(Semaphore::new(8)), Pressure::default(), CancellationToken::new());
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(tame(Arc::clone(&room), 8, pressure.clone(), Duration::default, stop.clone()));
+        for _ in 0..5 {
+            pressure.freezing.note();
+            tokio::time::sleep(STEP).await;
+        }
+        assert_eq!(room.available_permits(), 8);
         tasks.shutdown().await;
     }
 }

@@ -33,7 +33,7 @@ pub struct LaunchSettings {
 
 impl Default for LaunchSettings {
     fn default() -> Self {
-        Self { slice: 5_000, first_slice: 1_000, chunk: 500 }
+        Self { slice: 10_000, first_slice: 1_000, chunk: 500 }
     }
 }
 

@@ -256,6 +256,11 @@ async fn settle(tx: &mut PgConnection, proofs: BTreeMap<MessageId, Proof>) -> St
              select p.campaign_id, p.n, r.attempt, r.account_no, r.kind as known, p.kind, p.reason, p.detail, p.provider_id
              from unnest($1::uuid[], $2::integer[], $3::smallint[], $4::text[], $5::text[], $6::text[])
                   as p (campaign_id, n, kind, reason, detail, provider_id)
+             -- Almost nobody is unknown, and the index of those who were not sent is small: the others cost a look there.
+             cross join lateral (
+                 select from results
+                 where campaign_id = p.campaign_id and n = p.n and kind >= 4 limit 1
+             ) open
              -- The latest attempt, and of its facts the one that holds.
              cross join lateral (
                  select attempt, account_no, kind from results

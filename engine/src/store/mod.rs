@@ -16,6 +16,7 @@ pub mod health;
 pub mod inbox;
 pub mod listing;
 pub mod messages;
+mod nodelay;
 pub mod pace;
 pub mod people;
 pub mod recipients;
@@ -99,9 +100,11 @@ impl Store {
             .parse::<sqlx::postgres::PgConnectOptions>()?
             .application_name("fanfare")
             .options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION)]);
+        let port = options.get_port();
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(Duration::from_secs(5))
+            .after_connect(move |_, _| Box::pin(async move { Ok(nodelay::to_port(port)?) }))
             .connect_lazy_with(options);
         Ok(Self::from_pool(pool))
     }

@@ -6,6 +6,6 @@ fn main() -> std::process::ExitCode {
     // Huge pages are filled with 2 MB for a few kilobytes: they made 77 MB of 46, and sent no faster. A kernel without them
     // is as good.
     #[cfg(target_os = "linux")]
-    let _ = nix::sys::prctl::set_thp_disable(true);
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     fanfare::cli::main()
 }
