@@ -50,6 +50,22 @@ pub(crate) struct Tuning {
     pub(crate) postgres: Option<SocketAddr>,
 }
 
+impl Tuning {
+    /// One process, nothing changed.
+    pub(crate) const fn plain(channel: Channel) -> Self {
+        Self {
+            channel,
+            workers: 1,
+            chunk: None,
+            in_flight: None,
+            batch: false,
+            otp_per_second: None,
+            quota: None,
+            postgres: None,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Fleet {
     processes: Vec<Child>,

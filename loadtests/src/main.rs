@@ -4,13 +4,16 @@
 //! own it measures a *bare loop* (render, serialise, POST, read the answer: no database, no queue, no promise) and right
 //! after it a campaign sent by real `fanfare serve` processes. Then it compares what was received with what the
 //! seeded people should have got, message by message, and fails if one is lost, doubled, unknown or wrong. `quota` and
-//! `throttled-tenant` measure on the same servers, with the same judge, what pacing promises.
+//! `throttled-tenant` measure on the same servers, with the same judge, what pacing promises; `ingest` and `import` what
+//! comes in, `soak` what time does.
 //!
 //! Whatever it started it ends: servers, processes and data, also after an error or Ctrl-C.
 
 mod bare;
 mod binary;
 mod fleet;
+mod import;
+mod ingest;
 mod letter;
 mod machine;
 mod meters;
@@ -30,8 +33,11 @@ mod seed;
 mod services;
 mod sink;
 mod site;
+mod soak;
 mod tenants;
+mod trial;
 mod verify;
+mod webhooks;
 
 use std::process::ExitCode;
 
@@ -59,6 +65,12 @@ enum Command {
     Quota(quota::Options),
     /// Whether a tenant that has to wait holds up nine others.
     ThrottledTenant(tenants::Options),
+    /// How fast webhooks are taken in and applied, while nothing is sent.
+    Ingest(ingest::Options),
+    /// How fast a file becomes contacts.
+    Import(import::Options),
+    /// Campaigns one after the other for half an hour: does anything grow, slow down or get lost?
+    Soak(soak::Options),
     /// A receiver in a process of its own; ends when its standard input does.
     #[command(hide = true)]
     Receive(receiver::Options),
@@ -92,6 +104,9 @@ fn run(command: Command) -> anyhow::Result<bool> {
             Command::Peers(options) => peers::run(options).await,
             Command::Quota(options) => quota::run(options).await,
             Command::ThrottledTenant(options) => tenants::run(options).await,
+            Command::Ingest(options) => ingest::run(options).await,
+            Command::Import(options) => import::run(options).await,
+            Command::Soak(options) => soak::run(options).await,
             Command::Receive(options) => receiver::serve(options).await.map(|()| true),
         }
     })

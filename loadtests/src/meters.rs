@@ -4,7 +4,6 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
 use serde::Serialize;
 use sqlx::PgPool;
 
@@ -86,15 +85,8 @@ impl Meters<'_> {
             )
             .fetch_one(self.pool)
             .await?,
-            redis_commands: self.redis_commands().await?,
+            redis_commands: self.services.redis_says("stats", "total_commands_processed:").await?,
         })
-    }
-
-    async fn redis_commands(&self) -> anyhow::Result<u64> {
-        let info: String =
-            redis::cmd("INFO").arg("stats").query_async(&mut self.services.redis().await?).await?;
-        let count = info.lines().find_map(|line| line.strip_prefix("total_commands_processed:"));
-        Ok(count.context("Redis counts its commands")?.trim().parse()?)
     }
 
     /// What Postgres counts, all of it reported.

@@ -19,6 +19,11 @@ pub(crate) fn cpu(pid: u32) -> anyhow::Result<Duration> {
     Ok(stat.own + stat.collected)
 }
 
+/// CPU time of the children that a process has collected.
+pub(crate) fn collected(pid: u32) -> anyhow::Result<Duration> {
+    Ok(Stat::read(pid)?.collected)
+}
+
 /// CPU time of a process and all its children, those at work and those that have ended.
 pub(crate) fn cpu_with_children(pid: u32) -> anyhow::Result<Duration> {
     let mut total = cpu(pid)?;
@@ -56,11 +61,21 @@ fn children(pid: u32) -> anyhow::Result<Vec<(u32, Stat)>> {
 
 /// The most memory that a process has had resident.
 pub(crate) fn peak_rss(pid: u32) -> anyhow::Result<u64> {
+    memory(pid, "VmHWM:")
+}
+
+/// The memory that a process has resident now.
+pub(crate) fn rss(pid: u32) -> anyhow::Result<u64> {
+    memory(pid, "VmRSS:")
+}
+
+fn memory(pid: u32, which: &str) -> anyhow::Result<u64> {
     let status =
         fs::read_to_string(format!("/proc/{pid}/status")).with_context(|| format!("process {pid}"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM in /proc")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(which));
+    let line = line.with_context(|| format!("no {which} in /proc"))?;
     let kilobytes: u64 =
-        line.trim().trim_end_matches("kB").trim().parse().context("VmHWM is a number of kB")?;
+        line.trim().trim_end_matches("kB").trim().parse().context("memory is a number of kB")?;
     Ok(kilobytes * 1_024)
 }
 
@@ -110,6 +125,8 @@ mod tests {
 
     #[test]
     fn this_process_has_memory() {
-        assert!(peak_rss(std::process::id()).expect("it runs") > 100_000);
+        let (now, peak) = (rss(std::process::id()), peak_rss(std::process::id()));
+        assert!(now.expect("it runs") > 100_000);
+        assert!(peak.expect("it runs") > 100_000);
     }
 }

@@ -14,7 +14,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::sink::{self, Wanted};
+use crate::sink::{self, Hooked, Wanted};
 
 pub(crate) const API_KEY: &str = "xkeysib-loadtest";
 /// What a webhook has to show.
@@ -125,7 +125,7 @@ impl Receiver {
         self.child.id().context("the sandbox has ended")
     }
 
-    /// Forgets everything received.
+    /// Forgets everything received, and posts no more webhooks.
     pub(crate) async fn reset(&self) -> anyhow::Result<()> {
         let status = self.client.delete(format!("{}/sandbox/audit", self.url)).send().await?.status();
         ensure!(status.is_success(), "the sandbox refused to forget: {status}");
@@ -146,21 +146,25 @@ impl Receiver {
         Ok(serde_json::from_str(&self.get("/sandbox/audit").await?)?)
     }
 
-    /// From now on the sink posts a webhook for every message.
+    /// From now on, until it forgets, the sink posts a webhook for every message.
     pub(crate) async fn hook(&self, wanted: &Wanted) -> anyhow::Result<()> {
-        let body = serde_json::to_vec(wanted)?;
-        let response = self.client.post(format!("{}/sandbox/hooks", self.url)).body(body).send().await?;
+        self.post("/sandbox/hooks", serde_json::to_vec(wanted)?).await
+    }
+
+    /// Makes the sink post the webhooks of everything that it has received.
+    pub(crate) async fn tell(&self) -> anyhow::Result<()> {
+        self.post("/sandbox/hooks/ledger", Vec::new()).await
+    }
+
+    async fn post(&self, path: &str, body: Vec<u8>) -> anyhow::Result<()> {
+        let response = self.client.post(format!("{}{path}", self.url)).body(body).send().await?;
         ensure!(response.status().is_success(), "the sink refused to post webhooks: {}", response.status());
         Ok(())
     }
 
-    /// Events of webhooks that were answered by a 2xx.
-    pub(crate) async fn hooked(&self) -> anyhow::Result<u64> {
-        #[derive(Deserialize)]
-        struct Hooked {
-            answered: u64,
-        }
-        Ok(serde_json::from_str::<Hooked>(&self.get("/sandbox/hooks").await?)?.answered)
+    /// How far its webhooks have come.
+    pub(crate) async fn hooked(&self) -> anyhow::Result<Hooked> {
+        Ok(serde_json::from_str(&self.get("/sandbox/hooks").await?)?)
     }
 
     /// What was received, from the cursor `after` on (0: from the start).

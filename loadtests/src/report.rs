@@ -188,7 +188,7 @@ const ROWS: &[Row] = &[
 ];
 
 #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
-fn mega(bytes: u64) -> f64 {
+pub(crate) fn mega(bytes: u64) -> f64 {
     bytes as f64 / 1e6
 }
 

@@ -112,6 +112,23 @@ impl Stage {
     }
 }
 
+/// The binary under test, and fresh servers that would lose nothing.
+pub(crate) struct Ground {
+    pub(crate) binary: PathBuf,
+    pub(crate) services: Services,
+    pub(crate) pool: PgPool,
+}
+
+impl Ground {
+    pub(crate) async fn fresh(stage: &Stage) -> anyhow::Result<Self> {
+        let binary = binary::fanfare().await?;
+        let services = Services::up(&stage.services()).await?;
+        let pool = services.pool().await?;
+        services.check_durability(&pool).await?;
+        Ok(Self { binary, services, pool })
+    }
+}
+
 /// Whether every message was right.
 pub(crate) async fn run(options: Options) -> anyhow::Result<bool> {
     let report = scenario(options.scenario, &options.how).await?;
@@ -180,14 +197,8 @@ pub(crate) async fn on_stage<T>(
 
 async fn measure(plan: &Plan<'_>, stage: &mut Stage) -> anyhow::Result<Report> {
     let Plan { scenario, setup, how } = *plan;
-    ensure!(
-        how.fail_percent == 0 || setup.receiver == Kind::Sandbox,
-        "--fail-percent needs the sandbox: a sink refuses nobody"
-    );
-    let binary = binary::fanfare().await?;
-    let services = Services::up(&stage.services()).await?;
-    let pool = services.pool().await?;
-    services.check_durability(&pool).await?;
+    ensure!(how.fail_percent == 0 || setup.receiver == Kind::Sandbox, "--fail-percent needs the sandbox");
+    let Ground { binary, services, pool } = Ground::fresh(stage).await?;
     let seeded = seed(plan, &pool).await?;
     let proxy = match setup.postgres_ms {
         0 => None,

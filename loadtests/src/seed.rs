@@ -24,7 +24,7 @@ use crate::{letter, people::Person};
 
 pub(crate) const TENANT: &str = "harmony";
 pub(crate) const OTP_TEMPLATE: &str = "one-time-password";
-const ZONE: &str = "Indian/Mauritius";
+pub(crate) const ZONE: &str = "Indian/Mauritius";
 /// Drafts that are made, and launches that are asked for, at once.
 const PARALLEL: usize = 4;
 /// Rows in one message of the COPY.

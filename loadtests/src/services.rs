@@ -79,6 +79,13 @@ impl Services {
         Ok(redis::Client::open(self.redis_url.as_str())?.get_multiplexed_async_connection().await?)
     }
 
+    /// A number that Redis tells of itself.
+    pub(crate) async fn redis_says(&self, section: &str, name: &str) -> anyhow::Result<u64> {
+        let info: String = redis::cmd("INFO").arg(section).query_async(&mut self.redis().await?).await?;
+        let number = info.lines().find_map(|line| line.strip_prefix(name));
+        Ok(number.with_context(|| format!("Redis does not tell {name}"))?.trim().parse()?)
+    }
+
     /// Prints the settings that matter, and fails when a figure would be worth nothing.
     pub(crate) async fn check_durability(&self, pool: &PgPool) -> anyhow::Result<()> {
         let names: Vec<&str> = POSTGRES.iter().map(|(name, _)| *name).chain(SIZES).collect();

@@ -27,8 +27,9 @@ use crate::{
     scenario::Webhooks,
     seed::Seeded,
     services::Services,
-    sink::Wanted,
+    sink::{CONNECTIONS, Wanted},
     verify::{self, Audience},
+    webhooks,
 };
 
 /// A campaign whose rows do not change for so long has come to a stop.
@@ -86,8 +87,9 @@ impl Site<'_> {
         let from = (&self.services, &self.pool);
         fleet.start(&self.binary, self.folder, from, self.receiver.url(), tuning).await?;
         if let Some(Webhooks { most }) = setup.webhooks {
-            let path = format!("/hooks/{}", self.seeded.account().await?);
-            self.receiver.hook(&Wanted { address: fleet.address(), path, most }).await?;
+            let path = webhooks::path(&self.seeded).await?;
+            let wanted = Wanted { address: fleet.address(), path, most, connections: CONNECTIONS };
+            self.receiver.hook(&wanted).await?;
         }
         let snapshot = if setup.held_snapshot { Some(older::snapshot(&self.pool).await?) } else { None };
         let reported = self.meters(fleet).reported().await?;
@@ -216,8 +218,7 @@ impl Site<'_> {
     /// Whether every webhook was answered and applied; without webhooks there is nothing to apply.
     async fn all_applied(&self) -> anyhow::Result<bool> {
         Ok(self.plan.setup.webhooks.is_none()
-            || self.receiver.hooked().await? >= self.plan.how.recipients
-                && sqlx::query_scalar("select not exists (select from inbox)").fetch_one(&self.pool).await?)
+            || webhooks::all_applied(&self.pool, self.receiver, self.plan.how.recipients).await?)
     }
 }
 

@@ -4,7 +4,7 @@
 //! expected digest follows from the address alone ([`crate::people`], [`crate::letter`]). The rows of the database are
 //! asked only for what they claim: whose number that is, and which provider id was recorded for it.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::AddAssign};
 
 use anyhow::Context as _;
 use fanfare_engine::{
@@ -62,6 +62,21 @@ impl Verdict {
     }
 }
 
+impl AddAssign for Verdict {
+    fn add_assign(&mut self, other: Self) {
+        self.lost += other.lost;
+        self.duplicated += other.duplicated;
+        self.repeated += other.repeated;
+        self.unknown += other.unknown;
+        self.wrong_digest += other.wrong_digest;
+        self.conflicts += other.conflicts;
+        self.wrong_provider_id += other.wrong_provider_id;
+        self.wrong_state += other.wrong_state;
+        self.foreign += other.foreign;
+        self.unapplied += other.unapplied;
+    }
+}
+
 /// Who was to get a message, by which channel.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Audience {
@@ -75,6 +90,11 @@ pub(crate) struct Audience {
 impl Audience {
     fn everybody(self) -> impl Iterator<Item = Person> {
         (0..self.people).map(move |index| Person::number(index, self.fail_percent))
+    }
+
+    /// How many should get a message.
+    pub(crate) fn wanted(self) -> u64 {
+        self.everybody().filter(|person| !person.is_refused()).count() as u64
     }
 }
 
@@ -223,8 +243,8 @@ async fn states(
     .fetch_one(pool)
     .await?;
     let count = |name: &str| row.get::<i64, _>(name).unsigned_abs();
-    let refused = audience.everybody().filter(|person| person.is_refused()).count() as u64;
-    let wanted = audience.people - refused;
+    let wanted = audience.wanted();
+    let refused = audience.people - wanted;
     verdict.unknown = count("unknown");
     verdict.wrong_state = wanted.abs_diff(count("accepted")) + refused.abs_diff(count("failed"));
     Ok(())
@@ -240,7 +260,7 @@ async fn events(
     let sql = "select (select count(*) from events where campaign_id = any ($1) and kind = 'delivered')
                     - (select count(*) from inbox) - (select count(*) from inbox_rejected)";
     let applied: i64 = sqlx::query_scalar(sql).bind(campaigns).fetch_one(pool).await?;
-    verdict.unapplied = audience.people.abs_diff(applied.unsigned_abs());
+    verdict.unapplied = audience.wanted().abs_diff(applied.unsigned_abs());
     Ok(())
 }
 

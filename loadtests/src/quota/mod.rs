@@ -29,13 +29,12 @@ use self::{
     report::{Report, Round},
 };
 use crate::{
-    binary,
     fleet::{self, Crew, Fleet, Tuning},
     machine::{self, Machine},
     proxy::Proxy,
     receiver::{self, Kind, Receiver},
     report::figures,
-    run::{self, Stage},
+    run::{self, Ground, Stage},
     seed::Seeded,
     services::Services,
     site,
@@ -73,10 +72,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<bool> {
 }
 
 async fn measure(options: &Options, stage: &mut Stage) -> anyhow::Result<Report> {
-    let binary = binary::fanfare().await?;
-    let services = Services::up(&stage.services()).await?;
-    let pool = services.pool().await?;
-    services.check_durability(&pool).await?;
+    let Ground { binary, services, pool } = Ground::fresh(stage).await?;
     let bar = site::bar("seeding people", options.recipients);
     let seeded = Seeded::make(&pool, Channel::Email, (options.recipients, 0), &bar).await?;
     bar.finish();
@@ -139,16 +135,7 @@ impl Site<'_> {
     }
 
     fn crew<'c>(&'c self, cut_off: usize, proxy: &Proxy) -> Crew<'c> {
-        let tuning = Tuning {
-            channel: Channel::Email,
-            workers: PROCESSES,
-            chunk: None,
-            in_flight: None,
-            batch: false,
-            otp_per_second: None,
-            quota: Some(QUOTA),
-            postgres: None,
-        };
+        let tuning = Tuning { workers: PROCESSES, quota: Some(QUOTA), ..Tuning::plain(Channel::Email) };
         Crew {
             binary: &self.binary,
             folder: self.folder,

@@ -15,33 +15,48 @@ use std::{
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
-use hyper::{Request, client::conn::http1, header};
+use hyper::{Request, StatusCode, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
 use tokio::{
     net::TcpStream,
     sync::{Mutex, mpsc},
     task::JoinSet,
+    time::Instant,
 };
 
 use crate::receiver::HOOK_TOKEN;
 
-/// Webhooks on their way at once.
-const CONNECTIONS: usize = 256;
+/// Webhooks on their way at once, where nothing else is wanted.
+pub(crate) const CONNECTIONS: usize = 256;
 const AGAIN: Duration = Duration::from_millis(50);
 
-/// Where to post, and how many events a request may hold.
+/// Where to post, how many events a request may hold, and over how many connections.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Wanted {
     pub(crate) address: SocketAddr,
     pub(crate) path: String,
     pub(crate) most: usize,
+    pub(crate) connections: usize,
+}
+
+/// What has become of the events.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Hooked {
+    /// Events that were answered by a 2xx.
+    pub(crate) answered: u64,
+    /// Webhooks that were to come again later, and so did.
+    pub(crate) put_off: u64,
+    /// From the first request to the last 2xx so far.
+    pub(crate) took_us: u64,
 }
 
 #[derive(Debug)]
 pub(super) struct Hooks {
     events: mpsc::UnboundedSender<String>,
-    answered: Arc<AtomicU64>,
+    tally: Arc<Tally>,
+    /// Events that all requests together hold.
+    on_their_way: usize,
     /// Ended with this.
     _posters: JoinSet<()>,
 }
@@ -49,14 +64,14 @@ pub(super) struct Hooks {
 impl Hooks {
     pub(super) fn start(wanted: &Wanted) -> Self {
         let (events, queue) = mpsc::unbounded_channel();
-        let (queue, answered) = (Arc::new(Mutex::new(queue)), Arc::new(AtomicU64::default()));
+        let (queue, tally) = (Arc::new(Mutex::new(queue)), Arc::new(Tally::new()));
         let mut posters = JoinSet::new();
-        for _ in 0..CONNECTIONS {
+        for _ in 0..wanted.connections {
             let poster =
-                Poster { wanted: wanted.clone(), queue: Arc::clone(&queue), answered: Arc::clone(&answered) };
+                Poster { wanted: wanted.clone(), queue: Arc::clone(&queue), tally: Arc::clone(&tally) };
             posters.spawn(poster.run());
         }
-        Self { events, answered, _posters: posters }
+        Self { events, tally, on_their_way: wanted.connections * wanted.most, _posters: posters }
     }
 
     pub(super) fn delivered(&self, address: &str, message_id: &str, provider_id: &str, epoch_ms: u128) {
@@ -68,16 +83,63 @@ impl Hooks {
         let _ = self.events.send(event);
     }
 
-    /// Events that have been answered by a 2xx.
-    pub(super) fn answered(&self) -> u64 {
-        self.answered.load(Relaxed)
+    pub(super) const fn on_their_way(&self) -> usize {
+        self.on_their_way
+    }
+
+    pub(super) fn hooked(&self) -> Hooked {
+        self.tally.hooked()
+    }
+}
+
+#[derive(Debug)]
+struct Tally {
+    started: Instant,
+    answered: AtomicU64,
+    put_off: AtomicU64,
+    /// Microseconds since the start; `u64::MAX` before any.
+    first_request_us: AtomicU64,
+    last_answer_us: AtomicU64,
+}
+
+impl Tally {
+    fn new() -> Self {
+        Self {
+            started: Instant::now(),
+            answered: AtomicU64::default(),
+            put_off: AtomicU64::default(),
+            first_request_us: AtomicU64::new(u64::MAX),
+            last_answer_us: AtomicU64::default(),
+        }
+    }
+
+    fn begins(&self) {
+        self.first_request_us.fetch_min(self.now_us(), Relaxed);
+    }
+
+    fn answered(&self, events: usize) {
+        self.answered.fetch_add(events as u64, Relaxed);
+        self.last_answer_us.fetch_max(self.now_us(), Relaxed);
+    }
+
+    fn hooked(&self) -> Hooked {
+        let (first, last) = (self.first_request_us.load(Relaxed), self.last_answer_us.load(Relaxed));
+        Hooked {
+            answered: self.answered.load(Relaxed),
+            put_off: self.put_off.load(Relaxed),
+            took_us: last.saturating_sub(first),
+        }
+    }
+
+    fn now_us(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 }
 
 struct Poster {
     wanted: Wanted,
     queue: Arc<Mutex<mpsc::UnboundedReceiver<String>>>,
-    answered: Arc<AtomicU64>,
+    tally: Arc<Tally>,
 }
 
 impl Poster {
@@ -100,26 +162,41 @@ impl Poster {
                 {
                     return Ok(());
                 }
-                let request = Request::post(&self.wanted.path)
-                    .header(header::HOST, "127.0.0.1")
-                    .header(header::AUTHORIZATION, format!("Bearer {HOOK_TOKEN}"))
-                    .header(header::CONTENT_TYPE, "application/json")
-                    .body(Full::from(self.body(events)))?;
-                sender.ready().await?;
-                let response = sender.send_request(request).await?;
-                let status = response.status();
-                let body = response.into_body().collect().await?.to_bytes();
-                if !status.is_success() {
-                    bail!("{status} {}", String::from_utf8_lossy(&body));
-                }
-                self.answered.fetch_add(events.len() as u64, Relaxed);
-                events.clear();
+                self.request(&mut sender, events).await?;
             }
         };
         tokio::select! {
             done = requests => done,
             broken = connection => broken.context("the connection").and_then(|()| bail!("the connection ended")),
         }
+    }
+
+    async fn request(
+        &self,
+        sender: &mut http1::SendRequest<Full<Bytes>>,
+        events: &mut Vec<String>,
+    ) -> anyhow::Result<()> {
+        let request = Request::post(&self.wanted.path)
+            .header(header::HOST, "127.0.0.1")
+            .header(header::AUTHORIZATION, format!("Bearer {HOOK_TOKEN}"))
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::from(self.body(events)))?;
+        sender.ready().await?;
+        self.tally.begins();
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        let body = response.into_body().collect().await?.to_bytes();
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            self.tally.put_off.fetch_add(1, Relaxed);
+            tokio::time::sleep(AGAIN).await;
+            return Ok(());
+        }
+        if !status.is_success() {
+            bail!("{status} {}", String::from_utf8_lossy(&body));
+        }
+        self.tally.answered(events.len());
+        events.clear();
+        Ok(())
     }
 
     fn body(&self, events: &[String]) -> String {

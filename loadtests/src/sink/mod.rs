@@ -1,11 +1,12 @@
 //! A receiver that does nothing but answer and count, for the highest rates: it judges no contract.
 //!
 //! Of each message it keeps the address, the message id, a hash of subject and HTML as they stood in the request, the
-//! idempotency key and the time. It looks for them in the bytes of the request, in the order in which Fanfare writes them, since reading the JSON
-//! would cost more than everything else that it does; a request that it can't read so is refused and counted. It tells
-//! what it holds in the sandbox's words (`/sandbox/…`), so that whoever checks need not know which of the two it asks. One
-//! thread.
+//! idempotency key and the time. It looks for them in the bytes of the request, in the order in which Fanfare writes them,
+//! since reading the JSON would cost more than everything else that it does; a request that it can't read so is refused and
+//! counted, and so is one to an address that says so itself. It tells what it holds in the sandbox's words (`/sandbox/…`), so
+//! that whoever checks need not know which of the two it asks. One thread.
 
+mod entry;
 mod hooks;
 mod message;
 
@@ -21,7 +22,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use fanfare_sandbox::{Channel, LaneSummary, MessageRecord, Summary};
+use fanfare_sandbox::{Channel, LaneSummary, Summary};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{
     Method, Request, Response, StatusCode, Uri, body::Incoming, header, server::conn::http1,
@@ -31,26 +32,24 @@ use hyper_util::rt::TokioIo;
 use memchr::memmem;
 use serde_json::json;
 use tokio::{net::TcpListener, task::JoinSet, time::Instant};
-use uuid::Uuid;
 
 use self::{
+    entry::{Entry, accepted},
     hooks::Hooks,
     message::{Message, channel},
 };
-pub(crate) use self::{hooks::Wanted, message::digest};
+pub(crate) use self::{
+    hooks::{CONNECTIONS, Hooked, Wanted},
+    message::digest,
+};
 
 const SECOND_US: u64 = 1_000_000;
-
-/// One message, as it came.
-#[derive(Debug)]
-struct Entry {
-    at_us: u64,
-    channel: Channel,
-    digest: u64,
-    address: Box<str>,
-    message_id: Box<str>,
-    key: Option<Uuid>,
-}
+/// What the address of a message begins with that is refused.
+const REFUSED: &[u8] = b"rejected.";
+/// Events of the ledger that are written ahead of what is answered, beyond what is on its way: bounds their memory.
+const AHEAD: usize = 20_000;
+/// How often the teller of the ledger looks whether there is room.
+const PACE: Duration = Duration::from_millis(1);
 
 #[derive(Debug)]
 struct Sink {
@@ -58,7 +57,8 @@ struct Sink {
     latency: Duration,
     ledger: Mutex<Vec<Entry>>,
     requests: AtomicU64,
-    unreadable: AtomicU64,
+    /// Requests that could not be read, or had a message to an address that is refused.
+    refused: AtomicU64,
     hooks: Mutex<Option<Hooks>>,
 }
 
@@ -69,7 +69,7 @@ pub(crate) async fn serve(latency: Duration) -> anyhow::Result<()> {
         latency,
         ledger: Mutex::default(),
         requests: AtomicU64::default(),
-        unreadable: AtomicU64::default(),
+        refused: AtomicU64::default(),
         hooks: Mutex::default(),
     });
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -94,13 +94,15 @@ pub(crate) async fn serve(latency: Duration) -> anyhow::Result<()> {
 }
 
 impl Sink {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
         if head.method == Method::POST {
             let Ok(body) = body.collect().await else { return reply(StatusCode::BAD_REQUEST, Bytes::new()) };
             let body = body.to_bytes();
-            if head.uri.path() == "/sandbox/hooks" {
-                return self.hook(&body);
+            match head.uri.path() {
+                "/sandbox/hooks" => return self.hook(&body),
+                "/sandbox/hooks/ledger" => return self.tell(),
+                _ => {}
             }
             let answer = self.take(head.uri.path(), &body);
             if !self.latency.is_zero() {
@@ -112,12 +114,13 @@ impl Sink {
             (Method::DELETE, "/sandbox/audit") => {
                 self.ledger().clear();
                 self.requests.store(0, Relaxed);
-                self.unreadable.store(0, Relaxed);
+                self.refused.store(0, Relaxed);
+                *self.hooks() = None;
                 reply(StatusCode::OK, Bytes::new())
             }
             (Method::GET, "/sandbox/hooks") => reply(
                 StatusCode::OK,
-                json_bytes(&json!({"answered": self.hooks().as_ref().map_or(0, Hooks::answered)})),
+                json_bytes(&self.hooks().as_ref().map(Hooks::hooked).unwrap_or_default()),
             ),
             (Method::GET, "/sandbox/audit") => reply(StatusCode::OK, json_bytes(&self.summary())),
             (Method::GET, "/sandbox/audit/messages") => reply(StatusCode::OK, self.page(&head.uri)),
@@ -139,6 +142,30 @@ impl Sink {
         }
     }
 
+    /// Every message of the ledger gets its webhook now.
+    fn tell(self: Arc<Self>) -> Response<Full<Bytes>> {
+        tokio::spawn(async move {
+            let mut told = 0;
+            while let Some(more) = self.tell_some(told) {
+                told += more;
+                tokio::time::sleep(PACE).await;
+            }
+        });
+        reply(StatusCode::OK, Bytes::new())
+    }
+
+    /// As many as there is room for after those that were told; `None` when there are no more, or nobody to tell.
+    fn tell_some(&self, told: usize) -> Option<usize> {
+        let (hooks, ledger) = (self.hooks(), self.ledger());
+        let (hooks, rest) = (hooks.as_ref()?, ledger.get(told..).filter(|rest| !rest.is_empty())?);
+        let waiting = (told as u64).saturating_sub(hooks.hooked().answered);
+        let room =
+            (AHEAD + hooks.on_their_way()).saturating_sub(usize::try_from(waiting).unwrap_or(usize::MAX));
+        let now: &[Entry] = &rest[..rest.len().min(room)];
+        now.iter().for_each(|entry| entry.tell(hooks, epoch_ms()));
+        Some(now.len())
+    }
+
     /// Enters the messages of a request.
     fn take(&self, path: &str, body: &[u8]) -> Response<Full<Bytes>> {
         self.requests.fetch_add(1, Relaxed);
@@ -152,31 +179,34 @@ impl Sink {
                 rest = after;
             }
         }
+        if entries.iter().any(|entry| entry.address.as_bytes().starts_with(REFUSED)) {
+            return self.refuse("email is not valid in to");
+        }
         let batch = memmem::find(body, b"\"messageVersions\":[").is_some();
-        let Some(answer) = accepted(&entries, batch) else {
-            self.unreadable.fetch_add(1, Relaxed);
-            return reply(StatusCode::BAD_REQUEST, json_bytes(&json!({"code": "invalid_parameter"})));
-        };
+        let Some(answer) = accepted(&entries, batch) else { return self.refuse("the sink can't read it") };
         if let Some(hooks) = &*self.hooks() {
-            let epoch_ms = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_millis();
-            for entry in &entries {
-                hooks.delivered(&entry.address, &entry.message_id, &entry.provider_id(), epoch_ms);
-            }
+            entries.iter().for_each(|entry| entry.tell(hooks, epoch_ms()));
         }
         self.ledger().append(&mut entries);
         reply(StatusCode::CREATED, answer)
+    }
+
+    fn refuse(&self, message: &str) -> Response<Full<Bytes>> {
+        self.refused.fetch_add(1, Relaxed);
+        let answer = json!({"code": "invalid_parameter", "message": message});
+        reply(StatusCode::BAD_REQUEST, json_bytes(&answer))
     }
 
     fn summary(&self) -> Summary {
         let ledger = self.ledger();
         let mut times: Vec<u64> = ledger.iter().map(|entry| entry.at_us).collect();
         times.sort_unstable();
-        let refused = BTreeMap::from([("400".to_owned(), self.unreadable.load(Relaxed))]);
+        let refused = BTreeMap::from([("400".to_owned(), self.refused.load(Relaxed))]);
         let lane = LaneSummary {
             channel: Channel::Email,
             account: "sink".to_owned(),
             requests: self.requests.load(Relaxed),
-            accepted_requests: self.requests.load(Relaxed) - self.unreadable.load(Relaxed),
+            accepted_requests: self.requests.load(Relaxed) - self.refused.load(Relaxed),
             deduplicated: 0,
             unanswered: 0,
             messages: ledger.len() as u64,
@@ -226,70 +256,6 @@ impl Sink {
     }
 }
 
-impl Entry {
-    fn of(channel: Channel, message: &Message<'_>, at_us: u64) -> Option<Self> {
-        Some(Self {
-            at_us,
-            channel,
-            digest: message.digest(),
-            address: std::str::from_utf8(message.address).ok()?.into(),
-            message_id: std::str::from_utf8(message.message_id).ok()?.into(),
-            key: message.key.and_then(|key| Uuid::try_parse_ascii(key).ok()),
-        })
-    }
-
-    /// As each provider writes its own.
-    fn provider_id(&self) -> String {
-        match self.channel {
-            Channel::Email => format!("{:016x}@sink", self.digest),
-            Channel::Sms => self.digest.to_string(),
-            Channel::Whatsapp => format!("wamid.{:016X}", self.digest),
-        }
-    }
-
-    fn record(&self) -> MessageRecord {
-        MessageRecord {
-            channel: self.channel,
-            account: "sink".to_owned(),
-            address: self.address.to_string(),
-            message_id: self.message_id.to_string(),
-            count: 1,
-            first_us: self.at_us,
-            last_us: self.at_us,
-            first_epoch_us: 0,
-            last_epoch_us: 0,
-            provider_id: self.provider_id(),
-            digest: hex::encode(self.digest.to_be_bytes()),
-            tags: Vec::new(),
-            key: self.key.map(|key| key.to_string()),
-        }
-    }
-}
-
-/// What the provider says of messages that it has accepted; `None` when there is nothing to accept.
-fn accepted(entries: &[Entry], batch: bool) -> Option<Bytes> {
-    let answer = match entries {
-        [] => return None,
-        many if batch => {
-            let ids: Vec<String> = many.iter().map(|entry| format!("<{}>", entry.provider_id())).collect();
-            json!({"messageIds": ids})
-        }
-        [only] => match only.channel {
-            Channel::Email => json!({"messageId": format!("<{}>", only.provider_id())}),
-            Channel::Sms => {
-                json!({"messageId": only.digest, "smsCount": 1, "usedCredits": 1, "remainingCredits": 1_000_000})
-            }
-            Channel::Whatsapp => json!({
-                "messaging_product": "whatsapp",
-                "contacts": [{"input": only.address, "wa_id": only.address.trim_start_matches('+')}],
-                "messages": [{"id": only.provider_id()}],
-            }),
-        },
-        _ => return None,
-    };
-    Some(json_bytes(&answer))
-}
-
 /// Most of these times, ascending, in any second, and when the first such second begins.
 pub(crate) fn busiest_second(times: &[u64]) -> (u64, u64) {
     let mut first = 0;
@@ -303,6 +269,10 @@ pub(crate) fn busiest_second(times: &[u64]) -> (u64, u64) {
         }
     }
     (most as u64, begin)
+}
+
+fn epoch_ms() -> u128 {
+    SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_millis()
 }
 
 fn json_bytes(value: &impl serde::Serialize) -> Bytes {

@@ -24,12 +24,11 @@ use tokio::time::Instant;
 use self::report::{Measured, Report, Round, Tenth};
 use crate::{
     bare::per,
-    binary,
     fleet::{self, Crew, Fleet, Tuning},
     machine::{self, Machine},
     receiver::{self, Kind, Receiver},
     report::figures,
-    run::{self, Stage},
+    run::{self, Ground, Stage},
     seed::{self, Seeded},
     services::Services,
     site,
@@ -76,10 +75,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<bool> {
 }
 
 async fn measure(options: &Options, stage: &mut Stage) -> anyhow::Result<Report> {
-    let binary = binary::fanfare().await?;
-    let services = Services::up(&stage.services()).await?;
-    let pool = services.pool().await?;
-    services.check_durability(&pool).await?;
+    let Ground { binary, services, pool } = Ground::fresh(stage).await?;
     let each = options.recipients / (NINE + 1);
     let slugs: Vec<String> = (1..=NINE).map(|number| format!("tenant-{number}")).collect();
     let bar = site::bar("seeding people", NINE * each);
@@ -211,16 +207,7 @@ impl Site<'_> {
     }
 
     fn crew(&self, tenth: TenthIs) -> Crew<'_> {
-        let tuning = Tuning {
-            channel: Channel::Email,
-            workers: self.workers,
-            chunk: None,
-            in_flight: None,
-            batch: false,
-            otp_per_second: None,
-            quota: None,
-            postgres: None,
-        };
+        let tuning = Tuning { workers: self.workers, ..Tuning::plain(Channel::Email) };
         let throttle = (tenth == TenthIs::Throttled).then_some(THROTTLE);
         let account = |tenant: &str, receiver: &Receiver, quota| {
             let mut account = fleet::account(receiver.url(), Tuning { quota, ..tuning });
