@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// A batch leaves for the database when its rows hold so many bytes. Each costs Postgres a few statements.
-const BATCH_BYTES: usize = 2 << 20;
+const BATCH_BYTES: usize = 1 << 20;
 
 /// Rows in the order of the file.
 #[derive(Debug, Default)]

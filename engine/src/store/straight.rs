@@ -69,8 +69,17 @@ pub(super) async fn take(
     rows: &[StagedRow],
 ) -> StoreResult<u64> {
     let known = if route == Route::Unknown { known(connection, home, rows).await? } else { HashSet::new() };
-    let goes_straight =
-        |row: &&StagedRow| route != Route::Staged && !row.again && !known.contains(&row.row_no);
+    // Taken back, a time zone that was said could not be told from one that nobody said, which matters where somebody known
+    // by phone may get an address.
+    let says_the_usual = |row: &StagedRow| row.time_zone.as_deref() == Some(home.time_zone);
+    let goes_straight = |row: &&StagedRow| {
+        !row.again
+            && match route {
+                Route::New => true,
+                Route::Unknown => !known.contains(&row.row_no) && !says_the_usual(row),
+                Route::Staged => false,
+            }
+    };
     let (straight, staged): (Vec<&StagedRow>, Vec<&StagedRow>) = rows.iter().partition(goes_straight);
     let (tenant, upload) = (home.tenant.uuid(), home.upload.uuid());
     let contact = |row: &StagedRow, line: &mut Lines| {
