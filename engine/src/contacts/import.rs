@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use iso_currency::Currency;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::{
     error::ImportError,
@@ -20,13 +20,14 @@ use crate::{
     domain::address::Region,
     id::{Ids, TenantId, UploadId},
     store::{
-        Store,
+        Store, StoreError,
+        straight::{Home, Route},
         uploads::{Merged, Staging, TenantDefaults, UploadFacts},
     },
 };
 
 /// Batches that may wait for the database: what bounds the memory of an import, with the size of one.
-const BATCHES_IN_FLIGHT: usize = 4;
+const BATCHES_IN_FLIGHT: usize = 2;
 
 /// A file to import.
 #[derive(Debug, Clone)]
@@ -116,23 +117,66 @@ pub async fn import(
     let inspected = blocking(move || inspect(&path, limit)).await?;
     refuse_known(store.upload_by_hash(request.tenant, &inspected.sha256).await?, request.options.force)?;
 
-    let now = clock.now();
+    let file = File { request, inspected, defaults };
+    let (now, route) = (clock.now(), None);
+    match take(store, ids, now, &file, route, progress).await {
+        // Not this time: every row goes the way that can meet somebody.
+        Err(ImportError::Store(StoreError::Raced)) => {
+            take(store, ids, now, &file, Some(Route::Staged), progress).await
+        }
+        done => done,
+    }
+}
+
+/// A file that was looked at, and what is known beside it.
+struct File {
+    request: ImportRequest,
+    inspected: Inspected,
+    defaults: TenantDefaults,
+}
+
+/// Takes the file by the given route, or by the shortest.
+async fn take(
+    store: &Store,
+    ids: &Ids,
+    now: jiff::Timestamp,
+    file: &File,
+    route: Option<Route>,
+    progress: &(dyn Fn(Progress) + Send + Sync),
+) -> Result<ImportReport, ImportError> {
+    let File { request, inspected, defaults } = file;
     let upload: UploadId = ids.next(now);
+    let home = Home { upload, tenant: request.tenant, time_zone: &defaults.time_zone };
     // The parser's thread outlives the borrow of `ids`: it gets a generator of its own.
-    let job = job(&request, inspected, &defaults, Ids::from_seed(ids.random_uuid().as_u64_pair().0), now)?;
+    let ids = Ids::from_seed(ids.random_uuid().as_u64_pair().0);
+    let (mut batches, parser) = start(job(request, *inspected, defaults, ids, now)?);
+    // The first rows before the transaction: nothing is locked while a workbook is unpacked, and who hears that a header is
+    // wrong need not wait for another import.
+    let mut next = batches.recv().await;
     let mut staging = Staging::begin(store).await?;
-    let summary = stage(&mut staging, job, progress).await?;
+    if next.is_some() {
+        refuse_known(staging.lock_tenant(request.tenant, &inspected.sha256).await?, request.options.force)?;
+    }
+    let route = match route {
+        Some(route) => route,
+        None => staging.route(request.tenant).await?,
+    };
+    while let Some(batch) = next {
+        staging.take(&home, route, &batch.rows, &batch.problems).await?;
+        progress(Progress::Reading { rows: batch.rows_read, bytes: batch.bytes_read, of: inspected.bytes });
+        next = batches.recv().await;
+    }
+    // On an error the connection is dropped, and with it everything written.
+    let summary = ended(parser).await?;
     progress(Progress::Merging { rows: summary.rows_read });
-    refuse_known(staging.lock_tenant(request.tenant, &inspected.sha256).await?, request.options.force)?;
-    let facts = facts(&request, upload, &inspected, &defaults, &summary);
-    let merged = staging.merge(&facts).await?;
+    let merged = staging.merge(&facts(request, home, inspected, &summary)).await?;
     if let Some(path) = &request.options.refused_to {
         // Before the commit: a list that can't be written is a reason not to take the file.
         let mut file = tokio::fs::File::create(path).await?;
         refused::write_staged(&mut staging, upload, &mut file).await?;
     }
     staging.commit().await?;
-    Ok(report(request, upload, &inspected, summary, merged))
+    Ok(report(request, upload, inspected, summary, merged))
 }
 
 /// Reads a file as [`import`] does, and stores nothing: how many rows it holds, and how many of them would be refused for
@@ -180,26 +224,19 @@ fn job(
     })
 }
 
-/// Feeds the staging table while the parser reads. An early return drops the receiver, which ends the parser.
-async fn stage(
-    staging: &mut Staging,
-    job: Job,
-    progress: &(dyn Fn(Progress) + Send + Sync),
-) -> Result<Summary, ImportError> {
-    let of = job.inspected.bytes;
-    let (sender, mut batches) = mpsc::channel::<Batch>(BATCHES_IN_FLIGHT);
+type Parser = JoinHandle<Result<Summary, ImportError>>;
+
+/// Starts the parser. Whoever drops the receiver ends it.
+fn start(job: Job) -> (mpsc::Receiver<Batch>, Parser) {
+    let (sender, batches) = mpsc::channel(BATCHES_IN_FLIGHT);
     let parser = tokio::task::spawn_blocking(move || {
         parse::run(&job, &mut |batch| sender.blocking_send(batch).is_ok())
     });
-    let mut copy = staging.copy_rows().await?;
-    while let Some(batch) = batches.recv().await {
-        copy.send(batch.copy).await?;
-        progress(Progress::Reading { rows: batch.rows, bytes: batch.bytes, of });
-    }
-    // On an error the connection is dropped in the middle of the copy, and with it everything staged.
-    let summary = parser.await.map_err(|panic| ImportError::Broken(panic.to_string()))??;
-    copy.finish().await?;
-    Ok(summary)
+    (batches, parser)
+}
+
+async fn ended(parser: Parser) -> Result<Summary, ImportError> {
+    parser.await.map_err(|panic| ImportError::Broken(panic.to_string()))?
 }
 
 async fn blocking<T: Send + 'static>(
@@ -210,14 +247,12 @@ async fn blocking<T: Send + 'static>(
 
 fn facts<'a>(
     request: &'a ImportRequest,
-    upload: UploadId,
+    home: Home<'a>,
     inspected: &'a Inspected,
-    defaults: &'a TenantDefaults,
     summary: &'a Summary,
 ) -> UploadFacts<'a> {
     UploadFacts {
-        upload,
-        tenant: request.tenant,
+        home,
         file_name: &request.file_name,
         sha256: &inspected.sha256,
         bytes: inspected.bytes,
@@ -225,14 +260,13 @@ fn facts<'a>(
         mapping: serde_json::to_value(&summary.columns).unwrap_or_default(),
         rows_read: summary.rows_read,
         rows_refused: summary.rows_refused,
-        time_zone: &defaults.time_zone,
         facts: &summary.facts,
         reference: summary.reference.as_deref().unwrap_or("row"),
     }
 }
 
 fn report(
-    request: ImportRequest,
+    request: &ImportRequest,
     upload: UploadId,
     inspected: &Inspected,
     summary: Summary,
@@ -240,7 +274,7 @@ fn report(
 ) -> ImportReport {
     ImportReport {
         upload,
-        file_name: request.file_name,
+        file_name: request.file_name.clone(),
         format: summary.info.format,
         bytes: inspected.bytes,
         encoding: summary.info.encoding,

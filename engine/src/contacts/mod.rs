@@ -1,9 +1,9 @@
 //! Contacts from files, as back offices export them.
 //!
-//! Actors: a *parser* (blocking thread) that turns a CSV, TSV or XLSX file into rows, and a *merger* (database) that
-//! turns staged rows into contacts. They meet in a bounded channel and in a temporary table. The file's size, content,
-//! hash and encoding are looked at first ([`inspect`]); a workbook is inflated and counted before anything is built
-//! from it ([`bomb`]).
+//! Actors: a *parser* (blocking thread) that turns a CSV, TSV or XLSX file into rows, and a *merger* (database) that turns
+//! rows into contacts: of people who are new while the file is read, of all others at its end, out of a temporary table.
+//! They meet in a bounded channel. The file's size, content, hash and encoding are looked at first ([`inspect`]); a
+//! workbook is inflated and counted before anything is built from it ([`bomb`]).
 //!
 //! Guarantees: a file is taken in whole or not at all (one transaction on a connection of its own, so a crash, a
 //! dropped future or a `kill -9` leaves nothing); memory is bounded whatever the file; every row ends up taken or
@@ -22,6 +22,7 @@ mod hidden;
 mod inspect;
 mod parse;
 mod row;
+mod seen;
 mod stage;
 mod synonyms;
 mod table;

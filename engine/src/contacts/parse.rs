@@ -11,6 +11,7 @@ use super::{
     import::Limits,
     inspect::{Content, Inspected},
     row::{Reading, RowParser},
+    seen::Seen,
     stage::Batch,
     table::{Row, Rows, TableInfo},
     text::shortened,
@@ -171,7 +172,7 @@ fn stage(
     summary: &mut Summary,
     sink: Sink<'_>,
 ) -> Result<(), ImportError> {
-    let (mut row, mut batch) = (Row::default(), Batch::default());
+    let (mut row, mut batch, mut seen) = (Row::default(), Batch::default(), Seen::default());
     let mut last = summary.header_row;
     while source.next(&mut row)? {
         // A workbook leaves empty rows out, a delimited file does not.
@@ -184,15 +185,18 @@ fn stage(
         let parsed = parser.parse(&row);
         summary.rows_read += 1;
         summary.rows_refused += u64::from(parsed.refused);
-        batch.push(row.number, candidate(job, summary.rows_read).uuid(), &parsed);
+        let person = parsed.known_by().filter(|_| !parsed.refused);
+        let sighting =
+            person.map(|person| seen.note(person, parsed.reference.as_deref())).unwrap_or_default();
+        batch.push(row.number, candidate(job, summary.rows_read).uuid(), sighting, parsed);
         if batch.is_full() {
-            (batch.rows, batch.bytes) = (summary.rows_read, source.rows.bytes_read());
+            (batch.rows_read, batch.bytes_read) = (summary.rows_read, source.rows.bytes_read());
             if !sink(std::mem::take(&mut batch)) {
                 return Err(ImportError::Broken("nobody waits for the rows".to_owned()));
             }
         }
     }
-    (batch.rows, batch.bytes) = (summary.rows_read, job.inspected.bytes);
+    (batch.rows_read, batch.bytes_read) = (summary.rows_read, job.inspected.bytes);
     if sink(batch) { Ok(()) } else { Err(ImportError::Broken("nobody waits for the rows".to_owned())) }
 }
 

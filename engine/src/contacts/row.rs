@@ -247,6 +247,12 @@ impl RowParser {
 }
 
 impl Parsed {
+    /// What tells the person from all others.
+    pub(super) fn known_by(&self) -> Option<&str> {
+        let phone = || self.phone.as_ref().map(PhoneNumber::as_str);
+        self.email.as_ref().map(EmailAddress::as_str).or_else(phone)
+    }
+
     fn leave_out(&mut self, column: &Column, cell: &Cell, reason: impl fmt::Display) {
         let reason = reason.to_string();
         let field = column.header.clone();

@@ -1,70 +1,69 @@
-//! Rows on their way into the staging table: the text format of `COPY`, in batches of bounded size.
+//! Rows on their way into the database, in batches of bounded size.
 
 use uuid::Uuid;
 
-use super::row::Parsed;
+use super::{row::Parsed, seen::Sighting};
+use crate::{
+    domain::address::{EmailAddress, PhoneNumber},
+    store::{lines::Lines, straight::StagedRow},
+};
 
-/// A batch leaves for the database at this size.
-pub(super) const BATCH_BYTES: usize = 512 * 1024;
+/// A batch leaves for the database when its rows hold so many bytes. Each costs Postgres a few statements.
+const BATCH_BYTES: usize = 1 << 20;
 
-/// Lines for `COPY … FROM STDIN`, in the order of the staging table's columns.
+/// Rows in the order of the file.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    pub(super) copy: Vec<u8>,
+    /// Those that were not refused.
+    pub(super) rows: Vec<StagedRow>,
+    /// What was wrong with any of them.
+    pub(super) problems: Lines,
+    size: usize,
     /// Rows of the file so far, and bytes of it.
-    pub(super) rows: u64,
-    pub(super) bytes: u64,
+    pub(super) rows_read: u64,
+    pub(super) bytes_read: u64,
 }
 
 impl Batch {
-    pub(super) fn push(&mut self, row_no: u64, candidate: Uuid, parsed: &Parsed) {
-        let json = |map: &serde_json::Map<_, _>| serde_json::to_string(map).unwrap_or_default();
-        let problems = (!parsed.problems.is_empty())
-            .then(|| serde_json::to_string(&parsed.problems).unwrap_or_default());
-        self.line(&[
-            Some(&row_no.to_string()),
-            Some(&candidate.to_string()),
-            Some(if parsed.refused { "t" } else { "f" }),
-            parsed.email.as_ref().map(|email| email.as_str()),
-            parsed.phone.as_ref().map(|phone| phone.as_str()),
-            parsed.name.as_deref(),
-            parsed.locale,
-            parsed.time_zone.as_deref(),
-            Some(&json(&parsed.person)),
-            parsed.reference.as_deref(),
-            Some(&json(&parsed.attributes)),
-            problems.as_deref(),
-        ]);
+    pub(super) fn push(&mut self, row_no: u64, candidate: Uuid, sighting: Sighting, parsed: Parsed) {
+        for problem in &parsed.problems {
+            self.problems.line(|line| {
+                line.integer(i64::try_from(row_no).unwrap_or(i64::MAX));
+                for text in [&problem.field, &problem.value, &problem.reason, &problem.rule] {
+                    line.text(Some(text));
+                }
+                line.boolean(parsed.refused);
+            });
+        }
+        if parsed.refused {
+            return;
+        }
+        let row = staged(row_no, candidate, sighting, parsed);
+        let texts = [&row.name, &row.time_zone];
+        let texts: usize = texts.into_iter().flatten().map(String::len).sum();
+        self.size += size_of::<StagedRow>() + texts + row.person.len() + row.attributes.len();
+        self.rows.push(row);
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.copy.len() >= BATCH_BYTES
-    }
-
-    fn line(&mut self, fields: &[Option<&str>]) {
-        for (at, field) in fields.iter().enumerate() {
-            if at > 0 {
-                self.copy.push(b'\t');
-            }
-            match field {
-                Some(text) => escape(text, &mut self.copy),
-                None => self.copy.extend_from_slice(b"\\N"),
-            }
-        }
-        self.copy.push(b'\n');
+        self.size + self.problems.bytes().len() >= BATCH_BYTES
     }
 }
 
-fn escape(text: &str, out: &mut Vec<u8>) {
-    for byte in text.bytes() {
-        match byte {
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            // No text of Postgres can hold it.
-            0 => {}
-            other => out.push(other),
-        }
+fn staged(row_no: u64, candidate: Uuid, sighting: Sighting, parsed: Parsed) -> StagedRow {
+    let json = |map: &serde_json::Map<_, _>| serde_json::to_string(map).unwrap_or_default();
+    StagedRow {
+        row_no: i64::try_from(row_no).unwrap_or(i64::MAX),
+        candidate,
+        again: sighting.again,
+        reference: sighting.reference,
+        first_reference: sighting.first_reference,
+        email: parsed.email.map(EmailAddress::into_string),
+        phone: parsed.phone.map(PhoneNumber::into_string),
+        name: parsed.name,
+        locale: parsed.locale,
+        time_zone: parsed.time_zone,
+        person: json(&parsed.person),
+        attributes: json(&parsed.attributes),
     }
 }

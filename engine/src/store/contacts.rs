@@ -5,8 +5,7 @@
 
 use sqlx::PgConnection;
 
-use super::StoreResult;
-use crate::id::TenantId;
+use super::{StoreResult, straight::Home};
 
 /// Contacts that were made and contacts that were changed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -19,16 +18,18 @@ pub(crate) struct MergedContacts {
 /// two imports of a tenant do this at a time.
 pub(crate) async fn merge_people(
     connection: &mut PgConnection,
-    tenant: TenantId,
-    time_zone: &str,
+    home: &Home<'_>,
 ) -> StoreResult<MergedContacts> {
     let mut merged = MergedContacts::default();
+    let (tenant, upload) = (home.tenant.uuid(), home.upload.uuid());
     for update in [UPDATE_BY_EMAIL, GIVE_EMAIL, UPDATE_BY_PHONE] {
-        let done = sqlx::query(update).bind(tenant.uuid()).execute(&mut *connection).await?;
+        let query = sqlx::query(update).bind(tenant);
+        let query = if update == GIVE_EMAIL { query.bind(upload) } else { query };
+        let done = query.execute(&mut *connection).await?;
         merged.updated += done.rows_affected();
     }
     for insert in [INSERT_BY_EMAIL, INSERT_BY_PHONE] {
-        let done = sqlx::query(insert).bind(tenant.uuid()).bind(time_zone).execute(&mut *connection).await?;
+        let done = sqlx::query(insert).bind(tenant).bind(home.time_zone).execute(&mut *connection).await?;
         merged.created += done.rows_affected();
     }
     Ok(merged)
@@ -46,7 +47,7 @@ const UPDATE_BY_EMAIL: &str = "
                             coalesce(p.time_zone, c.time_zone), c.attributes || p.person)";
 
 /// A row that brings an address for somebody known by phone alone. Not when the file itself also has that phone without
-/// an address: then they are two, in every later import too.
+/// an address: then they are two, in every later import too. Who went straight is new, and has their rows in the upload.
 const GIVE_EMAIL: &str = "
     update contacts c
     set email = p.email, name = coalesce(p.name, c.name), locale = coalesce(p.locale, c.locale),
@@ -59,7 +60,9 @@ const GIVE_EMAIL: &str = "
           and not exists (select from import_people alone where alone.email is null and alone.phone = p.phone)
         order by p.phone, p.first_row
     ) p
-    where c.tenant_id = $1 and c.email is null and c.phone = p.phone";
+    where c.tenant_id = $1 and c.email is null and c.phone = p.phone
+      and not exists (select from upload_rows r
+                      where r.upload_id = $2 and r.time_zone = c.time_zone and r.contact_id = c.id)";
 
 const UPDATE_BY_PHONE: &str = "
     update contacts c

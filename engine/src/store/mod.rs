@@ -14,6 +14,7 @@ pub mod events;
 mod grace;
 pub mod health;
 pub mod inbox;
+pub(crate) mod lines;
 pub mod listing;
 pub mod messages;
 mod nodelay;
@@ -21,6 +22,7 @@ pub mod pace;
 pub mod people;
 pub mod recipients;
 pub mod results;
+pub(crate) mod straight;
 pub mod suppressions;
 pub mod templates;
 pub mod tenants;
@@ -43,6 +45,8 @@ pub enum StoreError {
     Conflict(String),
     #[error("the database refused a statement: {0}")]
     Query(sqlx::Error),
+    #[error("somebody in the file became a contact while the file was taken: import it again")]
+    Raced,
     #[error("the database holds what this version cannot read: {0}")]
     Corrupt(String),
     #[error("another process has taken over the duty `{0}`")]

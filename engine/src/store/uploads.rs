@@ -1,15 +1,20 @@
 //! Uploads: files that were taken in whole, their rows, and what was wrong with them.
 //!
-//! An import holds a connection of its own, and on it one transaction: rows are copied into a temporary table, then
-//! merged set by set. Whatever ends it early (an error, a dropped future, a dead process) closes the connection, and
-//! Postgres forgets everything. Imports of one tenant merge one after the other.
+//! An import holds a connection of its own, and on it one transaction. New people go straight to their tables
+//! ([`straight`]); all other rows are copied into a temporary table, then merged set by set. Whatever ends it early (an
+//! error, a dropped future, a dead process) closes the connection, and Postgres forgets everything. Imports of one tenant
+//! write one after the other.
 
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
 use serde_json::Value;
-use sqlx::{Connection, PgConnection, postgres::PgCopyIn};
+use sqlx::{Connection, PgConnection};
 
-use super::{Store, StoreError, StoreResult, contacts};
+use super::{
+    Store, StoreError, StoreResult, contacts,
+    lines::Lines,
+    straight::{self, Home, Route, StagedRow},
+};
 use crate::{
     contacts::report::ReasonCount,
     id::{TenantId, UploadId},
@@ -132,8 +137,7 @@ async fn upload_by_hash(
 /// What is known of an upload before it is merged.
 #[derive(Debug)]
 pub(crate) struct UploadFacts<'a> {
-    pub(crate) upload: UploadId,
-    pub(crate) tenant: TenantId,
+    pub(crate) home: Home<'a>,
     pub(crate) file_name: &'a str,
     pub(crate) sha256: &'a [u8; 32],
     pub(crate) bytes: u64,
@@ -142,8 +146,6 @@ pub(crate) struct UploadFacts<'a> {
     pub(crate) rows_read: u64,
     /// By the parser; repeated rows come on top.
     pub(crate) rows_refused: u64,
-    /// Where contacts live of whom nobody says it.
-    pub(crate) time_zone: &'a str,
     /// Attributes in which two rows of one reference should agree.
     pub(crate) facts: &'a [String],
     /// The header of the reference.
@@ -164,23 +166,37 @@ pub(crate) struct Merged {
 #[derive(Debug)]
 pub(crate) struct Staging {
     connection: PgConnection,
+    /// Rows that went straight to their tables.
+    rows_straight: u64,
 }
 
 impl Staging {
     pub(crate) async fn begin(store: &Store) -> StoreResult<Self> {
         // Not given back to the pool: a copy that is dropped half-way leaves a connection in no state to be reused.
         let mut connection = store.pool().acquire().await?.detach();
-        for statement in SETTINGS.iter().chain(TABLES) {
+        for statement in SETTINGS.iter().chain(straight::TABLES).chain(TABLES) {
             sqlx::query(*statement).execute(&mut connection).await?;
         }
-        Ok(Self { connection })
+        Ok(Self { connection, rows_straight: 0 })
     }
 
-    pub(crate) async fn copy_rows(&mut self) -> StoreResult<PgCopyIn<&mut PgConnection>> {
-        Ok(self.connection.copy_in_raw(COPY_ROWS).await?)
+    /// Takes rows in, in the order of the file, and what was wrong with them. [`Self::lock_tenant`] comes first.
+    pub(crate) async fn take(
+        &mut self,
+        home: &Home<'_>,
+        route: Route,
+        rows: &[StagedRow],
+        problems: &Lines,
+    ) -> StoreResult<()> {
+        self.rows_straight += straight::take(&mut self.connection, home, route, rows).await?;
+        straight::copy_problems(&mut self.connection, problems).await
     }
 
-    /// Waits until no other import of the tenant merges, and looks for the same bytes again: one may just have ended.
+    pub(crate) async fn route(&mut self, tenant: TenantId) -> StoreResult<Route> {
+        straight::route(&mut self.connection, tenant).await
+    }
+
+    /// Waits until no other import of the tenant writes, and looks for the same bytes again: one may just have ended.
     pub(crate) async fn lock_tenant(
         &mut self,
         tenant: TenantId,
@@ -194,6 +210,7 @@ impl Staging {
 
     pub(crate) async fn merge(&mut self, facts: &UploadFacts<'_>) -> StoreResult<Merged> {
         let connection = &mut self.connection;
+        let straight = self.rows_straight - straight::take_back(connection, &facts.home).await?;
         sqlx::query("analyze import_rows").execute(&mut *connection).await?;
         sqlx::query(FIND_SEVERAL).execute(&mut *connection).await?;
         sqlx::query("analyze import_several").execute(&mut *connection).await?;
@@ -202,17 +219,17 @@ impl Staging {
         sqlx::query("analyze import_repeats").execute(&mut *connection).await?;
         sqlx::query(FIND_PEOPLE).execute(&mut *connection).await?;
         sqlx::query("analyze import_people").execute(&mut *connection).await?;
-        let merged = contacts::merge_people(connection, facts.tenant, facts.time_zone).await?;
+        let merged = contacts::merge_people(connection, &facts.home).await?;
         let rows_refused = facts.rows_refused + repeats;
         let mut merged = Merged {
             rows_taken: facts.rows_read - rows_refused,
             rows_refused,
-            contacts_created: merged.created,
+            contacts_created: straight + merged.created,
             contacts_updated: merged.updated,
             reasons: Vec::new(),
         };
         insert_upload(connection, facts, &merged).await?;
-        insert_rows(connection, facts, merged.rows_taken).await?;
+        insert_rows(connection, facts, merged.rows_taken - straight).await?;
         merged.reasons = insert_problems(connection, facts).await?;
         Ok(merged)
     }
@@ -241,8 +258,8 @@ async fn insert_upload(
         "insert into uploads (id, tenant_id, file_name, sha256, bytes, format, mapping, rows_read, rows_taken,
                               rows_refused, contacts_created, contacts_updated)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-        facts.upload.uuid(),
-        facts.tenant.uuid(),
+        facts.home.upload.uuid(),
+        facts.home.tenant.uuid(),
         facts.file_name,
         facts.sha256.as_slice(),
         count(facts.bytes),
@@ -266,7 +283,7 @@ async fn insert_rows(
 ) -> StoreResult<()> {
     let mut inserted = 0;
     for insert in [ROWS_BY_EMAIL, ROWS_BY_PHONE] {
-        let query = sqlx::query(insert).bind(facts.upload.uuid()).bind(facts.tenant.uuid());
+        let query = sqlx::query(insert).bind(facts.home.upload.uuid()).bind(facts.home.tenant.uuid());
         inserted += query.execute(&mut *connection).await?.rows_affected();
     }
     if inserted == expected {
@@ -282,12 +299,9 @@ async fn insert_problems(
     connection: &mut PgConnection,
     facts: &UploadFacts<'_>,
 ) -> StoreResult<Vec<ReasonCount>> {
-    for statement in [PROBLEMS_OF_ROWS, PROBLEMS_OF_REPEATS] {
-        let query = sqlx::query(statement);
-        let bound = if statement == PROBLEMS_OF_REPEATS { query.bind(facts.reference) } else { query };
-        bound.execute(&mut *connection).await?;
-    }
-    sqlx::query(INSERT_PROBLEMS).bind(facts.upload.uuid()).execute(&mut *connection).await?;
+    sqlx::query(REFUSE_REPEATS).execute(&mut *connection).await?;
+    sqlx::query(PROBLEMS_OF_REPEATS).bind(facts.reference).execute(&mut *connection).await?;
+    sqlx::query(INSERT_PROBLEMS).bind(facts.home.upload.uuid()).execute(&mut *connection).await?;
     let reasons: Vec<(String, String, i64, i64)> =
         sqlx::query_as(COUNT_REASONS).fetch_all(connection).await?;
     let count = |n: i64| u64::try_from(n).unwrap_or(0);
@@ -307,13 +321,11 @@ const SETTINGS: &[&str] = &[
     // The joins of a million rows fit; the connection ends with the import.
     "set local work_mem = '64MB'",
     "set local temp_buffers = '64MB'",
+    // Between two batches the server waits for the parser.
+    "set local idle_in_transaction_session_timeout = '1min'",
 ];
 
 const TABLES: &[&str] = &[
-    "create temporary table import_rows (
-        row_no bigint not null, candidate uuid not null, refused boolean not null, email text, phone text, name text,
-        locale text, time_zone text, person jsonb not null, reference text, attributes jsonb not null, problems jsonb
-     ) on commit drop",
     "create temporary table import_several (person text not null) on commit drop",
     "create temporary table import_repeats (row_no bigint not null, first_row bigint not null, differs text) on commit drop",
     "create temporary table import_people (
@@ -326,14 +338,10 @@ const TABLES: &[&str] = &[
      ) on commit drop",
 ];
 
-const COPY_ROWS: &str =
-    "copy import_rows (row_no, candidate, refused, email, phone, name, locale, time_zone, person,
-                                           reference, attributes, problems) from stdin";
-
 /// Who has more than one row. Most have one, and need no grouping and no sorting.
 const FIND_SEVERAL: &str = "
     insert into import_several (person)
-    select coalesce(email, phone) from import_rows where not refused group by 1 having count(*) > 1";
+    select coalesce(email, phone) from import_rows group by 1 having count(*) > 1";
 
 /// Later rows with the reference of an earlier row of the same person, and the facts in which the two disagree.
 const FIND_REPEATS: &str = "
@@ -342,7 +350,7 @@ const FIND_REPEATS: &str = "
         select several.person, reference, min(row_no) as first_row
         from import_rows r
         join import_several several on several.person = coalesce(r.email, r.phone)
-        where not refused and reference is not null
+        where reference is not null
         group by several.person, reference
         having count(*) > 1
     )
@@ -353,7 +361,7 @@ const FIND_REPEATS: &str = "
     )
     from repeated
     join import_rows later on coalesce(later.email, later.phone) = repeated.person
-         and later.reference = repeated.reference and later.row_no > repeated.first_row and not later.refused
+         and later.reference = repeated.reference and later.row_no > repeated.first_row
     join import_rows first on first.row_no = repeated.first_row";
 
 /// One line a person; of several rows the last that says something holds.
@@ -361,8 +369,7 @@ const FIND_PEOPLE: &str = "
     insert into import_people (first_row, candidate, email, phone, name, locale, time_zone, person)
     select row_no, candidate, email, phone, name, locale, time_zone, r.person
     from import_rows r
-    where not refused
-      and not exists (select from import_several several where several.person = coalesce(r.email, r.phone))
+    where not exists (select from import_several several where several.person = coalesce(r.email, r.phone))
     union all
     select min(row_no), (array_agg(candidate order by row_no))[1], email,
            (array_agg(phone order by row_no desc) filter (where phone is not null))[1],
@@ -372,7 +379,7 @@ const FIND_PEOPLE: &str = "
            coalesce((array_agg(r.person order by row_no desc) filter (where r.person <> '{}'))[1], '{}')
     from import_rows r
     join import_several several on several.person = coalesce(r.email, r.phone)
-    where not refused and not exists (select from import_repeats repeat where repeat.row_no = r.row_no)
+    where not exists (select from import_repeats repeat where repeat.row_no = r.row_no)
     group by several.person, email";
 
 const ROWS_BY_EMAIL: &str = "
@@ -380,7 +387,7 @@ const ROWS_BY_EMAIL: &str = "
     select $1, c.time_zone, c.id, r.row_no, r.attributes
     from import_rows r
     join contacts c on c.tenant_id = $2 and c.email = r.email
-    where not r.refused and r.email is not null
+    where r.email is not null
       and not exists (select from import_repeats repeat where repeat.row_no = r.row_no)
     order by c.time_zone, c.id, r.row_no";
 
@@ -389,17 +396,13 @@ const ROWS_BY_PHONE: &str = "
     select $1, c.time_zone, c.id, r.row_no, r.attributes
     from import_rows r
     join contacts c on c.tenant_id = $2 and c.email is null and c.phone = r.phone
-    where not r.refused and r.email is null
+    where r.email is null
       and not exists (select from import_repeats repeat where repeat.row_no = r.row_no)
     order by c.time_zone, c.id, r.row_no";
 
-const PROBLEMS_OF_ROWS: &str = "
-    insert into import_problems (row_no, field, value, reason, rule, refused)
-    select r.row_no, p.field, p.value, p.reason, p.rule, r.refused or repeat.row_no is not null
-    from import_rows r
-    cross join jsonb_to_recordset(r.problems) p (field text, value text, reason text, rule text)
-    left join import_repeats repeat on repeat.row_no = r.row_no
-    where r.problems is not null";
+const REFUSE_REPEATS: &str = "
+    update import_problems p set refused = true
+    from import_repeats repeat where repeat.row_no = p.row_no";
 
 const PROBLEMS_OF_REPEATS: &str = "
     insert into import_problems (row_no, field, value, reason, rule, refused)

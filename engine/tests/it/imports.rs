@@ -341,3 +341,121 @@ async fn imports_at_the_same_time_make_nobody_twice(pool: PgPool) {
     assert_eq!(taken, 4_500);
     assert_eq!(bench.count("select count(*) from contacts").await, 4_500);
 }
+
+/// More rows than a batch holds lie between the first of these people and their next.
+fn who_comes_again() -> String {
+    let mut text = "policy,name,email,phone,language,due date,premium,notes\n".to_owned();
+    let notes = "n".repeat(400);
+    for n in 0..9_000 {
+        text += &format!("P{n},Person {n},p{n}@example.com,,en,1/2/27,100,{notes}\n");
+        if n == 5 {
+            text += "P-alone,Alone,,57001001,,1/2/27,1,\nQ-alone,Other,,57001002,en,1/2/27,1,\n";
+        }
+    }
+    // Another policy and a new name; the same policy with another premium; another policy and nothing new; a language; the
+    // phone of somebody else.
+    text += "P-10b,Person Ten,p10@example.com,,,1/2/27,7,\n";
+    text += "p11,Person 11,P11@example.com,,fr,1/2/27,101,\n";
+    text += "P-12b,,P12@example.com,,,1/2/27,7,\n";
+    text += "P-alone-2,,,57001001,fr,1/2/27,2,\n";
+    text + "Q-shared,Sharing,q@example.com,57001002,,no date,3,\n"
+}
+
+const SHOW: &str =
+    "select concat_ws(' ', r.row_no, c.name, c.email, c.phone, c.locale, r.attributes ->> 'reference')
+    from contacts c join upload_rows r on r.contact_id = c.id and r.time_zone = c.time_zone
+    where c.email in ('p10@example.com', 'p11@example.com', 'p12@example.com', 'q@example.com')
+       or c.phone is not null order by r.upload_id, r.row_no";
+
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn who_comes_again_much_later_is_one_contact(pool: PgPool) {
+    let bench = Bench::new(pool, "MU", "MUR").await;
+    let text = who_comes_again();
+    let report = bench.text(&text).await;
+    assert_eq!((report.rows_read, report.rows_taken, report.rows_refused), (9_007, 9_006, 1));
+    assert_eq!((report.contacts_created, report.contacts_updated), (9_003, 0));
+    assert_eq!(bench.count("select count(*) from contacts").await, 9_003);
+    let shown: Vec<String> = sqlx::query_scalar(SHOW).fetch_all(bench.store.pool()).await.expect("contacts");
+    assert_eq!(
+        shown,
+        [
+            "8 Alone +23057001001 fr P-alone",
+            "9 Other +23057001002 en Q-alone",
+            "14 Person Ten p10@example.com en P10",
+            "15 Person 11 p11@example.com en P11",
+            "16 Person 12 p12@example.com en P12",
+            "9004 Person Ten p10@example.com en P-10b",
+            "9006 Person 12 p12@example.com en P-12b",
+            "9007 Alone +23057001001 fr P-alone-2",
+            "9008 Sharing q@example.com +23057001002 Q-shared",
+        ]
+    );
+    let list = bench.list(&report).await;
+    assert!(list.contains("in row 15, but with another premium: check which is right\""), "{list}");
+    // And a month later everybody is known.
+    let forced = ImportOptions { force: true, ..ImportOptions::default() };
+    let again = bench.import(file(&text).path(), forced).await.expect("taken");
+    assert_eq!((again.rows_taken, again.rows_refused), (9_006, 1));
+    assert_eq!((again.contacts_created, again.contacts_updated), (0, 0));
+}
+
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn known_people_among_new_ones_are_merged(pool: PgPool) {
+    let bench = Bench::new(pool, "MU", "MUR").await;
+    bench
+        .text("name,email,phone,language\nAnn,ann@example.com,,fr\nBob,,57001001,\nCid,,57001002,en\n")
+        .await;
+    // Dan comes without the phone that makes him Bob, and then with it.
+    let report = bench
+        .text(
+            "name,email,phone,language\nNew,new@example.com,,\nAnne,ann@example.com,57001009,\nDan,dan@example.com,,\n\
+             Cid,,57001002,\nAlso,also@example.com,57001002,\n,dan@example.com,57001001,hi\n",
+        )
+        .await;
+    assert_eq!((report.contacts_created, report.contacts_updated), (2, 2));
+    let shown: Vec<String> =
+        sqlx::query_scalar("select concat_ws(' ', name, email, phone, locale) from contacts order by name")
+            .fetch_all(bench.store.pool())
+            .await
+            .expect("contacts");
+    assert_eq!(
+        shown,
+        [
+            "Also also@example.com +23057001002",
+            "Anne ann@example.com +23057001009 fr",
+            "Cid +23057001002 en",
+            "Dan dan@example.com +23057001001 hi",
+            "New new@example.com",
+        ]
+    );
+}
+
+/// Somebody else writes a contact of the file and commits only when the import has come upon it.
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn a_contact_made_at_the_same_moment_is_not_made_twice(pool: PgPool) {
+    let bench = Bench::new(pool.clone(), "MU", "MUR").await;
+    let mut other = pool.begin().await.expect("a transaction");
+    sqlx::query(
+        "insert into contacts (id, tenant_id, name, email, time_zone)
+         values (gen_random_uuid(), $1, 'Other', 'p7@example.com', 'Indian/Mauritius')",
+    )
+    .bind(bench.tenant.uuid())
+    .execute(&mut *other)
+    .await
+    .expect("a contact");
+    let lines = (0..100).map(|n| format!("P{n},Person {n},p{n}@example.com\n"));
+    let file = file(&format!("policy,name,email\n{}", lines.collect::<String>()));
+    let commit = async {
+        let waiting = "select count(*) from pg_stat_activity
+                       where datname = current_database() and wait_event_type = 'Lock' and query like 'copy contacts%'";
+        while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&pool).await.expect("a count") == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        other.commit().await.expect("committed");
+    };
+    let (report, ()) = tokio::join!(bench.import(file.path(), ImportOptions::default()), commit);
+    let report = report.expect("taken");
+    bench.check(&report).await;
+    assert_eq!((report.rows_taken, report.contacts_created, report.contacts_updated), (100, 99, 1));
+    assert_eq!(bench.count("select count(*) from contacts").await, 100);
+}
