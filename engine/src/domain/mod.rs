@@ -9,4 +9,5 @@ pub mod channel;
 pub mod chunk;
 pub mod event;
 pub mod outcome;
+pub mod permission;
 pub mod retry;
