@@ -1,95 +1,170 @@
-//! Errors on the wire: RFC 9457 problem details with `success: false` and a stable `code`.
+//! Errors on the wire: RFC 9457 problem details with `success: false`, a stable `code`, and for a request that can't be
+//! taken every field that was wrong and why.
+//!
+//! A code never changes its meaning; `type` leads to its paragraph in the documentation. What went wrong inside is logged,
+//! never told.
+
+use std::{borrow::Cow, time::Duration};
 
 use axum::{
     Json,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde_json::json;
+use fanfare_engine::store::StoreError;
+use serde::Serialize;
+use utoipa::ToSchema;
 
-/// Seconds after which a provider should try again while the database is away.
-const RETRY_AFTER: u32 = 5;
+macro_rules! codes {
+    ($($(#[$doc:meta])* $variant:ident => $status:ident, $code:literal, $detail:literal;)+) => {
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Code { $($(#[$doc])* $variant,)+ }
 
+        impl Code {
+            pub(crate) const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            pub(crate) const fn status(self) -> StatusCode {
+                match self { $(Self::$variant => StatusCode::$status,)+ }
+            }
+
+            pub(crate) const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $code,)+ }
+            }
+
+            /// What is said where nothing more is known.
+            pub(crate) const fn detail(self) -> &'static str {
+                match self { $(Self::$variant => $detail,)+ }
+            }
+        }
+    };
+}
+
+codes! {
+    NoSuchRoute => NOT_FOUND, "no_such_route", "There is nothing at this path.";
+    NoSuchMethod => METHOD_NOT_ALLOWED, "no_such_method", "This path does not take this method.";
+    NotFound => NOT_FOUND, "not_found", "There is no such thing, or it is not yours.";
+    Invalid => UNPROCESSABLE_ENTITY, "invalid", "Some of what was sent can't be taken; `errors` names each field.";
+    Malformed => BAD_REQUEST, "malformed", "The body is not what is documented.";
+    WrongContentType => UNSUPPORTED_MEDIA_TYPE, "wrong_content_type", "Send it as application/json.";
+    TooLarge => PAYLOAD_TOO_LARGE, "too_large", "The body is larger than this path takes.";
+    Unauthenticated => UNAUTHORIZED, "unauthenticated", "Send a token or an API key as `Authorization: Bearer …`.";
+    WrongCredentials => UNAUTHORIZED, "wrong_credentials", "Address, password or code is wrong, or this account is locked for a while.";
+    Forbidden => FORBIDDEN, "forbidden", "You may not do this.";
+    Conflict => CONFLICT, "conflict", "It is not in a state that allows this.";
+    Changed => PRECONDITION_FAILED, "changed", "Somebody has changed it since you read it: read it again.";
+    ConditionMissing => PRECONDITION_REQUIRED, "condition_missing", "Send the ETag that you read as If-Match.";
+    KeyReused => UNPROCESSABLE_ENTITY, "idempotency_key_reused", "This Idempotency-Key came with another request before.";
+    UnderWay => CONFLICT, "under_way", "A request with this Idempotency-Key is still under way.";
+    TooMany => TOO_MANY_REQUESTS, "too_many_requests", "More requests than your limit: wait as Retry-After says.";
+    NotReady => SERVICE_UNAVAILABLE, "not_ready", "This process can't do its work at the moment.";
+    Broken => INTERNAL_SERVER_ERROR, "internal_error", "Something went wrong here; tell us the request id.";
+    NoSuchAccount => NOT_FOUND, "no_such_account", "No account of this process has this id; `fanfare doctor` lists them.";
+    Forged => UNAUTHORIZED, "forged", "The request does not prove that it comes from the provider.";
+    ForeignPeer => FORBIDDEN, "foreign_peer", "The request does not come from a network of the provider.";
+    HandshakeRefused => FORBIDDEN, "handshake_refused", "This is no handshake with this account's verify token.";
+    /// 429, because Brevo retries that and gives up on a 5xx; Meta retries anything.
+    Away => TOO_MANY_REQUESTS, "try_again_later", "The webhook could not be stored now; send it again.";
+}
+
+/// Where the documentation explains the codes.
+const DOCUMENTATION: &str = "/api/docs/errors";
+/// When to come again while the database is away.
+const AWAY: Duration = Duration::from_secs(5);
+
+/// A field that can't be taken, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct FieldError {
+    /// `recipients[2].phone`, as the request wrote it.
+    pub(crate) field: String,
+    pub(crate) message: String,
+}
+
+/// Why a request was not honoured.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Problem {
-    NoSuchRoute,
-    NoSuchMethod,
-    NoSuchAccount,
-    Forged,
-    ForeignPeer,
-    Malformed,
-    HandshakeRefused,
-    TooLarge,
-    NotReady {
-        why: String,
-    },
-    /// The database is away. 429, because Brevo retries that and gives up on a 5xx; Meta retries anything.
-    Away,
+pub(crate) struct Problem {
+    code: Code,
+    detail: Cow<'static, str>,
+    errors: Vec<FieldError>,
+    retry_after: Option<Duration>,
+}
+
+/// As it is sent.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ProblemDetails<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    code: &'a str,
+    success: bool,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [FieldError],
+}
+
+impl From<Code> for Problem {
+    fn from(code: Code) -> Self {
+        let retry_after = (code == Code::Away || code == Code::NotReady).then_some(AWAY);
+        Self { code, detail: Cow::Borrowed(code.detail()), errors: Vec::new(), retry_after }
+    }
 }
 
 impl Problem {
-    const fn status(&self) -> StatusCode {
-        match self {
-            Self::NoSuchRoute | Self::NoSuchAccount => StatusCode::NOT_FOUND,
-            Self::NoSuchMethod => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Forged => StatusCode::UNAUTHORIZED,
-            Self::ForeignPeer | Self::HandshakeRefused => StatusCode::FORBIDDEN,
-            Self::Malformed => StatusCode::BAD_REQUEST,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::NotReady { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Away => StatusCode::TOO_MANY_REQUESTS,
-        }
+    pub(crate) fn say(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { detail: detail.into(), ..code.into() }
     }
 
-    const fn code(&self) -> &'static str {
-        match self {
-            Self::NoSuchRoute => "no_such_route",
-            Self::NoSuchMethod => "no_such_method",
-            Self::NoSuchAccount => "no_such_account",
-            Self::Forged => "forged",
-            Self::ForeignPeer => "foreign_peer",
-            Self::Malformed => "malformed",
-            Self::HandshakeRefused => "handshake_refused",
-            Self::TooLarge => "too_large",
-            Self::NotReady { .. } => "not_ready",
-            Self::Away => "try_again_later",
-        }
+    pub(crate) fn fields(errors: Vec<FieldError>) -> Self {
+        Self { errors, ..Code::Invalid.into() }
     }
 
-    fn detail(&self) -> String {
-        match self {
-            Self::NoSuchRoute => "There is nothing at this path.".to_owned(),
-            Self::NoSuchMethod => "This path does not take this method.".to_owned(),
-            Self::NoSuchAccount => {
-                "No account of this process has this id; `fanfare doctor` lists them.".to_owned()
+    pub(crate) fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::fields(vec![FieldError { field: field.into(), message: message.into() }])
+    }
+
+    pub(crate) fn retry_after(self, wait: Duration) -> Self {
+        Self { retry_after: Some(wait), ..self }
+    }
+
+    pub(crate) const fn code(&self) -> Code {
+        self.code
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotFound { .. } => Code::NotFound.into(),
+            StoreError::Conflict(why) => Self::say(Code::Conflict, why),
+            error if error.is_transient() => {
+                tracing::warn!(%error, "the database is away");
+                Code::NotReady.into()
             }
-            Self::Forged => "The request does not prove that it comes from the provider.".to_owned(),
-            Self::ForeignPeer => "The request does not come from a network of the provider.".to_owned(),
-            Self::Malformed => "The body is not what the provider documents.".to_owned(),
-            Self::HandshakeRefused => "This is no handshake with this account's verify token.".to_owned(),
-            Self::TooLarge => "The body is larger than any webhook of the provider.".to_owned(),
-            Self::NotReady { why } => why.clone(),
-            Self::Away => "The webhook could not be stored now; send it again.".to_owned(),
+            error => {
+                tracing::error!(%error, "a request failed");
+                Code::Broken.into()
+            }
         }
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = self.status();
-        let body = json!({
-            "type": "about:blank",
-            "title": status.canonical_reason().unwrap_or_default(),
-            "status": status.as_u16(),
-            "detail": self.detail(),
-            "code": self.code(),
-            "success": false,
-        });
+        let status = self.code.status();
+        let body = ProblemDetails {
+            kind: format!("{DOCUMENTATION}#{}", self.code.as_str()),
+            title: status.canonical_reason().unwrap_or_default(),
+            status: status.as_u16(),
+            detail: &self.detail,
+            code: self.code.as_str(),
+            success: false,
+            errors: &self.errors,
+        };
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if self == Self::Away {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER));
+        if let Some(wait) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
         }
         response
     }

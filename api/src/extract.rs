@@ -1,0 +1,82 @@
+//! What comes in: bodies, queries and paths, read strictly. A field that is unknown, missing or of the wrong kind is named.
+
+use axum::{
+    body::to_bytes,
+    extract::{FromRequest, FromRequestParts, Path, Request},
+    http::{HeaderMap, header, request::Parts},
+};
+use serde::de::DeserializeOwned;
+
+use crate::problem::{Code, Problem};
+
+/// Of a JSON body; files have limits of their own.
+pub(crate) const LARGEST: usize = 8 << 20;
+
+/// A JSON body.
+#[derive(Debug)]
+pub(crate) struct Body<T>(pub(crate) T);
+
+/// The query of a URL.
+#[derive(Debug)]
+pub(crate) struct Query<T>(pub(crate) T);
+
+/// The one id in a path; what is no id of its kind names nothing.
+#[derive(Debug)]
+pub(crate) struct PathId<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        if !is_json(request.headers()) {
+            return Err(Code::WrongContentType.into());
+        }
+        let bytes = to_bytes(request.into_body(), LARGEST).await.map_err(|_| Code::TooLarge)?;
+        read(&bytes).map(Self)
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let stated = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = stated.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+}
+
+/// Reads JSON; the error bears the path to what was wrong.
+pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        if error.inner().is_data() {
+            Problem::field(named(&error.path().to_string()), error.inner().to_string())
+        } else {
+            Problem::say(Code::Malformed, format!("The body is no JSON: {}.", error.inner()))
+        }
+    })?;
+    json.end().map_err(|error| Problem::say(Code::Malformed, format!("The body is no JSON: {error}.")))?;
+    Ok(value)
+}
+
+fn named(path: &str) -> String {
+    if path == "." { "body".to_owned() } else { path.to_owned() }
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let query = parts.uri.query().unwrap_or_default();
+        let fields = form_urlencoded::parse(query.as_bytes());
+        serde_path_to_error::deserialize(serde_urlencoded::Deserializer::new(fields))
+            .map(Self)
+            .map_err(|error| Problem::field(named(&error.path().to_string()), error.inner().to_string()))
+    }
+}
+
+impl<T: std::str::FromStr + Send, S: Send + Sync> FromRequestParts<S> for PathId<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path(text) = Path::<String>::from_request_parts(parts, state).await.map_err(|_| Code::NotFound)?;
+        text.parse().map(Self).map_err(|_| Code::NotFound.into())
+    }
+}
