@@ -116,8 +116,8 @@ create table audit_log (
     -- A verb of the thing: `campaign.launch`, `contact.read`.
     action text not null,
     subject text not null,
-    -- What changed, without secrets; addresses masked.
-    detail jsonb not null default '{}',
+    -- What changed, without secrets; addresses masked. As it was hashed, byte by byte.
+    detail json not null,
     request_id text,
     hash bytea not null,
     primary key (tenant_id, seq)

@@ -38,6 +38,10 @@ kinds! {
     Campaign, CampaignId => "camp";
     Account, AccountId => "acct";
     Process, ProcessId => "proc";
+    User, UserId => "usr";
+    Role, RoleId => "role";
+    Session, SessionId => "sess";
+    ApiKey, ApiKeyId => "key";
 }
 
 /// A UUIDv7 that knows what it identifies.

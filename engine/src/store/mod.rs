@@ -4,6 +4,8 @@
 //! query that did.
 
 pub mod accounts;
+pub mod api_keys;
+pub mod audit;
 pub mod campaigns;
 pub mod check;
 pub mod chunks;
@@ -22,11 +24,14 @@ pub mod pace;
 pub mod people;
 pub mod recipients;
 pub mod results;
+pub mod roles;
+pub mod sessions;
 pub(crate) mod straight;
 pub mod suppressions;
 pub mod templates;
 pub mod tenants;
 pub mod uploads;
+pub mod users;
 
 use std::{sync::Arc, time::Duration};
 
