@@ -1,0 +1,126 @@
+//! API keys: how programs prove who they are. Only a hash is kept; the key is shown once, when it is made.
+
+use jiff::Timestamp;
+use jiff_sqlx::ToSqlx as _;
+use sqlx::PgConnection;
+
+use super::{Store, StoreError, StoreResult, sessions::TokenHash};
+use crate::{
+    domain::permission::Permissions,
+    id::{ApiKeyId, TenantId, UserId},
+};
+
+#[derive(Debug, Clone)]
+pub struct NewApiKey<'a> {
+    pub id: ApiKeyId,
+    pub tenant: TenantId,
+    pub name: &'a str,
+    /// The beginning of the key, to tell keys apart.
+    pub prefix: &'a str,
+    pub hash: TokenHash,
+    pub scopes: &'a Permissions,
+    pub environment: &'a str,
+    pub created_by: Option<UserId>,
+    pub expires: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKeyRow {
+    pub id: ApiKeyId,
+    pub name: String,
+    pub prefix: String,
+    pub scopes: Permissions,
+    pub environment: String,
+    pub created_at: Timestamp,
+    pub expires_at: Option<Timestamp>,
+    pub used_at: Option<Timestamp>,
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// Who a key speaks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyHolder {
+    pub id: ApiKeyId,
+    pub tenant: TenantId,
+    pub scopes: Permissions,
+    pub environment: String,
+}
+
+pub async fn create(tx: &mut PgConnection, key: &NewApiKey<'_>) -> StoreResult<()> {
+    sqlx::query!(
+        "insert into api_keys (id, tenant_id, name, prefix, key_hash, scopes, environment, created_by, expires_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        key.id.uuid(),
+        key.tenant.uuid(),
+        key.name,
+        key.prefix,
+        key.hash.as_slice(),
+        &key.scopes.texts(),
+        key.environment,
+        key.created_by.map(UserId::uuid),
+        key.expires.map(|at| at.to_sqlx()) as _,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// A key that is revoked already stays as it is.
+pub async fn revoke(tx: &mut PgConnection, tenant: TenantId, id: ApiKeyId) -> StoreResult<()> {
+    let revoked = sqlx::query!(
+        "update api_keys set revoked_at = coalesce(revoked_at, now()) where tenant_id = $1 and id = $2",
+        tenant.uuid(),
+        id.uuid(),
+    );
+    if revoked.execute(tx).await?.rows_affected() == 0 { Err(StoreError::not_found(id)) } else { Ok(()) }
+}
+
+impl Store {
+    pub async fn api_keys(&self, tenant: TenantId) -> StoreResult<Vec<ApiKeyRow>> {
+        let rows = sqlx::query!(
+            r#"select id, name, prefix, scopes, environment, created_at as "created_at: jiff_sqlx::Timestamp",
+                      expires_at as "expires_at: jiff_sqlx::Timestamp", used_at as "used_at: jiff_sqlx::Timestamp",
+                      revoked_at as "revoked_at: jiff_sqlx::Timestamp"
+               from api_keys where tenant_id = $1 order by created_at desc"#,
+            tenant.uuid(),
+        )
+        .fetch_all(self.pool())
+        .await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| ApiKeyRow {
+                id: row.id.into(),
+                name: row.name,
+                prefix: row.prefix,
+                scopes: Permissions::stored(row.scopes),
+                environment: row.environment,
+                created_at: row.created_at.to_jiff(),
+                expires_at: row.expires_at.map(jiff_sqlx::Timestamp::to_jiff),
+                used_at: row.used_at.map(jiff_sqlx::Timestamp::to_jiff),
+                revoked_at: row.revoked_at.map(jiff_sqlx::Timestamp::to_jiff),
+            })
+            .collect())
+    }
+
+    /// Who the key with this hash speaks for, if it is good. Notes that it was used, at most once a minute: a busy key must
+    /// not write a row for every request.
+    pub async fn key_holder(&self, hash: &TokenHash) -> StoreResult<Option<KeyHolder>> {
+        let row = sqlx::query!(
+            "with used as (
+                 update api_keys set used_at = now()
+                 where key_hash = $1 and (used_at is null or used_at < now() - interval '1 minute')
+             )
+             select id, tenant_id, scopes, environment from api_keys
+             where key_hash = $1 and revoked_at is null and (expires_at is null or expires_at > now())",
+            hash.as_slice(),
+        )
+        .fetch_optional(self.pool())
+        .await?;
+        Ok(row.map(|row| KeyHolder {
+            id: row.id.into(),
+            tenant: row.tenant_id.into(),
+            scopes: Permissions::stored(row.scopes),
+            environment: row.environment,
+        }))
+    }
+}
