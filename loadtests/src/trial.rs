@@ -12,10 +12,13 @@ use crate::{
     run,
 };
 
+/// A line of the table: what it is called, and what it says of a round.
+pub(crate) type Line<R> = (&'static str, fn(&R) -> String);
+
 /// One measurement.
 pub(crate) trait Round: Serialize + Clone + 'static {
     /// Its lines in the table.
-    const LINES: &'static [(&'static str, fn(&Self) -> String)];
+    const LINES: &'static [Line<Self>];
 
     /// What it is judged by: the more, the better.
     fn rate(&self) -> f64;

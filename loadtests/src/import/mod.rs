@@ -27,7 +27,7 @@ use crate::{
     run::{self, Ground, Stage},
     seed::{self, Seeded},
     site,
-    trial::{self, Bar, Report},
+    trial::{self, Bar, Line, Report},
 };
 
 /// A million rows in ten seconds.
@@ -77,7 +77,7 @@ struct Round {
 }
 
 impl trial::Round for Round {
-    const LINES: &'static [(&'static str, fn(&Self) -> String)] = &[
+    const LINES: &'static [Line<Self>] = &[
         ("rows", |round| round.rows.to_string()),
         ("file, MB", |round| format!("{:.1}", mega(round.file_bytes))),
         ("seconds", |round| format!("{:.2}", round.seconds)),
