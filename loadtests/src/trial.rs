@@ -8,12 +8,9 @@ use sqlx::PgPool;
 
 use crate::{
     machine::{self, Machine},
-    report::{self, Figure},
+    report::{self, Figure, Line},
     run,
 };
-
-/// A line of the table: what it is called, and what it says of a round.
-pub(crate) type Line<R> = (&'static str, fn(&R) -> String);
 
 /// One measurement.
 pub(crate) trait Round: Serialize + Clone + 'static {
@@ -87,13 +84,7 @@ impl<R: Round> Report<R> {
             self.commit,
             self.date
         );
-        for (name, value) in R::LINES {
-            print!("{name:<40}");
-            for round in &self.rounds {
-                print!("{:>14}", value(round));
-            }
-            println!();
-        }
+        report::print_rounds(R::LINES, &self.rounds);
         println!("\n{}", if self.is_right() { "everything was right" } else { "NOT EVERYTHING WAS RIGHT" });
         let reached = if self.median.rate() >= self.bar.rate { "reached" } else { "NOT REACHED" };
         println!("the bar, {}: {reached}", self.bar.said);

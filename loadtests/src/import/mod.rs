@@ -23,11 +23,11 @@ use tokio::{process::Command, time::Instant};
 use crate::{
     bare::{micros_each, per},
     processes,
-    report::mega,
+    report::{Line, mega},
     run::{self, Ground, Stage},
     seed::{self, Seeded},
     site,
-    trial::{self, Bar, Line, Report},
+    trial::{self, Bar, Report},
 };
 
 /// A million rows in ten seconds.

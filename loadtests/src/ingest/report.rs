@@ -8,9 +8,9 @@ use super::verify::Verdict;
 use crate::{
     bare::per,
     meters::Cost,
-    report::mega,
+    report::{Line, mega},
     sink::{Hooked, Wanted},
-    trial::{self, Line},
+    trial,
 };
 
 /// Microseconds of CPU for each event.

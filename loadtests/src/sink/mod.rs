@@ -121,6 +121,10 @@ impl Sink {
                 *self.hooks() = None;
                 reply(StatusCode::OK, Bytes::new())
             }
+            (Method::DELETE, "/sandbox/hooks") => {
+                *self.hooks() = None;
+                reply(StatusCode::OK, Bytes::new())
+            }
             (Method::GET, "/sandbox/hooks") => reply(
                 StatusCode::OK,
                 json_bytes(&self.hooks().as_ref().map(Hooks::hooked).unwrap_or_default()),
