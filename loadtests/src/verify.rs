@@ -262,7 +262,7 @@ async fn events(
     campaigns: &[Uuid],
 ) -> anyhow::Result<()> {
     let sql = "select (select count(*) from events where campaign_id = any ($1) and kind = 'delivered')
-                    - (select count(*) from inbox) - (select count(*) from inbox_rejected)";
+                    - (select coalesce(sum(webhooks), 0) from inbox) - (select count(*) from inbox_rejected)";
     let applied: i64 = sqlx::query_scalar(sql).bind(campaigns).fetch_one(pool).await?;
     verdict.unapplied = audience.wanted().abs_diff(applied.unsigned_abs());
     Ok(())
