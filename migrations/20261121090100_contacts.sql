@@ -5,8 +5,9 @@ create table contacts (
     -- Whoever writes contacts has read the tenant before.
     tenant_id uuid not null,
     name text,
-    email text,
-    phone text check (phone ~ '^\+[1-9][0-9]{5,14}$'),
+    -- Addresses compare by their bytes, here and in every table: a language's order costs a third of what an import does.
+    email text collate "C",
+    phone text collate "C" check (phone ~ '^\+[1-9][0-9]{5,14}$'),
     locale text,
     time_zone text not null,
     -- Everything else a file or an API call said about the person: a flat object.
@@ -34,7 +35,7 @@ create table consents (
 create table suppressions (
     tenant_id uuid not null references tenants,
     channel text not null check (channel in ('email', 'sms', 'whatsapp')),
-    address text not null,
+    address text collate "C" not null,
     scope text not null check (scope in ('all', 'marketing')),
     reason text not null,
     source text not null,

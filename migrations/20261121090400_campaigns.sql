@@ -48,7 +48,7 @@ create unique index campaigns_direct on campaigns (template_id, name) where kind
 -- Addresses that occur more than once in an audience, and who keeps each: found in one pass before the freeze.
 create table duplicate_addresses (
     campaign_id uuid not null references campaigns on delete cascade,
-    address text not null,
+    address text collate "C" not null,
     kept_contact uuid not null,
     kept_row bigint not null,
     primary key (campaign_id, address)

@@ -67,7 +67,7 @@ pub struct WorkerSettings {
 impl Default for WorkerSettings {
     fn default() -> Self {
         Self {
-            chunks: 16,
+            chunks: 8,
             in_flight: 2_048,
             in_flight_keyless: 256,
             slice: 500,

@@ -151,6 +151,13 @@ impl Receiver {
         self.post("/sandbox/hooks", serde_json::to_vec(wanted)?).await
     }
 
+    /// Ends its webhooks: nobody posts to a process that is gone.
+    pub(crate) async fn unhook(&self) -> anyhow::Result<()> {
+        let status = self.client.delete(format!("{}/sandbox/hooks", self.url)).send().await?.status();
+        ensure!(status.is_success(), "the sink goes on posting webhooks: {status}");
+        Ok(())
+    }
+
     /// Makes the sink post the webhooks of everything that it has received.
     pub(crate) async fn tell(&self) -> anyhow::Result<()> {
         self.post("/sandbox/hooks/ledger", Vec::new()).await

@@ -59,6 +59,25 @@ pub(crate) struct Report {
     pub(crate) rounds: Vec<Round>,
 }
 
+/// A line of a table of rounds: what it is called, and what it says of a round.
+pub(crate) type Line<R> = (&'static str, fn(&R) -> String);
+
+/// Round beside round.
+pub(crate) fn print_rounds<R>(lines: &[Line<R>], rounds: &[R]) {
+    print!("{:<40}", "");
+    for number in 1..=rounds.len() {
+        print!("{:>14}", format!("round {number}"));
+    }
+    println!();
+    for (name, value) in lines {
+        print!("{name:<40}");
+        for round in rounds {
+            print!("{:>14}", value(round));
+        }
+        println!();
+    }
+}
+
 /// How a figure went over the rounds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct Figure {
@@ -118,18 +137,7 @@ impl Report {
             self.commit,
             self.date
         );
-        print!("{:<34}", "");
-        for number in 1..=self.rounds.len() {
-            print!("{:>14}", format!("round {number}"));
-        }
-        println!();
-        for (name, value) in ROWS {
-            print!("{name:<34}");
-            for round in &self.rounds {
-                print!("{:>14}", value(round));
-            }
-            println!();
-        }
+        print_rounds(ROWS, &self.rounds);
         println!("\nbare loop: {}; CPU in microseconds for each message", self.median.bare.setting);
         println!(
             "{}",
@@ -143,9 +151,7 @@ fn otp(round: &Round, show: fn(Latency) -> String) -> String {
     round.otp.map_or_else(|| "-".to_owned(), show)
 }
 
-type Row = (&'static str, fn(&Round) -> String);
-
-const ROWS: &[Row] = &[
+const ROWS: &[Line<Round>] = &[
     ("messages a second", |round| format!("{:.0}", round.messages_per_second)),
     ("bare requests a second", |round| format!("{:.0}", round.bare_requests_per_second)),
     ("ratio", |round| format!("{:.3}", round.ratio)),

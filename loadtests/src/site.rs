@@ -104,6 +104,9 @@ impl Site<'_> {
             .otp_per_second
             .map(|per_second| Timetable::read(&fleet.first_log()?, per_second.into()))
             .transpose()?;
+        if setup.webhooks.is_some() {
+            self.receiver.unhook().await?;
+        }
         fleet.stop().await;
         let bar = bar("checking messages", how.recipients);
         let audience = Audience {

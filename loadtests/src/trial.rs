@@ -8,14 +8,14 @@ use sqlx::PgPool;
 
 use crate::{
     machine::{self, Machine},
-    report::{self, Figure},
+    report::{self, Figure, Line},
     run,
 };
 
 /// One measurement.
 pub(crate) trait Round: Serialize + Clone + 'static {
     /// Its lines in the table.
-    const LINES: &'static [(&'static str, fn(&Self) -> String)];
+    const LINES: &'static [Line<Self>];
 
     /// What it is judged by: the more, the better.
     fn rate(&self) -> f64;
@@ -84,13 +84,7 @@ impl<R: Round> Report<R> {
             self.commit,
             self.date
         );
-        for (name, value) in R::LINES {
-            print!("{name:<40}");
-            for round in &self.rounds {
-                print!("{:>14}", value(round));
-            }
-            println!();
-        }
+        report::print_rounds(R::LINES, &self.rounds);
         println!("\n{}", if self.is_right() { "everything was right" } else { "NOT EVERYTHING WAS RIGHT" });
         let reached = if self.median.rate() >= self.bar.rate { "reached" } else { "NOT REACHED" };
         println!("the bar, {}: {reached}", self.bar.said);

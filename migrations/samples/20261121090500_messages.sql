@@ -12,4 +12,4 @@ insert into events (campaign_id, n, kind, dedup, at) values
     ('01990000-0000-7000-8000-000000000051', 1, 'delivered', '01990000-0000-7000-8000-000000000061', now());
 insert into business_keys (tenant_id, key_hash, campaign_id, n) values
     ('01990000-0000-7000-8000-000000000001', '01990000-0000-7000-8000-000000000071', '01990000-0000-7000-8000-000000000051', 1);
-insert into inbox (account_id, body) values ('01990000-0000-7000-8000-000000000041', '{}');
+insert into inbox (account_id, webhooks, bytes, bodies) values ('01990000-0000-7000-8000-000000000041', 2, 4, array['{}', '{}']::bytea[]);

@@ -47,7 +47,7 @@ fn the_last_source_wins() {
         let at = origin.rsplit('/').next().unwrap().to_owned();
         assert_eq!((loaded.config.worker.chunks, loaded.config.api.port, at.as_str()), expected);
     };
-    check(None, &[], (16, 8080, "default"));
+    check(None, &[], (8, 8080, "default"));
     check(Some(file), &[], (5, 81, "test.toml:4"));
     check(Some(file), &[("PORT", "82")], (5, 82, "$PORT"));
     check(Some(file), &[("PORT", "")], (5, 81, "test.toml:4"));

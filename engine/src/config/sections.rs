@@ -84,7 +84,7 @@ section! {
     /// Deliverers.
     WorkerConfig in "worker" {
         /// Chunks that one process works on at the same time.
-        chunks: usize = 16,
+        chunks: usize = 8,
         /// Requests of campaigns that one process has on the wire at the same time, to providers that honour idempotency keys.
         in_flight: usize = 2_048,
         /// The same to providers that do not: as many messages may be in doubt after a process was killed.

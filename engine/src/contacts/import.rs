@@ -118,8 +118,8 @@ pub async fn import(
     refuse_known(store.upload_by_hash(request.tenant, &inspected.sha256).await?, request.options.force)?;
 
     let file = File { request, inspected, defaults };
-    let (now, route) = (clock.now(), None);
-    match take(store, ids, now, &file, route, progress).await {
+    let now = clock.now();
+    match take(store, ids, now, &file, None, progress).await {
         // Not this time: every row goes the way that can meet somebody.
         Err(ImportError::Store(StoreError::Raced)) => {
             take(store, ids, now, &file, Some(Route::Staged), progress).await

@@ -57,8 +57,9 @@ pub struct ChunkDesk {
 }
 
 impl ChunkDesk {
-    /// Works through a claimed chunk. On an error of the database nothing is given back: the lease ends by itself.
-    pub async fn work_through(&self, claim: Claim) -> StoreResult<End> {
+    /// Works through a claimed chunk. On an error of the database nothing is given back: the lease ends by itself. `room` is
+    /// given back before the facts are in the database: to wait for that takes no work, and the next chunk may begin.
+    pub async fn work_through(&self, claim: Claim, room: OwnedSemaphorePermit) -> StoreResult<End> {
         let store = &self.deliverer.store;
         let Some(account) = self.accounts.get(claim.account) else {
             tracing::error!(account = %claim.account, chunk = %claim.chunk, "the account is not in this process' configuration");
@@ -80,10 +81,12 @@ impl ChunkDesk {
                 self.deliverer.record(&work, position, outcome).await;
             }
         }
+        let claim = Arc::try_unwrap(work).map_or_else(|work| work.claim.clone(), |work| work.claim);
+        drop(room);
         // The facts come first: a chunk without intents tells its next owner that whoever has no fact was not sent.
         self.deliverer.recorder.flushed().await;
         if end == End::GivenBack {
-            store.release_chunk(&work.claim, Duration::ZERO).await?;
+            store.release_chunk(&claim, Duration::ZERO).await?;
         }
         Ok(end)
     }

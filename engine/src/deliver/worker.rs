@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::chunk::{ChunkDesk, End};
@@ -97,25 +97,24 @@ impl Worker {
             let Ok(room) = Arc::clone(&self.room).acquire_owned().await else { return };
             let worker = self.clone();
             self.tasks.spawn(async move {
-                worker.look_at(lane, hint).await;
-                drop(room);
+                worker.look_at(lane, hint, room).await;
             });
         }
     }
 
     /// Looks at one chunk: works through it if it is due and free, and acknowledges the hint in any case. A hint that was
     /// wrong, or came too early, costs nothing: the feeder compares lanes with rows.
-    async fn look_at(&self, lane: Lane, hint: Hint) {
+    async fn look_at(&self, lane: Lane, hint: Hint, room: OwnedSemaphorePermit) {
         let started = tokio::time::Instant::now();
         let claimed = self.store.claim_chunks(self.process, &[hint.chunk], self.lease).await;
         metrics::histogram!(crate::metrics::STAGE_SECONDS, "stage" => "claim")
             .record(started.elapsed().as_secs_f64());
         match claimed {
             Ok(claims) => {
-                for claim in claims {
+                if let Some(claim) = claims.into_iter().next() {
                     let chunk = claim.chunk;
                     metrics::gauge!(crate::metrics::CHUNKS_AT_WORK).increment(1.0);
-                    match self.desk.work_through(claim).await {
+                    match self.desk.work_through(claim, room).await {
                         Ok(End::Done) => tracing::debug!(%chunk, "chunk done"),
                         Ok(end) => tracing::debug!(%chunk, ?end, "chunk left"),
                         Err(error) => tracing::warn!(%error, %chunk, "chunk left to its next owner"),

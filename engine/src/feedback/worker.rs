@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 use tokio::time::Instant;
 
-use super::{HookAccounts, count};
+use super::{HookAccount, HookAccounts, count};
 use crate::{
+    id::TenantId,
     metrics::{FEEDBACK, STAGE_SECONDS, WEBHOOK_LAG_SECONDS, WEBHOOKS},
     providers::HookItem,
     store::{
@@ -17,7 +18,7 @@ use crate::{
 };
 
 /// One transaction's worth: large enough to spread its commit over many, small enough to hold in memory.
-const PORTION: Portion = Portion { rows: 500, bytes: 4 << 20 };
+const PORTION: Portion = Portion { webhooks: 500, bytes: 4 << 20 };
 /// Where suppressions that follow from webhooks come from.
 const SOURCE: &str = "webhook";
 
@@ -87,37 +88,39 @@ impl Worker {
         }
     }
 
-    /// Finds the webhook that the database refuses, and puts it aside; the others go on.
+    /// Finds the webhooks that the database refuses, and puts them aside; the others go on.
     async fn one_by_one(&self, accounts: &HookAccounts, ids: &[i64]) -> StoreResult<Pass> {
         let mut sum = Pass::default();
         for &id in ids {
-            sum.add(self.alone(accounts, id).await?);
+            sum.add(self.row(accounts, id).await?);
         }
         Ok(sum.counted())
     }
 
-    async fn alone(&self, accounts: &HookAccounts, id: i64) -> StoreResult<Pass> {
+    /// Applies the webhooks of a row, each in a savepoint.
+    async fn row(&self, accounts: &HookAccounts, id: i64) -> StoreResult<Pass> {
+        let mut sum = Pass::default();
         let mut tx = self.store.begin().await?;
-        let Some(row) = inbox::claim_one(&mut tx, id).await? else { return Ok(Pass::default()) };
-        match self.apply(&mut tx, accounts, vec![row]).await {
-            Ok(pass) => {
-                tx.commit().await?;
-                Ok(pass)
-            }
-            Err(error) if error.is_transient() => Err(error),
-            Err(error) => {
-                tx.rollback().await?;
-                self.put_aside(id, &error).await
+        let Some(row) = inbox::claim_one(&mut tx, id).await? else { return Ok(sum) };
+        for body in row.bodies {
+            let alone = InboxRow { bodies: vec![body.clone()], ..row };
+            let mut savepoint = tx.begin().await?;
+            match self.apply(&mut savepoint, accounts, vec![alone]).await {
+                Ok(pass) => {
+                    savepoint.commit().await?;
+                    sum.add(pass);
+                }
+                Err(error) if error.is_transient() => return Err(error),
+                Err(error) => {
+                    savepoint.rollback().await?;
+                    let (account, received_at, reason) = (row.account, row.received_at, error.to_string());
+                    inbox::reject(&mut tx, &[Rejected { account, received_at, body, reason }]).await?;
+                    sum.add(Pass { taken: 1, rejected: 1, ..Pass::default() });
+                }
             }
         }
-    }
-
-    async fn put_aside(&self, id: i64, error: &StoreError) -> StoreResult<Pass> {
-        let mut tx = self.store.begin().await?;
-        let Some(row) = inbox::claim_one(&mut tx, id).await? else { return Ok(Pass::default()) };
-        inbox::reject(&mut tx, &[Rejected { row, reason: error.to_string() }]).await?;
         tx.commit().await?;
-        Ok(Pass { taken: 1, rejected: 1, ..Pass::default() })
+        Ok(sum)
     }
 
     async fn apply(
@@ -126,7 +129,7 @@ impl Worker {
         accounts: &HookAccounts,
         rows: Vec<InboxRow>,
     ) -> StoreResult<Pass> {
-        let taken = rows.len() as u64;
+        let taken = rows.iter().map(|row| row.bodies.len() as u64).sum();
         let said = Said::by(accounts, rows);
         let applied = events::apply(&mut *tx, &said.events, &said.wishes, SOURCE).await?;
         if !said.rejected.is_empty() {
@@ -145,28 +148,30 @@ impl Worker {
 impl Said {
     fn by(accounts: &HookAccounts, rows: Vec<InboxRow>) -> Self {
         let mut said = Self::default();
-        for row in rows {
-            said.waited.push(row.waited);
-            let Some(account) = accounts.get(row.account) else { continue };
-            let tenant = account.tenant;
-            let items = match account.adapter.parse(&row.body, row.received_at) {
-                Ok(items) => items,
-                Err(error) => {
-                    said.rejected.push(Rejected { row, reason: error.to_string() });
-                    continue;
-                }
-            };
-            for item in items {
-                match item {
-                    HookItem::Event(event) => said.events.push(TenantEvent { tenant, event }),
-                    HookItem::Wish { channel, address, stop, scope, at } => {
-                        said.wishes.push(TenantWish { tenant, channel, address, stop, scope, at });
+        for InboxRow { account, received_at, waited, bodies, .. } in rows {
+            said.waited.extend(std::iter::repeat_n(waited, bodies.len()));
+            let Some(HookAccount { tenant, adapter }) = accounts.get(account) else { continue };
+            for body in bodies {
+                match adapter.parse(&body, received_at) {
+                    Ok(items) => items.into_iter().for_each(|item| said.take(*tenant, item)),
+                    Err(error) => {
+                        let reason = error.to_string();
+                        said.rejected.push(Rejected { account, received_at, body, reason });
                     }
-                    HookItem::Foreign => said.foreign += 1,
                 }
             }
         }
         said
+    }
+
+    fn take(&mut self, tenant: TenantId, item: HookItem) {
+        match item {
+            HookItem::Event(event) => self.events.push(TenantEvent { tenant, event }),
+            HookItem::Wish { channel, address, stop, scope, at } => {
+                self.wishes.push(TenantWish { tenant, channel, address, stop, scope, at });
+            }
+            HookItem::Foreign => self.foreign += 1,
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! The limiter: no provider account sees more than its limit in any stretch of time, however many processes send.
 //!
-//! **A permit is a time slot.** A script in Redis gives an account's slots one after the other, 98 % of the limit,
-//! at most 20 ms ahead of Redis' clock. A process waits for a slot by its own monotonic clock, and throws away one that
-//! is 10 ms past: so a process that was stopped, or is slow, sends less, never later and therefore too much. Slots that
-//! nobody asked for in time are gone; there are no bursts.
+//! **A permit is a time slot.** A script in Redis gives an account's slots one after the other, a little slower than the
+//! limit (`window`) and at most 20 ms ahead of Redis' clock. A process waits for a slot by its own monotonic clock, and
+//! throws away one that is 10 ms past: so a process that was stopped, or is slow, sends less, never later and therefore
+//! too much. Slots that nobody asked for in time are gone; there are no bursts.
 //!
 //! **The urgent first.** Bulk may take slots up to 15 ms ahead, the urgent up to 20: over all processes the next free
 //! slot is never further away for them. Within a process the urgent take whatever slots there are before bulk does.

@@ -9,7 +9,11 @@ use crate::domain::channel::text_enum;
 /// Slots are given a little slower than the limit: a permit may be used up to 10 ms after its slot, and the wire adds
 /// a few, so that a second at the provider may hold the slots of 1.02 seconds. At 98.5 % four processes of 500/s came to
 /// 501 in a second when something else wanted the processor too.
-pub(super) const SAFETY: f64 = 0.98;
+const SAFETY: f64 = 0.98;
+/// A small limit needs its margin in requests too: 2 % of 50 a second are one slot, and two processors with work for four
+/// delay a message by more. One request less a second, as long as that is not more than a tenth.
+const SPARE: f64 = 1.0;
+const LEAST_SHARE: f64 = 0.9;
 /// The slowest pace that refusals may push an account to, as a share of its limit.
 const SLOWEST: f64 = 0.02;
 /// What an account that was throttled wins back each second, as a share of its limit.
@@ -49,6 +53,11 @@ impl Window {
     pub fn per_second(&self) -> f64 {
         self.requests.get() as f64 / self.window.length().as_secs_f64()
     }
+}
+
+/// Slots a second for a pace in requests a second.
+pub(super) fn slots_per_second(pace: f64) -> f64 {
+    pace.mul_add(SAFETY, -SPARE).max(pace * LEAST_SHARE)
 }
 
 /// All windows of an account, as the pacer uses them.

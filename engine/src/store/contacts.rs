@@ -22,11 +22,13 @@ pub(crate) async fn merge_people(
 ) -> StoreResult<MergedContacts> {
     let mut merged = MergedContacts::default();
     let (tenant, upload) = (home.tenant.uuid(), home.upload.uuid());
-    for update in [UPDATE_BY_EMAIL, GIVE_EMAIL, UPDATE_BY_PHONE] {
-        let query = sqlx::query(update).bind(tenant);
-        let query = if update == GIVE_EMAIL { query.bind(upload) } else { query };
-        let done = query.execute(&mut *connection).await?;
-        merged.updated += done.rows_affected();
+    let updates = [
+        sqlx::query(UPDATE_BY_EMAIL).bind(tenant),
+        sqlx::query(GIVE_EMAIL).bind(tenant).bind(upload),
+        sqlx::query(UPDATE_BY_PHONE).bind(tenant),
+    ];
+    for update in updates {
+        merged.updated += update.execute(&mut *connection).await?.rows_affected();
     }
     for insert in [INSERT_BY_EMAIL, INSERT_BY_PHONE] {
         let done = sqlx::query(insert).bind(tenant).bind(home.time_zone).execute(&mut *connection).await?;

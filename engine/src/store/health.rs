@@ -79,7 +79,7 @@ impl Store {
     /// Webhooks of a tenant's accounts that are stored and not yet applied.
     pub async fn webhooks_waiting(&self, tenant: TenantId) -> StoreResult<i64> {
         Ok(sqlx::query_scalar!(
-            r#"select count(*) as "waiting!" from inbox join accounts on accounts.id = inbox.account_id
+            r#"select coalesce(sum(webhooks), 0) as "waiting!" from inbox join accounts on accounts.id = inbox.account_id
                where accounts.tenant_id = $1"#,
             tenant.uuid(),
         )

@@ -321,8 +321,6 @@ const SETTINGS: &[&str] = &[
     // The joins of a million rows fit; the connection ends with the import.
     "set local work_mem = '64MB'",
     "set local temp_buffers = '64MB'",
-    // Between two batches the server waits for the parser.
-    "set local idle_in_transaction_session_timeout = '1min'",
 ];
 
 const TABLES: &[&str] = &[

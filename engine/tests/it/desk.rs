@@ -118,7 +118,7 @@ impl Desk {
     /// Applies everything and leaves nothing.
     pub(crate) async fn apply(&self) -> Pass {
         let pass = self.worker.pass(&self.accounts).await.unwrap();
-        assert_eq!(self.store.inbox_backlog().await.unwrap().rows, 0);
+        assert_eq!(self.store.inbox_backlog().await.unwrap().webhooks, 0);
         pass
     }
 

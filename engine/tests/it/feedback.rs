@@ -252,7 +252,7 @@ async fn what_breaks_off_is_applied_once(pool: PgPool) {
     desk.record(1, FactKind::Unknown).await;
     desk.put(0, &mail("delivered", desk.email(1))).await;
     // As a worker that dies before its commit: everything was done, and nothing of it is there.
-    let portion = fanfare_engine::store::inbox::Portion { rows: 10, bytes: 1 << 20 };
+    let portion = fanfare_engine::store::inbox::Portion { webhooks: 10, bytes: 1 << 20 };
     let mut tx = desk.store.begin().await.unwrap();
     let claimed =
         fanfare_engine::store::inbox::claim(&mut tx, &[desk.channels[0].0.uuid()], portion).await.unwrap();
@@ -267,16 +267,19 @@ async fn what_breaks_off_is_applied_once(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn a_portion_is_bounded_in_bytes(pool: PgPool) {
+async fn a_portion_is_bounded_in_webhooks_and_bytes(pool: PgPool) {
     let desk = Desk::new(pool).await;
     let account = desk.channels[0].0.uuid();
     let body = vec![b' '; 1_000];
-    desk.store.add_to_inbox(&[account; 4], &[&body, &body, &body, &body]).await.unwrap();
-    for (bytes, expected) in [(1, 1), (1_001, 2), (1_000_000, 1)] {
+    for _ in 0..6 {
+        desk.store.add_to_inbox(&[account; 2], &[&body, &body]).await.unwrap();
+    }
+    for (webhooks, bytes, expected) in [(10, 1, 1), (10, 2_001, 2), (3, 1_000_000, 2), (1_000, 1_000_000, 1)]
+    {
         let mut tx = desk.store.begin().await.unwrap();
-        let portion = fanfare_engine::store::inbox::Portion { rows: 10, bytes };
+        let portion = fanfare_engine::store::inbox::Portion { webhooks, bytes };
         let claimed = fanfare_engine::store::inbox::claim(&mut tx, &[account], portion).await.unwrap();
-        assert_eq!(claimed.len(), expected, "of {bytes} bytes");
+        assert_eq!(claimed.len(), expected, "of {webhooks} webhooks and {bytes} bytes");
         tx.commit().await.unwrap();
     }
 }
@@ -294,7 +297,7 @@ async fn webhooks_are_committed_together_before_they_are_acknowledged(pool: PgPo
         callers.spawn(async move { inbox.store(account, format!("{n}").into_bytes()).await });
     }
     assert!(callers.join_all().await.iter().all(Result::is_ok));
-    assert_eq!(desk.store.inbox_backlog().await.unwrap().rows, 200);
+    assert_eq!(desk.store.inbox_backlog().await.unwrap().webhooks, 200);
     drop(inbox);
     tokio::time::timeout(Duration::from_secs(5), tasks.join_all())
         .await
@@ -318,7 +321,7 @@ async fn a_full_inbox_says_so_at_once(pool: PgPool) {
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(writer.run());
     assert!(callers.join_all().await.iter().all(Result::is_ok));
-    assert_eq!(desk.store.inbox_backlog().await.unwrap().rows, 4);
+    assert_eq!(desk.store.inbox_backlog().await.unwrap().webhooks, 4);
 }
 
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]

@@ -23,7 +23,7 @@ use tokio::{process::Command, time::Instant};
 use crate::{
     bare::{micros_each, per},
     processes,
-    report::mega,
+    report::{Line, mega},
     run::{self, Ground, Stage},
     seed::{self, Seeded},
     site,
@@ -77,7 +77,7 @@ struct Round {
 }
 
 impl trial::Round for Round {
-    const LINES: &'static [(&'static str, fn(&Self) -> String)] = &[
+    const LINES: &'static [Line<Self>] = &[
         ("rows", |round| round.rows.to_string()),
         ("file, MB", |round| format!("{:.1}", mega(round.file_bytes))),
         ("seconds", |round| format!("{:.2}", round.seconds)),

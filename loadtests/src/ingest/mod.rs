@@ -162,6 +162,7 @@ impl Site<'_> {
         let hooked = self.receiver.hooked().await?;
         let pid = *fleet.pids()?.first().context("there is one process")?;
         let peak_rss_bytes = processes::peak_rss(pid)?;
+        self.receiver.unhook().await?;
         fleet.stop().await;
         let cost = meters::cost(&before, &after, self.options.messages);
         let verdict = verify::verify(&self.pool, campaign).await?;

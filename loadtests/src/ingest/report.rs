@@ -8,7 +8,7 @@ use super::verify::Verdict;
 use crate::{
     bare::per,
     meters::Cost,
-    report::mega,
+    report::{Line, mega},
     sink::{Hooked, Wanted},
     trial,
 };
@@ -89,7 +89,7 @@ impl Round {
 }
 
 impl trial::Round for Round {
-    const LINES: &'static [(&'static str, fn(&Self) -> String)] = &[
+    const LINES: &'static [Line<Self>] = &[
         ("events", |round| round.events.to_string()),
         ("connections", |round| round.connections.to_string()),
         ("events taken in a second", |round| format!("{:.0}", round.events_per_second)),

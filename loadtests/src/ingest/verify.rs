@@ -38,7 +38,7 @@ const COUNTS: &str = r#"
            (coalesce(sum(others), 0) + coalesce(sum(delivered) filter (where not known), 0))::bigint
                + (select count(*) from events e where not exists (select from campaigns c where c.id = e.campaign_id))
                as "foreign",
-           (select count(*) from inbox) as "left",
+           (select coalesce(sum(webhooks), 0) from inbox) as "left",
            (select count(*) from inbox_rejected) as rejected
     from each"#;
 

@@ -9,7 +9,11 @@ use super::{
     arrivals::{Arrivals, Span},
     faults::{Kind, Struck},
 };
-use crate::{machine::Machine, report::Figure, verify::Verdict};
+use crate::{
+    machine::Machine,
+    report::{Figure, Line, print_rounds},
+    verify::Verdict,
+};
 
 /// Of the quota, where nothing disturbs: what an account is expected to use at least.
 const TO_BE_USED: f64 = 0.97;
@@ -127,18 +131,7 @@ impl Report {
             self.commit,
             self.date
         );
-        print!("{:<34}", "");
-        for number in 1..=self.rounds.len() {
-            print!("{:>14}", format!("round {number}"));
-        }
-        println!();
-        for (name, value) in ROWS {
-            print!("{name:<34}");
-            for round in &self.rounds {
-                print!("{:>14}", value(round));
-            }
-            println!();
-        }
+        print_rounds(ROWS, &self.rounds);
         for (number, round) in (1..).zip(&self.rounds) {
             println!("\nround {number}, requests in each second after the launch:\n{:?}", round.by_second);
             round.faults.iter().for_each(Fault::print);
@@ -174,9 +167,7 @@ impl Fault {
     }
 }
 
-type Row = (&'static str, fn(&Round) -> String);
-
-const ROWS: &[Row] = &[
+const ROWS: &[Line<Round>] = &[
     ("most requests in any second", |round| round.most_requests_in_a_second.to_string()),
     ("that second, s after the launch", |round| format!("{:.2}", round.busiest_second_at)),
     ("quota used, whole run, %", |round| format!("{:.1}", round.used * 100.0)),

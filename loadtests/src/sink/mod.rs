@@ -60,6 +60,8 @@ struct Sink {
     /// Requests that could not be read, or had a message to an address that is refused.
     refused: AtomicU64,
     hooks: Mutex<Option<Hooks>>,
+    /// What tells of messages that were taken before.
+    tellers: Mutex<JoinSet<()>>,
 }
 
 /// Serves until standard input ends; tells its URL on standard output.
@@ -71,6 +73,7 @@ pub(crate) async fn serve(latency: Duration) -> anyhow::Result<()> {
         requests: AtomicU64::default(),
         refused: AtomicU64::default(),
         hooks: Mutex::default(),
+        tellers: Mutex::default(),
     });
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     println!("http://{}", listener.local_addr()?);
@@ -118,6 +121,10 @@ impl Sink {
                 *self.hooks() = None;
                 reply(StatusCode::OK, Bytes::new())
             }
+            (Method::DELETE, "/sandbox/hooks") => {
+                *self.hooks() = None;
+                reply(StatusCode::OK, Bytes::new())
+            }
             (Method::GET, "/sandbox/hooks") => reply(
                 StatusCode::OK,
                 json_bytes(&self.hooks().as_ref().map(Hooks::hooked).unwrap_or_default()),
@@ -144,9 +151,10 @@ impl Sink {
 
     /// Every message of the ledger gets its webhook now.
     fn tell(self: Arc<Self>) -> Response<Full<Bytes>> {
-        tokio::spawn(async move {
+        let sink = Arc::clone(&self);
+        self.tellers.lock().unwrap_or_else(PoisonError::into_inner).spawn(async move {
             let mut told = 0;
-            while let Some(more) = self.tell_some(told) {
+            while let Some(more) = sink.tell_some(told) {
                 told += more;
                 tokio::time::sleep(PACE).await;
             }

@@ -96,6 +96,7 @@ async fn measure(options: &Options, stage: &mut Stage) -> anyhow::Result<Report>
     };
     watch.minute().await?;
     let peak_rss_bytes = processes::peak_rss(pid)?;
+    receiver.unhook().await?;
     fleet.stop().await;
     let watched = (watch.seconds, watch.minutes);
     Report::of(options, campaigns, watched, peak_rss_bytes, run::date(&pool).await?)

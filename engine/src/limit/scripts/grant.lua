@@ -5,7 +5,7 @@
 -- Times in microseconds by this server's clock. The arithmetic is that of timeline.rs.
 -- Answer   {"ok", now, first, step, count, wait, reason, generation} or {"stale"} or {"unseeded"}
 
-local SAFETY, KEPT = 0.98, 101
+local SAFETY, SPARE, LEAST_SHARE, KEPT = 0.98, 1, 0.9, 101
 local LONGEST_AHEAD, EXPIRY = 20000, 10000
 local LONGEST_BLOCK = 3600000000
 
@@ -38,7 +38,7 @@ local held_generation = tonumber(held[4])
 if not empty and held_generation and held_generation > generation then
     pace, generation = tonumber(held[5]), held_generation
 end
-local step = 1000000 / (pace * SAFETY)
+local step = 1000000 / math.max(pace * SAFETY - SPARE, pace * LEAST_SHARE)
 
 local first, held_step = tonumber(held[2]), tonumber(held[3])
 if empty then
