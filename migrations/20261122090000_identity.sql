@@ -143,6 +143,7 @@ create table idempotency_keys (
     request_hash bytea not null,
     started_at timestamptz not null default now(),
     status smallint,
+    content_type text,
     body bytea,
     primary key (tenant_id, key)
 );

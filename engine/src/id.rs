@@ -230,6 +230,13 @@ impl Ids {
         uuid::Builder::from_random_bytes(random).into_uuid()
     }
 
+    /// Bytes that nobody can guess: secrets and tokens.
+    pub fn random_bytes<const N: usize>(&self) -> [u8; N] {
+        let mut random = [0_u8; N];
+        self.with(|rng| rng.fill_bytes(&mut random));
+        random
+    }
+
     /// Uniform in 0..1.
     pub fn fraction(&self) -> f64 {
         self.with(|rng| f64::from(rng.next_u32()) / f64::from(u32::MAX))

@@ -7,6 +7,7 @@ pub mod address;
 pub mod campaign;
 pub mod channel;
 pub mod chunk;
+pub mod environment;
 pub mod event;
 pub mod outcome;
 pub mod permission;

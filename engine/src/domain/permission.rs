@@ -18,7 +18,20 @@ macro_rules! permissions {
                 match self { $(Self::$variant => $text,)+ }
             }
         }
+
+        /// Each permission as a type, so that the signature of a route says what it needs.
+        pub mod needs {
+            use super::{Needs, Permission};
+
+            $($(#[$doc])* #[derive(Debug, Clone, Copy)] pub struct $variant;
+              impl Needs for $variant { const PERMISSION: Permission = Permission::$variant; })+
+        }
     };
+}
+
+/// A type that stands for a permission.
+pub trait Needs: 'static {
+    const PERMISSION: Permission;
 }
 
 permissions! {

@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 
 use super::{Store, StoreError, StoreResult, sessions::TokenHash};
 use crate::{
-    domain::permission::Permissions,
+    domain::{environment::Environment, permission::Permissions},
     id::{ApiKeyId, TenantId, UserId},
 };
 
@@ -19,7 +19,7 @@ pub struct NewApiKey<'a> {
     pub prefix: &'a str,
     pub hash: TokenHash,
     pub scopes: &'a Permissions,
-    pub environment: &'a str,
+    pub environment: Environment,
     pub created_by: Option<UserId>,
     pub expires: Option<Timestamp>,
 }
@@ -30,7 +30,7 @@ pub struct ApiKeyRow {
     pub name: String,
     pub prefix: String,
     pub scopes: Permissions,
-    pub environment: String,
+    pub environment: Environment,
     pub created_at: Timestamp,
     pub expires_at: Option<Timestamp>,
     pub used_at: Option<Timestamp>,
@@ -43,7 +43,7 @@ pub struct KeyHolder {
     pub id: ApiKeyId,
     pub tenant: TenantId,
     pub scopes: Permissions,
-    pub environment: String,
+    pub environment: Environment,
 }
 
 pub async fn create(tx: &mut PgConnection, key: &NewApiKey<'_>) -> StoreResult<()> {
@@ -56,7 +56,7 @@ pub async fn create(tx: &mut PgConnection, key: &NewApiKey<'_>) -> StoreResult<(
         key.prefix,
         key.hash.as_slice(),
         &key.scopes.texts(),
-        key.environment,
+        key.environment.as_str(),
         key.created_by.map(UserId::uuid),
         key.expires.map(|at| at.to_sqlx()) as _,
     )
@@ -78,7 +78,7 @@ pub async fn revoke(tx: &mut PgConnection, tenant: TenantId, id: ApiKeyId) -> St
 impl Store {
     pub async fn api_keys(&self, tenant: TenantId) -> StoreResult<Vec<ApiKeyRow>> {
         let rows = sqlx::query!(
-            r#"select id, name, prefix, scopes, environment, created_at as "created_at: jiff_sqlx::Timestamp",
+            r#"select id, name, prefix, scopes, environment as "environment: Environment", created_at as "created_at: jiff_sqlx::Timestamp",
                       expires_at as "expires_at: jiff_sqlx::Timestamp", used_at as "used_at: jiff_sqlx::Timestamp",
                       revoked_at as "revoked_at: jiff_sqlx::Timestamp"
                from api_keys where tenant_id = $1 order by created_at desc"#,
@@ -106,12 +106,12 @@ impl Store {
     /// not write a row for every request.
     pub async fn key_holder(&self, hash: &TokenHash) -> StoreResult<Option<KeyHolder>> {
         let row = sqlx::query!(
-            "with used as (
+            r#"with used as (
                  update api_keys set used_at = now()
                  where key_hash = $1 and (used_at is null or used_at < now() - interval '1 minute')
              )
-             select id, tenant_id, scopes, environment from api_keys
-             where key_hash = $1 and revoked_at is null and (expires_at is null or expires_at > now())",
+             select id, tenant_id, scopes, environment as "environment: Environment" from api_keys
+             where key_hash = $1 and revoked_at is null and (expires_at is null or expires_at > now())"#,
             hash.as_slice(),
         )
         .fetch_optional(self.pool())

@@ -8,7 +8,10 @@ use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 
 use super::{Store, StoreResult};
-use crate::id::{SessionId, TenantId, UserId};
+use crate::{
+    domain::environment::Environment,
+    id::{SessionId, TenantId, UserId},
+};
 
 /// SHA-256 of a token; the token itself is nowhere.
 pub type TokenHash = [u8; 32];
@@ -19,7 +22,7 @@ pub struct NewSession<'a> {
     pub id: SessionId,
     pub tenant: TenantId,
     pub user: UserId,
-    pub environment: &'a str,
+    pub environment: Environment,
     pub user_agent: &'a str,
     pub peer: Option<IpAddr>,
     pub refresh: TokenHash,
@@ -38,7 +41,7 @@ pub struct SessionRow {
 /// What became of a refresh.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refreshed {
-    Go { session: SessionId, tenant: TenantId, user: UserId },
+    Go { session: SessionId, tenant: TenantId, user: UserId, environment: Environment },
     /// Used before: the session has been ended.
     Stolen { session: SessionId, tenant: TenantId, user: UserId },
     /// Unknown, expired, or of a session that has ended.
@@ -55,7 +58,7 @@ pub async fn begin(tx: &mut PgConnection, session: &NewSession<'_>) -> StoreResu
         session.id.uuid(),
         session.tenant.uuid(),
         session.user.uuid(),
-        session.environment,
+        session.environment.as_str(),
         session.user_agent,
         session.peer.map(|peer| peer.to_string()),
         session.expires.to_sqlx() as _,
@@ -76,7 +79,7 @@ pub async fn refresh(
     expires: Timestamp,
 ) -> StoreResult<Refreshed> {
     let row = sqlx::query!(
-        r#"select t.used_at is not null as "used!", s.id, s.tenant_id, s.user_id
+        r#"select t.used_at is not null as "used!", s.id, s.tenant_id, s.user_id, s.environment as "environment: Environment"
            from refresh_tokens t join sessions s on s.id = t.session_id join users u on u.id = s.user_id
            where t.token_hash = $1 and s.revoked_at is null and t.expires_at > now() and u.status = 'active'
            for update of t, s"#,
@@ -104,7 +107,7 @@ pub async fn refresh(
     )
     .execute(tx)
     .await?;
-    Ok(Refreshed::Go { session, tenant, user })
+    Ok(Refreshed::Go { session, tenant, user, environment: row.environment })
 }
 
 pub async fn revoke(tx: &mut PgConnection, sessions: &[SessionId], because: &str) -> StoreResult<()> {

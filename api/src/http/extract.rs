@@ -7,7 +7,7 @@ use axum::{
 };
 use serde::de::DeserializeOwned;
 
-use crate::problem::{Code, Problem};
+use super::problem::{Code, Problem};
 
 /// Of a JSON body; files have limits of their own.
 pub(crate) const LARGEST: usize = 8 << 20;

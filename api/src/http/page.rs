@@ -5,7 +5,7 @@ use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::problem::Problem;
+use super::problem::Problem;
 
 const USUAL: u32 = 20;
 const MOST: u32 = 500;

@@ -1,0 +1,116 @@
+//! The caller of a request. A route's signature says what it needs: [`May`] a permission, or [`SignedIn`] only.
+
+use std::marker::PhantomData;
+
+use axum::{
+    extract::FromRequestParts,
+    http::{Extensions, request::Parts},
+};
+use fanfare_engine::{
+    domain::{
+        environment::Environment,
+        permission::{Needs, Permission, Permissions},
+    },
+    id::{ApiKeyId, ContactId, SessionId, TenantId, UserId},
+    store::users::RowScope,
+};
+
+use crate::http::{
+    headers::RequestId,
+    problem::{Code, Problem},
+};
+
+/// A person or a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Actor {
+    User { user: UserId, session: SessionId },
+    Key(ApiKeyId),
+}
+
+impl Actor {
+    /// As the audit log writes it.
+    pub(crate) fn name(self) -> String {
+        match self {
+            Self::User { user, .. } => format!("user:{user}"),
+            Self::Key(key) => format!("key:{key}"),
+        }
+    }
+}
+
+/// Everything about the caller that decides what they see and may do. The tenant comes from here, never from the request.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    pub(crate) tenant: TenantId,
+    pub(crate) environment: Environment,
+    pub(crate) actor: Actor,
+    pub(crate) permissions: Permissions,
+    pub(crate) scope: RowScope,
+    /// The person that an agent or a customer is.
+    pub(crate) contact: Option<ContactId>,
+    pub(crate) request: RequestId,
+}
+
+impl Caller {
+    /// What a route can't say in its signature, because it depends on the request.
+    pub(crate) fn needs(&self, permission: Permission) -> Result<(), Problem> {
+        if self.permissions.allows(permission) {
+            return Ok(());
+        }
+        Err(Problem::say(Code::Forbidden, format!("You need the permission `{permission}` for this.")))
+    }
+
+    pub(crate) const fn key(&self) -> Option<ApiKeyId> {
+        match self.actor {
+            Actor::Key(key) => Some(key),
+            Actor::User { .. } => None,
+        }
+    }
+
+    /// The user, where only a person makes sense.
+    pub(crate) fn user(&self) -> Result<(UserId, SessionId), Problem> {
+        match self.actor {
+            Actor::User { user, session } => Ok((user, session)),
+            Actor::Key(_) => Err(Problem::say(Code::Forbidden, "An API key is no person: sign in for this.")),
+        }
+    }
+}
+
+/// What [`super::identify`] found out about a request.
+pub(super) type Identified = Result<Option<Caller>, Problem>;
+
+/// Anybody who proved who they are.
+#[derive(Debug, Clone)]
+pub(crate) struct SignedIn(pub(crate) Caller);
+
+impl SignedIn {
+    /// The caller of a request, for what runs before its route.
+    pub(crate) fn seen(extensions: &Extensions) -> Option<Caller> {
+        extensions.get::<Identified>().cloned()?.ok().flatten()
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for SignedIn {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let identified = parts.extensions.get::<Identified>().cloned().unwrap_or(Ok(None));
+        identified?.map(Self).ok_or_else(|| Code::Unauthenticated.into())
+    }
+}
+
+/// Whoever has the permission `P`.
+#[derive(Debug, Clone)]
+pub(crate) struct May<P> {
+    pub(crate) caller: Caller,
+    needs: PhantomData<fn() -> P>,
+}
+
+impl<P: Needs, S: Send + Sync> FromRequestParts<S> for May<P> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let SignedIn(caller) = SignedIn::from_request_parts(parts, state).await?;
+        caller.needs(P::PERMISSION)?;
+        Ok(Self { caller, needs: PhantomData })
+    }
+}

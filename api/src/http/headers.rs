@@ -1,0 +1,87 @@
+//! What every answer bears: the request's id, and headers that keep browsers from doing what they were not asked to.
+
+use std::{sync::Arc, time::Instant};
+
+use axum::{
+    extract::{Request, State},
+    http::{Extensions, HeaderMap, HeaderName, HeaderValue, header},
+    middleware::Next,
+    response::Response,
+};
+
+use crate::service::Service;
+
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const LONGEST_ID: usize = 64;
+
+/// Names a request in the log, in the audit log and to the caller: their own id, or one of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RequestId(Arc<str>);
+
+impl RequestId {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The id that [`traced`] gave the request.
+    pub(crate) fn of(extensions: &Extensions) -> Self {
+        extensions.get().cloned().unwrap_or_else(|| Self("".into()))
+    }
+
+    fn theirs(headers: &HeaderMap) -> Option<Self> {
+        let text = headers.get(REQUEST_ID)?.to_str().ok()?;
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        ((1..=LONGEST_ID).contains(&text.len()) && text.bytes().all(plain)).then(|| Self(text.into()))
+    }
+}
+
+/// One line a request, and its id. Paths hold ids at most; queries, headers, peers and bodies are left out.
+pub(crate) async fn traced(State(service): State<Service>, mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = RequestId::theirs(request.headers())
+        .unwrap_or_else(|| RequestId(format!("req_{}", service.ids.random_uuid().simple()).into()));
+    request.extensions_mut().insert(id.clone());
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let mut response = next.run(request).await;
+    let elapsed_ms = started.elapsed().as_secs_f64() * 1_000.0;
+    let status = response.status().as_u16();
+    tracing::debug!(%method, path, status, elapsed_ms, request_id = id.as_str(), "answered");
+    let value = HeaderValue::from_str(id.as_str()).expect("plain ASCII");
+    response.headers_mut().insert(REQUEST_ID, value);
+    guard(response.headers_mut());
+    response
+}
+
+/// Where a route has said something itself, that holds.
+fn guard(headers: &mut HeaderMap) {
+    let usual = [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+        // Answers hold people's data, each for one caller.
+        (header::CACHE_CONTROL, "no-store"),
+        // Browsers heed it over TLS only, which somebody in front of us speaks.
+        (header::STRICT_TRANSPORT_SECURITY, "max-age=31536000; includeSubDomains"),
+    ];
+    for (name, value) in usual {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_plain_id_is_taken_over() {
+        let theirs = |text: &str| {
+            let value = HeaderValue::from_bytes(text.as_bytes()).expect("a header's value");
+            RequestId::theirs(&HeaderMap::from_iter([(REQUEST_ID, value)])).map(|id| id.as_str().to_owned())
+        };
+        assert_eq!(theirs("order-42_a.b").as_deref(), Some("order-42_a.b"));
+        for refused in ["", "a b", "a\"b", "ä", &"x".repeat(65)] {
+            assert_eq!(theirs(refused), None, "{refused}");
+        }
+    }
+}

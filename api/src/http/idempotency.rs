@@ -1,0 +1,116 @@
+//! `Idempotency-Key` on every POST: the first request with a key is done, and its answer is given to every repetition for a
+//! day. The same key with another request is refused, and so is a repetition while the first is under way.
+//!
+//! An answer is kept unless it says that trying again may help (5xx, 429). A process that dies in between leaves the key
+//! without an answer; after a minute the same request is done again, so what must never happen twice needs a key of its
+//! own in its row, as messages have their business key.
+
+use axum::{
+    body::{Body, Bytes, to_bytes},
+    extract::{Request, State},
+    http::{HeaderValue, Method, StatusCode, header, request::Parts},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use fanfare_engine::store::idempotency::{self, Answer, Begun, RequestHash};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    extract::LARGEST,
+    problem::{Code, Problem},
+};
+use crate::{auth::caller::{Caller, SignedIn}, service::Service};
+
+const LONGEST_KEY: usize = 255;
+/// An answer that is larger is not kept.
+const LARGEST_ANSWER: usize = 1 << 20;
+
+pub(crate) async fn once(State(service): State<Service>, request: Request, next: Next) -> Response {
+    let key = match key(&request) {
+        Ok(Some(key)) => key,
+        Ok(None) => return next.run(request).await,
+        Err(problem) => return problem.into_response(),
+    };
+    match answer(&service, &key, request, next).await {
+        Ok(response) => response,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+fn key(request: &Request) -> Result<Option<String>, Problem> {
+    let Some(value) = request.headers().get("idempotency-key").filter(|_| request.method() == Method::POST) else {
+        return Ok(None);
+    };
+    let text = value.to_str().unwrap_or_default();
+    if (1..=LONGEST_KEY).contains(&text.len()) {
+        Ok(Some(text.to_owned()))
+    } else {
+        Err(Problem::field("Idempotency-Key", format!("must have 1 to {LONGEST_KEY} visible ASCII characters")))
+    }
+}
+
+async fn answer(service: &Service, key: &str, request: Request, next: Next) -> Result<Response, Problem> {
+    let Some(caller) = SignedIn::seen(request.extensions()) else { return Ok(next.run(request).await) };
+    let (parts, body) = request.into_parts();
+    let (hash, body) = fingerprint(&caller, &parts, body).await?;
+    let mut tx = service.store.within(caller.tenant).await?;
+    let begun = idempotency::begin(&mut tx, caller.tenant, key, &hash).await?;
+    tx.commit().await.map_err(fanfare_engine::store::StoreError::from)?;
+    match begun {
+        Begun::Answered(answer) => Ok(repeat(answer)),
+        Begun::UnderWay => Err(Code::UnderWay.into()),
+        Begun::Reused => Err(Code::KeyReused.into()),
+        Begun::First => {
+            let response = next.run(Request::from_parts(parts, body)).await;
+            keep(service, &caller, key, response).await
+        }
+    }
+}
+
+/// Of who asks what. A file is not read for it: its upload is known by its contents anyway.
+async fn fingerprint(caller: &Caller, parts: &Parts, body: Body) -> Result<(RequestHash, Body), Problem> {
+    let mut hash = Sha256::new();
+    for part in [caller.actor.name().as_str(), parts.method.as_str(), parts.uri.path(), parts.uri.query().unwrap_or_default()] {
+        hash.update(part.len().to_le_bytes());
+        hash.update(part);
+    }
+    let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if kind.starts_with("multipart/") {
+        hash.update(parts.headers.get(header::CONTENT_LENGTH).map_or(&b""[..], HeaderValue::as_bytes));
+        return Ok((hash.finalize().into(), body));
+    }
+    let bytes = to_bytes(body, LARGEST).await.map_err(|_| Code::TooLarge)?;
+    hash.update(&bytes);
+    Ok((hash.finalize().into(), Body::from(bytes)))
+}
+
+fn repeat(answer: Answer) -> Response {
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
+    let mut response = (status, answer.body).into_response();
+    if let Ok(kind) = HeaderValue::from_str(&answer.content_type) {
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    }
+    response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
+    response
+}
+
+async fn keep(service: &Service, caller: &Caller, key: &str, response: Response) -> Result<Response, Problem> {
+    let status = response.status();
+    let (parts, body) = response.into_parts();
+    let body: Bytes = to_bytes(body, usize::MAX).await.map_err(|_| Code::Broken)?;
+    let mut tx = service.store.within(caller.tenant).await?;
+    let again = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+    if again || body.len() > LARGEST_ANSWER {
+        idempotency::forget(&mut tx, caller.tenant, key).await?;
+    } else {
+        let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let answer = Answer {
+            status: status.as_u16(),
+            content_type: kind.unwrap_or_default().to_owned(),
+            body: body.to_vec(),
+        };
+        idempotency::finish(&mut tx, caller.tenant, key, &answer).await?;
+    }
+    tx.commit().await.map_err(fanfare_engine::store::StoreError::from)?;
+    Ok(Response::from_parts(parts, Body::from(body)))
+}

@@ -1,0 +1,12 @@
+//! What every route shares: reading requests strictly, answering in one form, paging, conditions, limits, and the document
+//! that describes it all.
+
+pub(crate) mod envelope;
+pub(crate) mod etag;
+pub(crate) mod extract;
+pub(crate) mod headers;
+pub(crate) mod idempotency;
+pub(crate) mod limits;
+pub(crate) mod openapi;
+pub(crate) mod page;
+pub(crate) mod problem;
