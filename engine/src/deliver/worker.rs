@@ -14,12 +14,12 @@ use crate::{
     domain::{channel::Lane, chunk::ChunkRef},
     id::ProcessId,
     queue::{Delivery, EntryId, LaneReader, Queue},
-    store::Store,
+    store::{Store, chunks::Claim},
 };
 
 /// How long a read waits for a hint.
 const BLOCK: Duration = Duration::from_millis(500);
-/// How often a reader looks into Postgres while Redis is away.
+/// How often Postgres is asked for work, and Redis to take an acknowledgment, while Redis is away.
 const POLL: Duration = Duration::from_millis(250);
 
 #[derive(Debug, Clone)]
@@ -109,25 +109,40 @@ impl Worker {
         let claimed = self.store.claim_chunks(self.process, &[hint.chunk], self.lease).await;
         metrics::histogram!(crate::metrics::STAGE_SECONDS, "stage" => "claim")
             .record(started.elapsed().as_secs_f64());
-        match claimed {
-            Ok(claims) => {
-                if let Some(claim) = claims.into_iter().next() {
-                    let chunk = claim.chunk;
-                    metrics::gauge!(crate::metrics::CHUNKS_AT_WORK).increment(1.0);
-                    match self.desk.work_through(claim, room).await {
-                        Ok(End::Done) => tracing::debug!(%chunk, "chunk done"),
-                        Ok(end) => tracing::debug!(%chunk, ?end, "chunk left"),
-                        Err(error) => tracing::warn!(%error, %chunk, "chunk left to its next owner"),
-                    }
-                    metrics::gauge!(crate::metrics::CHUNKS_AT_WORK).decrement(1.0);
-                }
+        match claimed.map(|claims| claims.into_iter().next()) {
+            Ok(Some(claim)) => self.work_through(claim, room).await,
+            Ok(None) => drop(room),
+            Err(error) => {
+                drop(room);
+                tracing::warn!(%error, chunk = %hint.chunk, "no claim");
             }
-            Err(error) => tracing::warn!(%error, chunk = %hint.chunk, "no claim"),
         }
-        if let Some(entry) = hint.entry
-            && let Err(error) = self.queue.done(lane, &[entry]).await
-        {
+        if let Some(entry) = hint.entry {
+            self.acknowledge(lane, entry).await;
+        }
+    }
+
+    async fn work_through(&self, claim: Claim, room: OwnedSemaphorePermit) {
+        let chunk = claim.chunk;
+        metrics::gauge!(crate::metrics::CHUNKS_AT_WORK).increment(1.0);
+        match self.desk.work_through(claim, room).await {
+            Ok(End::Done) => tracing::debug!(%chunk, "chunk done"),
+            Ok(end) => tracing::debug!(%chunk, ?end, "chunk left"),
+            Err(error) => tracing::warn!(%error, %chunk, "chunk left to its next owner"),
+        }
+        metrics::gauge!(crate::metrics::CHUNKS_AT_WORK).decrement(1.0);
+    }
+
+    /// Not given up while Redis is away: the feeder takes an entry that stays for somebody who looks at the chunk, and a
+    /// chunk that was given back would wait until the entry is reclaimed.
+    async fn acknowledge(&self, lane: Lane, entry: EntryId) {
+        let entry = [entry];
+        while let Err(error) = self.queue.done(lane, &entry).await {
             tracing::debug!(%error, %lane, "a hint could not be acknowledged");
+            tokio::select! {
+                () = tokio::time::sleep(POLL) => {}
+                () = self.desk.stop.cancelled() => return,
+            }
         }
     }
 }

@@ -31,7 +31,8 @@ pub(crate) struct House {
     pub(crate) ids: Arc<Ids>,
     pub(crate) tenant: Tenant,
     pub(crate) sandbox: RunningSandbox,
-    prefix: String,
+    /// Of the keys in Redis.
+    pub(crate) prefix: String,
     batch: bool,
     people_per_day: Option<NonZeroU64>,
 }

@@ -7,13 +7,18 @@ use fanfare_engine::{
         channel::{Channel, Lane, MessageClass},
         chunk::ChunkRef,
     },
+    engine::Settings,
     id::CampaignId,
     link::RedisLink,
     queue::{Delivery, EntryId, Queue, QueueError},
 };
 use jiff::Timestamp;
+use sqlx::PgPool;
 
-use crate::support;
+use crate::{
+    house::{ALL, House, stop},
+    support,
+};
 
 const LANE: Lane = Lane { channel: Channel::Sms, class: MessageClass::Marketing };
 const BRIEFLY: Duration = Duration::from_millis(20);
@@ -169,4 +174,38 @@ async fn redis_away_is_an_error_that_comes_quickly() {
     assert!(matches!(published, Err(QueueError::Unavailable(_))), "{published:?}");
     let read = tokio::time::timeout(quick, queue.reader(LANE, "one").read(1, LONG)).await.expect("in time");
     assert!(matches!(read, Err(QueueError::Unavailable(_))), "{read:?}");
+}
+
+/// Changes what a user of Redis may do.
+async fn allow(user: &str, rules: &[&str]) {
+    let mut change = redis::cmd("ACL");
+    change.arg("SETUSER").arg(user).arg(rules);
+    let mut connection = support::redis().short().await.expect("Redis");
+    change.exec_async(&mut connection).await.expect("the tests' user may manage users");
+}
+
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn a_hint_is_acknowledged_as_soon_as_redis_takes_it(pool: PgPool) {
+    let house = House::new(pool).await;
+    house.contacts(10).await;
+    let campaign = house.draft(LANE.channel, LANE.class).await;
+    allow(&house.prefix, &["on", ">secret", "~*", "+@all", "-xack"]).await;
+    let mut engine = house.engine(Settings::default()).await;
+    let link = RedisLink::open(&support::redis_url_of(&house.prefix, "secret")).unwrap();
+    engine.queue = Queue::new(link, &house.prefix);
+    let queue = engine.queue.clone();
+    let running = engine.start(ALL);
+    house.launch(campaign).await;
+    house.finished(campaign).await;
+    assert_eq!(queue.contents(LANE).await.unwrap().len(), 1, "nobody could acknowledge it");
+
+    // Long before its reader counts as dead, after which others would take it over.
+    allow(&house.prefix, &["+xack"]).await;
+    let acknowledged = async {
+        while !queue.contents(LANE).await.unwrap().is_empty() {
+            tokio::time::sleep(BRIEFLY).await;
+        }
+    };
+    tokio::time::timeout(LONG, acknowledged).await.expect("the lane is empty");
+    stop(running).await;
 }

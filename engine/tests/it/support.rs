@@ -11,6 +11,14 @@ pub(crate) fn redis() -> RedisLink {
     RedisLink::open(&redis_url()).expect("REDIS_URL is a Redis URL")
 }
 
+/// The URL of the same Redis for another user.
+pub(crate) fn redis_url_of(user: &str, password: &str) -> String {
+    let mut url = url::Url::parse(&redis_url()).expect("REDIS_URL is a URL");
+    url.set_username(user).expect("a Redis URL has a user");
+    url.set_password(Some(password)).expect("a Redis URL has a password");
+    url.into()
+}
+
 /// Tests run side by side in one Redis.
 pub(crate) fn prefix(test: &str) -> String {
     format!("test-{}-{test}", uuid::Uuid::new_v4().simple())
