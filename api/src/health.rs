@@ -17,7 +17,10 @@ use fanfare_engine::{
 };
 use serde_json::{Value, json};
 
-use crate::{problem::Problem, service::Service};
+use crate::{
+    http::problem::{Code, Problem},
+    service::Service,
+};
 
 /// A probe that takes longer is as good as one that failed.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -27,7 +30,7 @@ pub(crate) async fn alive() -> Json<Value> {
 }
 
 pub(crate) async fn ready(State(service): State<Service>) -> Result<Json<Value>, Problem> {
-    let not_ready = |why: &str| Problem::NotReady { why: why.to_owned() };
+    let not_ready = |why: &str| Problem::say(Code::NotReady, why.to_owned());
     match tokio::time::timeout(PATIENCE, service.store.schema()).await {
         Err(_) => return Err(not_ready("Postgres does not answer in time.")),
         Ok(Err(error)) => {

@@ -19,7 +19,10 @@ use fanfare_engine::{
     providers::{HeaderLookup, HookError, HookRequest},
 };
 
-use crate::{problem::Problem, service::Service};
+use crate::{
+    http::problem::{Code, Problem},
+    service::Service,
+};
 
 /// Meta sends up to 3 MB.
 pub(crate) const LARGEST: usize = 3 << 20;
@@ -34,8 +37,8 @@ impl HeaderLookup for Headers<'_> {
 }
 
 fn account(service: &Service, id: &str) -> Result<Arc<AccountHandle>, Problem> {
-    let id: AccountId = id.parse().map_err(|_| Problem::NoSuchAccount)?;
-    service.accounts.get(id).ok_or(Problem::NoSuchAccount)
+    let id: AccountId = id.parse().map_err(|_| Code::NoSuchAccount)?;
+    service.accounts.get(id).ok_or_else(|| Code::NoSuchAccount.into())
 }
 
 /// `POST /hooks/{account_id}`
@@ -52,20 +55,21 @@ pub(crate) async fn receive(
     };
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
     let (parts, body) = request.into_parts();
-    let body = to_bytes(body, LARGEST).await.map_err(|_| Problem::TooLarge)?;
+    let body = to_bytes(body, LARGEST).await.map_err(|_| Code::TooLarge)?;
     if let Err(error) = verify(&account, peer, &parts.headers, &body) {
         count("forged");
         tracing::warn!(account = %account.account.id, %error, "a webhook was refused");
-        return Err(match error {
-            HookError::Forged => Problem::Forged,
-            HookError::ForeignPeer => Problem::ForeignPeer,
-            HookError::Malformed => Problem::Malformed,
-        });
+        let code = match error {
+            HookError::Forged => Code::Forged,
+            HookError::ForeignPeer => Code::ForeignPeer,
+            HookError::Malformed => Code::Malformed,
+        };
+        return Err(code.into());
     }
     service.inbox.store(account.account.id, body.into()).await.map_err(|error| {
         count("rejected");
         tracing::warn!(account = %account.account.id, %error, "a webhook was put off");
-        Problem::Away
+        Code::Away
     })?;
     count("stored");
     Ok(StatusCode::OK)
@@ -86,5 +90,5 @@ pub(crate) async fn handshake(
     Path(id): Path<String>,
     Query(query): Query<Vec<(String, String)>>,
 ) -> Result<String, Problem> {
-    account(&service, &id)?.adapter.handshake(&query).ok_or(Problem::HandshakeRefused)
+    account(&service, &id)?.adapter.handshake(&query).ok_or_else(|| Code::HandshakeRefused.into())
 }

@@ -8,9 +8,11 @@ pub mod assemble;
 pub mod cli;
 mod demo;
 
+mod auth;
 mod health;
 mod hooks;
-mod problem;
+mod http;
 pub mod router;
+mod routes;
 pub mod service;
 pub mod telemetry;

@@ -1,36 +1,64 @@
 //! Every route.
-
-use std::time::Instant;
+//!
+//! Those under `/api` are made together with the document that describes them: what is not in the one is not in the other.
+//! Before each of them runs: its id and its line in the log, the page that it comes from, who calls and how often, and
+//! whether it is a repetition.
 
 use axum::{
     Router,
-    extract::Request,
-    middleware::{self, Next},
-    response::Response,
+    http::{HeaderName, HeaderValue, Method, header},
+    middleware::from_fn_with_state,
     routing::get,
 };
+use tower_http::{compression::CompressionLayer, cors::CorsLayer};
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
 
-use crate::{health, hooks, problem::Problem, service::Service};
+use crate::{
+    auth::identify,
+    health, hooks,
+    http::{
+        headers, idempotency, openapi,
+        problem::{Code, Problem},
+    },
+    routes,
+    service::Service,
+};
 
 pub fn router(service: Service) -> Router {
+    let (api, document) = api();
+    let layered = api
+        .layer(from_fn_with_state(service.clone(), idempotency::once))
+        .layer(from_fn_with_state(service.clone(), identify))
+        .layer(CompressionLayer::new())
+        .layer(cors(&service.cors_origins));
     Router::new()
         .route("/livez", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
         .route("/hooks/{account_id}", get(hooks::handshake).post(hooks::receive))
-        .fallback(|| async { Problem::NoSuchRoute })
-        .method_not_allowed_fallback(|| async { Problem::NoSuchMethod })
-        .layer(middleware::from_fn(logged))
+        .merge(layered)
+        .merge(openapi::routes(document))
+        .fallback(|| async { Problem::from(Code::NoSuchRoute) })
+        .method_not_allowed_fallback(|| async { Problem::from(Code::NoSuchMethod) })
+        .layer(from_fn_with_state(service.clone(), headers::traced))
         .with_state(service)
 }
 
-/// One line a request. Paths hold ids at most; queries, headers, peers and bodies are left out.
-async fn logged(request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let response = next.run(request).await;
-    let elapsed_ms = started.elapsed().as_secs_f64() * 1_000.0;
-    let status = response.status().as_u16();
-    tracing::debug!(%method, path, status, elapsed_ms, "answered");
-    response
+/// The routes under `/api`, and the document of exactly those.
+pub(crate) fn api() -> (Router<Service>, OpenApi) {
+    let (router, mut document) =
+        OpenApiRouter::with_openapi(openapi::basis()).merge(routes::all()).split_for_parts();
+    openapi::finish(&mut document);
+    (router, document)
+}
+
+fn cors(origins: &[String]) -> CorsLayer {
+    let origins: Vec<HeaderValue> = origins.iter().filter_map(|origin| origin.parse().ok()).collect();
+    let headers = [header::AUTHORIZATION, header::CONTENT_TYPE, header::IF_MATCH, HeaderName::from_static("idempotency-key"), headers::REQUEST_ID];
+    CorsLayer::new()
+        .allow_origin(origins)
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+        .allow_headers(headers)
+        .expose_headers([header::ETAG, header::RETRY_AFTER, headers::REQUEST_ID])
 }

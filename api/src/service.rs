@@ -1,20 +1,35 @@
 //! The HTTP service of one process.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use fanfare_engine::{
     clock::Clock,
+    config::sections::{ApiConfig, AuthConfig},
     deliver::accounts::Accounts,
     engine::Engine,
     feedback::{Inbox, InboxSettings, InboxWriter},
+    id::Ids,
     queue::Queue,
     store::Store,
 };
 use metrics_exporter_prometheus::PrometheusHandle;
+use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{router::router, telemetry};
+use crate::{
+    auth::{Auth, passwords::Passwords, tokens::AccessTokens},
+    http::limits::{Allowances, Limits},
+    router::router,
+    telemetry,
+};
+
+/// What the configuration says about the API.
+#[derive(Debug, Clone, Copy)]
+pub struct ApiSettings<'a> {
+    pub api: &'a ApiConfig,
+    pub auth: &'a AuthConfig,
+}
 
 /// What the routes share; cheap to clone.
 #[derive(Debug, Clone)]
@@ -23,21 +38,29 @@ pub struct Service {
     pub(crate) queue: Queue,
     pub(crate) accounts: Accounts,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<Ids>,
     pub(crate) inbox: Inbox,
     pub(crate) metrics: PrometheusHandle,
+    pub(crate) auth: Arc<Auth>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) cors_origins: Arc<[String]>,
 }
 
 impl Service {
     /// The service, and the task that commits the webhooks it takes in.
-    pub fn new(engine: &Engine) -> (Self, InboxWriter) {
+    pub fn new(engine: &Engine, settings: ApiSettings<'_>) -> (Self, InboxWriter) {
         let (inbox, writer) = Inbox::new(engine.store.clone(), InboxSettings::default());
         let service = Self {
             store: engine.store.clone(),
             queue: engine.queue.clone(),
             accounts: engine.accounts.clone(),
             clock: Arc::clone(&engine.clock),
+            ids: Arc::clone(&engine.ids),
             inbox,
             metrics: telemetry::metrics(),
+            auth: Arc::new(auth(settings.auth, &engine.ids)),
+            limits: Arc::new(limits(settings.api)),
+            cors_origins: settings.api.cors_origins.clone().into(),
         };
         (service, writer)
     }
@@ -49,14 +72,13 @@ impl Service {
         listener: TcpListener,
         stop: CancellationToken,
     ) -> std::io::Result<()> {
-        let metrics = self.metrics.clone();
+        let (metrics, limits) = (self.metrics.clone(), Arc::clone(&self.limits));
         let routes = router(self).into_make_service_with_connect_info::<SocketAddr>();
         let serve = axum::serve(listener, routes).with_graceful_shutdown(stop.clone().cancelled_owned());
         let http = async {
             tokio::select! {
                 served = serve => served,
-                // Histograms gather samples until somebody folds them.
-                () = fold(metrics) => Ok(()),
+                () = tidy(metrics, limits) => Ok(()),
             }
         };
         // The writer ends when the last route that holds the inbox is gone.
@@ -64,10 +86,35 @@ impl Service {
     }
 }
 
-async fn fold(metrics: PrometheusHandle) {
+fn auth(config: &AuthConfig, ids: &Ids) -> Auth {
+    let secret = if config.jwt_secret.is_empty() {
+        tracing::warn!("JWT_SECRET is not set: whoever signs in is signed out when this process ends");
+        hex::encode(ids.random_bytes::<32>())
+    } else {
+        config.jwt_secret.expose().to_owned()
+    };
+    Auth {
+        access: AccessTokens::new(&SecretString::from(secret), Duration::from_mins(config.access_minutes)),
+        refresh_lifetime: Duration::from_hours(24 * config.refresh_days),
+        passwords: Passwords::new(),
+    }
+}
+
+fn limits(config: &ApiConfig) -> Limits {
+    let allowed = |per_second| NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN);
+    Limits::new(Allowances {
+        tenant: allowed(config.tenant_per_second),
+        key: allowed(config.program_per_second),
+        stranger: allowed(config.stranger_per_second),
+    })
+}
+
+/// Histograms gather samples until somebody folds them, and limits callers until somebody forgets them.
+async fn tidy(metrics: PrometheusHandle, limits: Arc<Limits>) {
     let mut ticks = tokio::time::interval(Duration::from_secs(5));
     loop {
         ticks.tick().await;
         metrics.run_upkeep();
+        limits.tidy();
     }
 }

@@ -11,7 +11,10 @@ use super::{
     context::Context,
     exit::{Exit, Failure},
 };
-use crate::{assemble, service::Service};
+use crate::{
+    assemble,
+    service::{ApiSettings, Service},
+};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -98,7 +101,8 @@ pub(crate) async fn listen(context: &Context, engine: &Engine, life: &Lifecycle)
     })?;
     let address = listener.local_addr()?;
     tracing::info!(%address, "listening");
-    let ((service, writer), stop) = (Service::new(engine), life.drain().clone());
+    let settings = ApiSettings { api, auth: &context.config().auth };
+    let ((service, writer), stop) = (Service::new(engine, settings), life.drain().clone());
     life.spawn(async move {
         if let Err(error) = service.serve(writer, listener, stop).await {
             tracing::error!(%error, "the HTTP service ended");

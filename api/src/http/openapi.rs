@@ -7,7 +7,7 @@ use axum::{Json, Router, routing::get};
 use utoipa::{
     OpenApi,
     openapi::{
-        Content, OpenApi as Document, RefOr, Required, Response,
+        Content, OpenApi as Document, RefOr, Response,
         path::{Operation, ParameterIn, PathItem},
         security::{Http, HttpAuthScheme, SecurityScheme},
     },
@@ -64,11 +64,12 @@ fn problems(operation: &Operation) -> Vec<Code> {
     if operation.security.as_ref().is_some_and(|security| !security.is_empty()) {
         codes.extend([Code::Unauthenticated, Code::Forbidden]);
     }
-    let parameters = operation.parameters.iter().flatten();
     let (mut in_path, mut in_query) = (false, false);
-    for parameter in parameters {
-        in_path |= matches!(parameter.parameter_in, ParameterIn::Path);
-        in_query |= matches!(parameter.parameter_in, ParameterIn::Query);
+    for parameter in operation.parameters.iter().flatten() {
+        if let RefOr::T(parameter) = parameter {
+            in_path |= matches!(parameter.parameter_in, ParameterIn::Path);
+            in_query |= matches!(parameter.parameter_in, ParameterIn::Query);
+        }
     }
     if in_path {
         codes.push(Code::NotFound);

@@ -17,8 +17,11 @@ pub(super) fn check(config: &Config, tree: &Tree) -> Result<(), ConfigErrors> {
             errors.push(ConfigError::Value { key: key.to_owned(), origin, problem });
         }
     };
-    let Config { database, worker, recorder, launch, queue, http, unknown, retention, .. } = config;
+    let Config { database, api, auth, worker, recorder, launch, queue, http, unknown, retention, .. } = config;
     for (key, value) in [
+        ("api.tenant_per_second", api.tenant_per_second as usize),
+        ("api.program_per_second", api.program_per_second as usize),
+        ("api.stranger_per_second", api.stranger_per_second as usize),
         ("worker.chunks", worker.chunks),
         ("worker.in_flight", worker.in_flight),
         ("worker.in_flight_keyless", worker.in_flight_keyless),
@@ -42,6 +45,25 @@ pub(super) fn check(config: &Config, tree: &Tree) -> Result<(), ConfigErrors> {
             "is {} s, which must be more than twice http.timeout_ms ({} ms): a claim must not end while an answer may come",
             worker.lease_s, http.timeout_ms
         ),
+    );
+    let secret = auth.jwt_secret.expose().chars().count();
+    rule(
+        "auth.jwt_secret",
+        "auth.jwt_secret",
+        secret == 0 || secret >= 32,
+        format!("has {secret} characters, and must have at least 32: `openssl rand -base64 48` makes one"),
+    );
+    rule(
+        "auth.access_minutes",
+        "auth.access_minutes",
+        (1..=1_440).contains(&auth.access_minutes),
+        format!("is {}, and must be between 1 and 1440", auth.access_minutes),
+    );
+    rule(
+        "auth.refresh_days",
+        "auth.refresh_days",
+        (1..=366).contains(&auth.refresh_days),
+        format!("is {}, and must be between 1 and 366", auth.refresh_days),
     );
     let needed = worker.chunks + 4;
     rule(

@@ -69,14 +69,35 @@ section! {
 }
 
 section! {
-    /// The HTTP service: health, metrics and the providers' webhooks.
+    /// The HTTP service: the API, health, metrics and the providers' webhooks.
     ApiConfig in "api" {
         /// Address to listen on. 0.0.0.0 listens on all interfaces.
         bind: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
         /// Port to listen on; 0 takes a free one. PORT says it, too.
         port: u16 = 8080,
-        /// Address that providers reach this service by, as in https://hooks.example.com; shown, never called.
+        /// Address that people and providers reach this service by, as in https://fanfare.example.com; stands in links.
         public_url: String = String::new(),
+        /// Pages of other origins that may call the API, as in ["https://console.example.com"].
+        cors_origins: Vec<String> = Vec::new(),
+        /// Requests a second that a tenant may make.
+        tenant_per_second: u32 = 1_000,
+        /// Requests a second that one program of a tenant may make.
+        program_per_second: u32 = 1_000,
+        /// Requests a second that one address may make before anybody has proved who they are.
+        stranger_per_second: u32 = 50,
+    }
+}
+
+section! {
+    /// How people prove who they are.
+    AuthConfig in "auth" {
+        /// Signs access tokens: at least 32 characters, the same in every process. JWT_SECRET says it, too. Without one, tokens
+        /// end with the process that gave them.
+        jwt_secret: SecretText = SecretText::default(),
+        /// How long an access token is good for, in minutes, a day at most.
+        access_minutes: u64 = 15,
+        /// How long a session lasts without being used, in days.
+        refresh_days: u64 = 30,
     }
 }
 
@@ -188,6 +209,33 @@ const RECORDER: SectionDoc = SectionDoc {
     ],
 };
 
+/// A text that nobody is to see: its `Debug` and `Display` show that there is one.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SecretText(String);
+
+impl SecretText {
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl std::fmt::Display for SecretText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.is_empty() { "" } else { "***" })
+    }
+}
+
+impl std::fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
 /// A URL that may hold a password: its `Debug` and `Display` leave that out.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -239,6 +287,7 @@ pub struct Config {
     pub database: DatabaseConfig,
     pub redis: RedisConfig,
     pub api: ApiConfig,
+    pub auth: AuthConfig,
     pub log: LogConfig,
     pub worker: WorkerConfig,
     pub recorder: RecorderSettings,
@@ -257,6 +306,7 @@ pub const SECTIONS: &[SectionDoc] = &[
     DatabaseConfig::DOC,
     RedisConfig::DOC,
     ApiConfig::DOC,
+    AuthConfig::DOC,
     LogConfig::DOC,
     WorkerConfig::DOC,
     RECORDER,
@@ -278,6 +328,7 @@ impl Config {
             ("database", table(&self.database)),
             ("redis", table(&self.redis)),
             ("api", table(&self.api)),
+            ("auth", table(&self.auth)),
             ("log", table(&self.log)),
             ("worker", table(&self.worker)),
             ("recorder", table(&self.recorder)),

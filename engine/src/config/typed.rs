@@ -18,6 +18,7 @@ pub(super) fn config(tree: &Tree) -> Result<Config, ConfigErrors> {
         database: reader.section("database"),
         redis: reader.section("redis"),
         api: reader.section("api"),
+        auth: reader.section("auth"),
         log: reader.section("log"),
         worker: reader.section("worker"),
         recorder: reader.section("recorder"),

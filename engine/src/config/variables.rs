@@ -10,7 +10,7 @@ use super::{
 
 /// Variables that stand for a key of a section.
 const NAMED: &[(&str, &str)] =
-    &[("DATABASE_URL", "database.url"), ("REDIS_URL", "redis.url"), ("PORT", "api.port")];
+    &[("DATABASE_URL", "database.url"), ("REDIS_URL", "redis.url"), ("PORT", "api.port"), ("JWT_SECRET", "auth.jwt_secret")];
 
 /// An account that exists as soon as its `needed` variables do.
 struct NamedAccount {

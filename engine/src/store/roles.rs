@@ -1,8 +1,9 @@
 //! Roles: sets of permissions under a name. A tenant is made with the usual ones and may change them.
 
+use jiff::Timestamp;
 use sqlx::PgConnection;
 
-use super::{Store, StoreError, StoreResult};
+use super::{StoreError, StoreResult};
 use crate::{
     domain::permission::Permissions,
     id::{Ids, RoleId, TenantId},
@@ -15,6 +16,7 @@ pub struct Role {
     pub name: String,
     pub description: String,
     pub permissions: Permissions,
+    pub updated_at: Timestamp,
 }
 
 /// What a role is made of.
@@ -94,6 +96,7 @@ struct Row {
     name: String,
     description: String,
     permissions: Vec<String>,
+    updated_at: jiff_sqlx::Timestamp,
 }
 
 impl From<Row> for Role {
@@ -104,29 +107,31 @@ impl From<Row> for Role {
             name: row.name,
             description: row.description,
             permissions: Permissions::stored(row.permissions),
+            updated_at: row.updated_at.to_jiff(),
         }
     }
 }
 
-impl Store {
-    pub async fn roles(&self, tenant: TenantId) -> StoreResult<Vec<Role>> {
-        let rows = sqlx::query_as!(
-            Row,
-            "select id, slug, name, description, permissions from roles where tenant_id = $1 order by slug",
-            tenant.uuid(),
-        );
-        Ok(rows.fetch_all(self.pool()).await?.into_iter().map(Role::from).collect())
-    }
+pub async fn list(tx: &mut PgConnection, tenant: TenantId) -> StoreResult<Vec<Role>> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select id, slug, name, description, permissions, updated_at as "updated_at: _"
+           from roles where tenant_id = $1 order by slug"#,
+        tenant.uuid(),
+    );
+    Ok(rows.fetch_all(tx).await?.into_iter().map(Role::from).collect())
+}
 
-    pub async fn role(&self, tenant: TenantId, id: RoleId) -> StoreResult<Role> {
-        let row = sqlx::query_as!(
-            Row,
-            "select id, slug, name, description, permissions from roles where tenant_id = $1 and id = $2",
-            tenant.uuid(),
-            id.uuid(),
-        );
-        Ok(row.fetch_optional(self.pool()).await?.ok_or_else(|| StoreError::not_found(id))?.into())
-    }
+/// One role; an edit reads it under its lock.
+pub async fn get(tx: &mut PgConnection, tenant: TenantId, id: RoleId) -> StoreResult<Role> {
+    let row = sqlx::query_as!(
+        Row,
+        r#"select id, slug, name, description, permissions, updated_at as "updated_at: _"
+           from roles where tenant_id = $1 and id = $2 for no key update"#,
+        tenant.uuid(),
+        id.uuid(),
+    );
+    Ok(row.fetch_optional(tx).await?.ok_or_else(|| StoreError::not_found(id))?.into())
 }
 
 /// Makes a role; another of the same slug is a conflict.
@@ -151,19 +156,18 @@ pub async fn create(tx: &mut PgConnection, tenant: TenantId, id: RoleId, facts: 
 
 /// Changes a role. The owner's stays what it is: somebody must be able to do everything.
 pub async fn change(tx: &mut PgConnection, tenant: TenantId, id: RoleId, facts: &RoleFacts<'_>) -> StoreResult<()> {
-    let changed = sqlx::query!(
-        "update roles set name = $3, description = $4, permissions = $5, updated_at = now()
-         where tenant_id = $1 and id = $2 and slug <> $6",
+    sqlx::query!(
+        "update roles set name = $3, description = $4, permissions = $5, updated_at = clock_timestamp()
+         where tenant_id = $1 and id = $2",
         tenant.uuid(),
         id.uuid(),
         facts.name,
         facts.description,
         &facts.permissions.texts(),
-        OWNER,
     )
     .execute(tx)
     .await?;
-    if changed.rows_affected() == 0 { Err(StoreError::not_found(id)) } else { Ok(()) }
+    Ok(())
 }
 
 /// Deletes a role that nobody has.
@@ -177,11 +181,6 @@ pub async fn delete(tx: &mut PgConnection, tenant: TenantId, id: RoleId) -> Stor
     if users > 0 {
         return Err(StoreError::Conflict(format!("{users} users have this role: give them another first")));
     }
-    let gone = sqlx::query!(
-        "delete from roles where tenant_id = $1 and id = $2 and slug <> $3",
-        tenant.uuid(),
-        id.uuid(),
-        OWNER,
-    );
-    if gone.execute(tx).await?.rows_affected() == 0 { Err(StoreError::not_found(id)) } else { Ok(()) }
+    sqlx::query!("delete from roles where tenant_id = $1 and id = $2", tenant.uuid(), id.uuid()).execute(tx).await?;
+    Ok(())
 }

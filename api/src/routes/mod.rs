@@ -1,0 +1,49 @@
+//! The routes under `/api`, a file for each kind of thing. A route reads the request, calls the store within the caller's
+//! tenant, notes the deed in the audit log, and answers; rules live in the engine.
+
+mod roles;
+
+use fanfare_engine::store::{
+    StoreError,
+    audit::{self, Deed},
+};
+use serde_json::Value;
+use sqlx::PgTransaction;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::{auth::caller::Caller, http::problem::Problem, service::Service};
+
+pub(crate) fn all() -> OpenApiRouter<Service> {
+    OpenApiRouter::new().merge(roles::routes())
+}
+
+/// A transaction of a caller: within their tenant, its deeds in their name.
+#[derive(Debug)]
+pub(crate) struct Work<'a> {
+    pub(crate) tx: PgTransaction<'static>,
+    caller: &'a Caller,
+    service: &'a Service,
+}
+
+impl<'a> Work<'a> {
+    pub(crate) async fn begin(service: &'a Service, caller: &'a Caller) -> Result<Self, Problem> {
+        Ok(Self { tx: service.store.within(caller.tenant).await?, caller, service })
+    }
+
+    /// Notes what was done, in the same transaction. `detail` bears no secrets, and addresses masked.
+    pub(crate) async fn note(&mut self, action: &str, subject: &str, detail: Value) -> Result<(), Problem> {
+        let deed = Deed {
+            tenant: self.caller.tenant,
+            actor: &self.caller.actor.name(),
+            action,
+            subject,
+            detail,
+            request_id: Some(self.caller.request.as_str()),
+        };
+        Ok(audit::append(&mut self.tx, self.service.clock.now(), &deed).await?)
+    }
+
+    pub(crate) async fn commit(self) -> Result<(), Problem> {
+        Ok(self.tx.commit().await.map_err(StoreError::from)?)
+    }
+}
