@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 
-use super::{Store, StoreError, StoreResult, sessions::TokenHash};
+use super::{Store, StoreError, StoreResult, roles::OWNER, sessions::TokenHash};
 use crate::{
     domain::{channel::text_enum, permission::Permissions},
     id::{ContactId, RoleId, SessionId, TenantId, UserId},
@@ -162,7 +163,7 @@ pub async fn create(tx: &mut PgConnection, user: &NewUser<'_>) -> StoreResult<()
 /// A first password makes an invited user active; the second factor stays.
 pub async fn set_password(tx: &mut PgConnection, user: UserId, hash: &str) -> StoreResult<()> {
     sqlx::query!(
-        "update users set password_hash = $2, updated_at = now(),
+        "update users set password_hash = $2, updated_at = clock_timestamp(),
              status = case status when 'invited' then 'active' else status end
          where id = $1",
         user.uuid(),
@@ -184,7 +185,7 @@ pub async fn set_second_factor(
     sqlx::query!("delete from recovery_codes where user_id = $1", user.uuid()).execute(&mut *tx).await?;
     sqlx::query!(
         "with changed as (
-             update users set totp_secret = $2, totp_step = null, updated_at = now() where id = $1
+             update users set totp_secret = $2, totp_step = null, totp_pending = null, updated_at = clock_timestamp() where id = $1
          )
          insert into recovery_codes (user_id, code_hash) select $1, code from unnest($3::bytea[]) code",
         user.uuid(),
@@ -259,21 +260,141 @@ pub async fn take_link(
     Ok(row.map(|row| (row.tenant_id.into(), row.user_id.map(Into::into))))
 }
 
-impl Store {
-    pub async fn user(&self, tenant: TenantId, id: UserId) -> StoreResult<User> {
-        let row = sqlx::query_as!(
-            Row,
-            r#"select u.id, u.tenant_id, u.email, u.first_name, u.last_name, u.phone, u.role_id, r.slug as role_slug,
-                      r.permissions, u.status as "status: _", u.scope, u.branch, u.contact_id,
-                      u.totp_secret is not null as "second_factor!", u.created_at as "created_at: _",
-                      u.updated_at as "updated_at: _", u.signed_in_at as "signed_in_at: _"
-               from users u join roles r on r.id = u.role_id where u.tenant_id = $1 and u.id = $2"#,
-            tenant.uuid(),
-            id.uuid(),
-        );
-        Ok(row.fetch_optional(self.pool()).await?.ok_or_else(|| StoreError::not_found(id))?.into())
-    }
+/// One user; an edit reads them under their lock.
+pub async fn get(tx: &mut PgConnection, tenant: TenantId, id: UserId) -> StoreResult<User> {
+    let row = sqlx::query_as!(
+        Row,
+        r#"select u.id, u.tenant_id, u.email, u.first_name, u.last_name, u.phone, u.role_id, r.slug as role_slug,
+                  r.permissions, u.status as "status: _", u.scope, u.branch, u.contact_id,
+                  u.totp_secret is not null as "second_factor!", u.created_at as "created_at: _",
+                  u.updated_at as "updated_at: _", u.signed_in_at as "signed_in_at: _"
+           from users u join roles r on r.id = u.role_id where u.tenant_id = $1 and u.id = $2 for no key update of u"#,
+        tenant.uuid(),
+        id.uuid(),
+    );
+    Ok(row.fetch_optional(tx).await?.ok_or_else(|| StoreError::not_found(id))?.into())
+}
 
+/// Which users of a tenant.
+#[derive(Debug, Clone, Default)]
+pub struct UserFilter<'a> {
+    pub status: Option<UserStatus>,
+    /// A role's slug.
+    pub role: Option<&'a str>,
+    /// The last user of the page before.
+    pub after: Option<(Timestamp, UserId)>,
+    pub offset: i64,
+    pub limit: i64,
+}
+
+/// Users in the order in which they came, and how many there are in all.
+pub async fn list(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    filter: &UserFilter<'_>,
+) -> StoreResult<(Vec<User>, u64)> {
+    let (status, role) = (filter.status.map(UserStatus::as_str), filter.role);
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select u.id, u.tenant_id, u.email, u.first_name, u.last_name, u.phone, u.role_id, r.slug as role_slug,
+                  r.permissions, u.status as "status: _", u.scope, u.branch, u.contact_id,
+                  u.totp_secret is not null as "second_factor!", u.created_at as "created_at: _",
+                  u.updated_at as "updated_at: _", u.signed_in_at as "signed_in_at: _"
+           from users u join roles r on r.id = u.role_id
+           where u.tenant_id = $1 and ($2::text is null or u.status = $2) and ($3::text is null or r.slug = $3)
+             and ($4::timestamptz is null or (u.created_at, u.id) > ($4, $5))
+           order by u.created_at, u.id offset $6 limit $7"#,
+        tenant.uuid(),
+        status,
+        role,
+        filter.after.map(|(at, _)| at.to_sqlx()) as _,
+        filter.after.map(|(_, id)| id.uuid()),
+        filter.offset,
+        filter.limit,
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    let total = sqlx::query_scalar!(
+        r#"select count(*) as "total!" from users u join roles r on r.id = u.role_id
+           where u.tenant_id = $1 and ($2::text is null or u.status = $2) and ($3::text is null or r.slug = $3)"#,
+        tenant.uuid(),
+        status,
+        role,
+    );
+    Ok((rows.into_iter().map(User::from).collect(), total.fetch_one(tx).await?.unsigned_abs()))
+}
+
+/// What may be changed of a user.
+#[derive(Debug, Clone)]
+pub struct UserFacts<'a> {
+    pub first_name: &'a str,
+    pub last_name: &'a str,
+    pub phone: Option<&'a str>,
+    pub role: RoleId,
+    pub blocked: bool,
+    pub scope: &'a RowScope,
+    pub contact: Option<ContactId>,
+}
+
+/// Changes a user. The last owner who can sign in stays one: a tenant always has somebody who may do everything.
+pub async fn change(tx: &mut PgConnection, tenant: TenantId, id: UserId, facts: &UserFacts<'_>) -> StoreResult<()> {
+    let (scope, branch) = match facts.scope {
+        RowScope::All => (None, None),
+        RowScope::Branch(branch) => (Some("branch"), Some(branch.as_str())),
+        RowScope::Assigned => (Some("assigned"), None),
+    };
+    // Two who demote each other at the same moment wait for one another here.
+    sqlx::query!("select id from roles where tenant_id = $1 and slug = $2 for update", tenant.uuid(), OWNER)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query!(
+        "update users set first_name = $3, last_name = $4, phone = $5, role_id = roles.id, scope = $8, branch = $9, contact_id = $10,
+             status = case when $7 then 'blocked' when password_hash is null then 'invited' else 'active' end,
+             updated_at = clock_timestamp()
+         from roles where users.tenant_id = $1 and users.id = $2 and roles.id = $6 and roles.tenant_id = $1",
+        tenant.uuid(),
+        id.uuid(),
+        facts.first_name,
+        facts.last_name,
+        facts.phone,
+        facts.role.uuid(),
+        facts.blocked,
+        scope,
+        branch,
+        facts.contact.map(ContactId::uuid),
+    )
+    .execute(&mut *tx)
+    .await?;
+    let owners = sqlx::query_scalar!(
+        r#"select count(*) as "owners!" from users u join roles r on r.id = u.role_id
+           where u.tenant_id = $1 and r.slug = $2 and u.status = 'active'"#,
+        tenant.uuid(),
+        OWNER,
+    );
+    if owners.fetch_one(tx).await? == 0 {
+        return Err(StoreError::Conflict("somebody who can sign in must stay the owner".to_owned()));
+    }
+    Ok(())
+}
+
+/// A second factor that waits for its first code.
+pub async fn begin_second_factor(tx: &mut PgConnection, user: UserId, sealed: &[u8]) -> StoreResult<()> {
+    sqlx::query!("update users set totp_pending = $2 where id = $1", user.uuid(), sealed).execute(tx).await?;
+    Ok(())
+}
+
+pub async fn pending_second_factor(tx: &mut PgConnection, user: UserId) -> StoreResult<Option<Vec<u8>>> {
+    let pending = sqlx::query_scalar!("select totp_pending from users where id = $1 for update", user.uuid());
+    Ok(pending.fetch_optional(tx).await?.flatten())
+}
+
+/// What checking a person's own password takes.
+pub async fn password_hash(tx: &mut PgConnection, user: UserId) -> StoreResult<Option<String>> {
+    let hash = sqlx::query_scalar!("select password_hash from users where id = $1", user.uuid());
+    Ok(hash.fetch_optional(tx).await?.flatten())
+}
+
+impl Store {
     /// The user of an open session.
     pub async fn session_user(&self, session: SessionId) -> StoreResult<Option<User>> {
         let row = sqlx::query_as!(
