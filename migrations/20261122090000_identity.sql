@@ -84,14 +84,13 @@ create table refresh_tokens (
 );
 create index refresh_tokens_by_session on refresh_tokens (session_id);
 
--- Links that are good once: an invitation, a new password, the first owner of a tenant.
+-- Links that are good once: an invitation, a new password.
 create table one_time_links (
     token_hash bytea primary key,
     tenant_id uuid not null references tenants,
-    purpose text not null check (purpose in ('invitation', 'password_reset', 'first_owner')),
-    user_id uuid references users on delete cascade,
-    expires_at timestamptz not null,
-    check ((purpose = 'first_owner') = (user_id is null))
+    purpose text not null check (purpose in ('invitation', 'password_reset')),
+    user_id uuid not null references users on delete cascade,
+    expires_at timestamptz not null
 );
 
 -- A program's key. `prefix` is shown, so that a person can tell keys apart.
