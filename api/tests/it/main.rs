@@ -6,6 +6,7 @@ mod commands;
 mod configuration;
 mod faults;
 mod files;
+mod identity;
 mod open;
 mod refusals;
 mod routes;
