@@ -4,6 +4,7 @@
 
 mod commands;
 mod configuration;
+mod contract;
 mod faults;
 mod files;
 mod identity;
