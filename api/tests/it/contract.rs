@@ -65,7 +65,7 @@ async fn the_document_is_what_clients_were_made_from(pool: PgPool) {
 
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
 async fn nobody_does_what_needs_somebody(pool: PgPool) {
-    let open = Open::new(&pool).await;
+    let open = Open::with(&pool, &[("FANFARE__API__STRANGER_PER_SECOND", "1000")]).await;
     for operation in operations(&document(&open).await) {
         let place = format!("{} {}", operation.method, operation.path);
         let (status, answer) = call(&open.nobody(), &operation, &operation.path, &json!({})).await;
