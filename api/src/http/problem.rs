@@ -66,8 +66,6 @@ codes! {
     Away => TOO_MANY_REQUESTS, "try_again_later", "The webhook could not be stored now; send it again.";
 }
 
-/// Where the documentation explains the codes.
-const DOCUMENTATION: &str = "/api/docs/errors";
 /// When to come again while the database is away.
 const AWAY: Duration = Duration::from_secs(5);
 
@@ -165,7 +163,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = self.code.status();
         let body = ProblemDetails {
-            kind: format!("{DOCUMENTATION}#{}", self.code.as_str()),
+            kind: format!("{}#{}", super::openapi::ERRORS, self.code.as_str()),
             title: status.canonical_reason().unwrap_or_default(),
             status: status.as_u16(),
             detail: &self.detail,
