@@ -19,9 +19,13 @@ const KEY: usize = 32;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
-    #[error("there is no key to seal secrets with: set FANFARE_SEALING_KEYS to `name:` and the output of `openssl rand -base64 32`")]
+    #[error(
+        "there is no key to seal secrets with: set FANFARE_SEALING_KEYS to `name:` and the output of `openssl rand -base64 32`"
+    )]
     NoKey,
-    #[error("key {at} of FANFARE_SEALING_KEYS is not `name:base64` with a name of 1 to 32 characters and {KEY} bytes in base64")]
+    #[error(
+        "key {at} of FANFARE_SEALING_KEYS is not `name:base64` with a name of 1 to 32 characters and {KEY} bytes in base64"
+    )]
     Key { at: usize },
     #[error("a secret is sealed with the key `{0}`, which FANFARE_SEALING_KEYS does not list any more")]
     UnknownKey(String),
@@ -114,7 +118,10 @@ mod tests {
 
     #[test]
     fn keys_that_are_none_are_named() {
-        assert_eq!(Seal::parse("").expect("no keys").seal(&Ids::from_seed(1), "a", b"b"), Err(SealError::NoKey));
+        assert_eq!(
+            Seal::parse("").expect("no keys").seal(&Ids::from_seed(1), "a", b"b"),
+            Err(SealError::NoKey)
+        );
         for wrong in ["abc", "k:", &format!(":{}", key(1)), "k:AAAA"] {
             assert_eq!(Seal::parse(wrong).expect_err(wrong), SealError::Key { at: 1 });
         }

@@ -20,13 +20,6 @@ use std::{
     time::Duration,
 };
 
-use axum::{
-    extract::{ConnectInfo, Request, State},
-    http::{HeaderMap, header},
-    middleware::Next,
-    response::{IntoResponse as _, Response},
-};
-use fanfare_engine::store::users::RowScope;
 use self::{
     caller::{Actor, Caller, Identified},
     passwords::Passwords,
@@ -39,6 +32,13 @@ use crate::{
     },
     service::Service,
 };
+use axum::{
+    extract::{ConnectInfo, Request, State},
+    http::{HeaderMap, header},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use fanfare_engine::store::users::RowScope;
 
 /// What proving who somebody is takes.
 #[derive(Debug)]
@@ -88,7 +88,8 @@ async fn caller(service: &Service, token: &str, request: RequestId) -> Identifie
 
 fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
-    let (scheme, token) = value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or(Code::Unauthenticated)?;
+    let (scheme, token) =
+        value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or(Code::Unauthenticated)?;
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(Code::Unauthenticated.into());
     }

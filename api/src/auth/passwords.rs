@@ -98,7 +98,8 @@ mod tests {
         for common in ["password123", "qwertyuiop", "1234567890", "iloveyou12", "asharamgoolam"] {
             assert!(matches!(check(common, &about), Err(Weak::Guessable(_))), "{common}");
         }
-        for good in ["correct horse battery staple", "vb7-Qmtr-9xpa", "ग्रहण लगा हुआ चन्द्रमा"] {
+        for good in ["correct horse battery staple", "vb7-Qmtr-9xpa", "ग्रहण लगा हुआ चन्द्रमा"]
+        {
             assert_eq!(check(good, &about), Ok(()), "{good}");
         }
     }

@@ -80,7 +80,11 @@ impl std::fmt::Debug for AccessTokens {
 impl AccessTokens {
     pub(crate) fn new(secret: &SecretString, lifetime: Duration) -> Self {
         let secret = secret.expose_secret().as_bytes();
-        Self { encoding: EncodingKey::from_secret(secret), decoding: DecodingKey::from_secret(secret), lifetime }
+        Self {
+            encoding: EncodingKey::from_secret(secret),
+            decoding: DecodingKey::from_secret(secret),
+            lifetime,
+        }
     }
 
     pub(crate) const fn lifetime(&self) -> Duration {
@@ -92,7 +96,8 @@ impl AccessTokens {
         let iat = now.as_second();
         let exp = iat + i64::try_from(self.lifetime.as_secs()).unwrap_or(0);
         let claims = Claims { sub, sid, tid, env, iat, exp };
-        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding).expect("claims are JSON")
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)
+            .expect("claims are JSON")
     }
 
     /// `None` for what we did not sign, or what has expired.
@@ -127,7 +132,7 @@ mod tests {
     #[test]
     fn an_access_token_is_good_for_a_while() {
         let token = tokens("one").sign(bearer(), now());
-        let at = |seconds| Timestamp::from_second(1_700_000_000 + seconds).expect("in range");
+        let at = |seconds: i64| Timestamp::from_second(1_700_000_000 + seconds).expect("in range");
         let read = tokens("one").read(&token, at(899)).expect("good for 15 minutes");
         assert_eq!((read.sid, read.env), (bearer().session, Environment::Sandbox));
         assert_eq!(tokens("one").read(&token, at(900)), None);
@@ -139,7 +144,8 @@ mod tests {
         let token = tokens("one").sign(bearer(), now());
         let body = token.split('.').nth(1).expect("three parts");
         let none = BASE64_URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"JWT"}"#);
-        for forged in [format!("{none}.{body}."), format!("{none}.{body}"), String::new(), "a.b.c".to_owned()] {
+        for forged in [format!("{none}.{body}."), format!("{none}.{body}"), String::new(), "a.b.c".to_owned()]
+        {
             assert_eq!(tokens("one").read(&forged, now()), None, "{forged}");
         }
     }

@@ -30,12 +30,20 @@ pub(super) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         Verified::Whole { rows, hash } => {
             let whole = json!({"rows": rows, "hash": hex::encode(hash)});
             context.out.show(&whole, |whole| {
-                format!("The log of {} is whole: {} rows, the last with the hash {}.", tenant.slug, whole["rows"], whole["hash"].as_str().unwrap_or_default())
+                format!(
+                    "The log of {} is whole: {} rows, the last with the hash {}.",
+                    tenant.slug,
+                    whole["rows"],
+                    whole["hash"].as_str().unwrap_or_default()
+                )
             })
         }
         Verified::Broken { seq } => Err(Failure::say(
             Exit::Refused,
-            format!("the log of {} was changed: row {seq} is missing, was put in, or is not what was written", tenant.slug),
+            format!(
+                "the log of {} was changed: row {seq} is missing, was put in, or is not what was written",
+                tenant.slug
+            ),
         )),
     }
 }

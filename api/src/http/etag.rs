@@ -42,7 +42,8 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
 impl IfMatch {
     fn read(headers: &HeaderMap) -> Result<Self, Problem> {
         let Some(value) = headers.get(header::IF_MATCH) else { return Ok(Self::default()) };
-        let text = value.to_str().map_err(|_| Problem::field("If-Match", "must be an ETag as it was answered"))?;
+        let text =
+            value.to_str().map_err(|_| Problem::field("If-Match", "must be an ETag as it was answered"))?;
         Ok(Self((text != "*").then(|| text.to_owned())))
     }
 

@@ -19,7 +19,10 @@ use super::{
     extract::LARGEST,
     problem::{Code, Problem},
 };
-use crate::{auth::caller::{Caller, SignedIn}, service::Service};
+use crate::{
+    auth::caller::{Caller, SignedIn},
+    service::Service,
+};
 
 const LONGEST_KEY: usize = 255;
 /// An answer that is larger is not kept.
@@ -38,14 +41,18 @@ pub(crate) async fn once(State(service): State<Service>, request: Request, next:
 }
 
 fn key(request: &Request) -> Result<Option<String>, Problem> {
-    let Some(value) = request.headers().get("idempotency-key").filter(|_| request.method() == Method::POST) else {
+    let Some(value) = request.headers().get("idempotency-key").filter(|_| request.method() == Method::POST)
+    else {
         return Ok(None);
     };
     let text = value.to_str().unwrap_or_default();
     if (1..=LONGEST_KEY).contains(&text.len()) {
         Ok(Some(text.to_owned()))
     } else {
-        Err(Problem::field("Idempotency-Key", format!("must have 1 to {LONGEST_KEY} visible ASCII characters")))
+        Err(Problem::field(
+            "Idempotency-Key",
+            format!("must have 1 to {LONGEST_KEY} visible ASCII characters"),
+        ))
     }
 }
 
@@ -70,11 +77,17 @@ async fn answer(service: &Service, key: &str, request: Request, next: Next) -> R
 /// Of who asks what. A file is not read for it: its upload is known by its contents anyway.
 async fn fingerprint(caller: &Caller, parts: &Parts, body: Body) -> Result<(RequestHash, Body), Problem> {
     let mut hash = Sha256::new();
-    for part in [caller.actor.name().as_str(), parts.method.as_str(), parts.uri.path(), parts.uri.query().unwrap_or_default()] {
+    for part in [
+        caller.actor.name().as_str(),
+        parts.method.as_str(),
+        parts.uri.path(),
+        parts.uri.query().unwrap_or_default(),
+    ] {
         hash.update(part.len().to_le_bytes());
         hash.update(part);
     }
-    let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind =
+        parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if kind.starts_with("multipart/") {
         hash.update(parts.headers.get(header::CONTENT_LENGTH).map_or(&b""[..], HeaderValue::as_bytes));
         return Ok((hash.finalize().into(), body));
@@ -94,7 +107,12 @@ fn repeat(answer: Answer) -> Response {
     response
 }
 
-async fn keep(service: &Service, caller: &Caller, key: &str, response: Response) -> Result<Response, Problem> {
+async fn keep(
+    service: &Service,
+    caller: &Caller,
+    key: &str,
+    response: Response,
+) -> Result<Response, Problem> {
     let status = response.status();
     let (parts, body) = response.into_parts();
     let body: Bytes = to_bytes(body, usize::MAX).await.map_err(|_| Code::Broken)?;

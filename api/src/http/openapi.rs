@@ -31,8 +31,11 @@ pub(crate) const ERRORS: &str = "/api/docs/errors";
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Fanfare", description = "Notifications and campaigns to millions of people, by e-mail, SMS and WhatsApp."),
-    components(schemas(ProblemDetails, FieldError)),
+    info(
+        title = "Fanfare",
+        description = "Notifications and campaigns to millions of people, by e-mail, SMS and WhatsApp."
+    ),
+    components(schemas(ProblemDetails, FieldError))
 )]
 struct Basis;
 
@@ -123,7 +126,10 @@ fn errors() -> String {
         .iter()
         .map(|code| {
             let (name, status, detail) = (code.as_str(), code.status(), code.detail());
-            format!("<tr id=\"{name}\"><td><code>{name}</code></td><td>{}</td><td>{detail}</td></tr>\n", status.as_u16())
+            format!(
+                "<tr id=\"{name}\"><td><code>{name}</code></td><td>{}</td><td>{detail}</td></tr>\n",
+                status.as_u16()
+            )
         })
         .collect();
     format!(

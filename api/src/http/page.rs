@@ -60,7 +60,9 @@ impl Wanted {
             return Err(Problem::field("limit", format!("must be between 1 and {MOST}")));
         }
         let start = match (&self.cursor, self.page) {
-            (Some(_), Some(_)) => return Err(Problem::field("cursor", "says where to begin, and so does `page`")),
+            (Some(_), Some(_)) => {
+                return Err(Problem::field("cursor", "says where to begin, and so does `page`"));
+            }
             (Some(cursor), None) => Start::After(read(cursor)?),
             (None, page) => Start::Page(page.unwrap_or(1)),
         };
@@ -134,7 +136,8 @@ mod tests {
         assert_eq!(first.offset(), 0);
         let told = first.pagination(5, Some((7, "b")));
         assert_eq!((told.page, told.total_pages), (Some(1), 3));
-        let next = wanted(None, Some(2), told.next_cursor.as_deref()).window::<(i64, String)>().expect("a window");
+        let next =
+            wanted(None, Some(2), told.next_cursor.as_deref()).window::<(i64, String)>().expect("a window");
         assert_eq!(next.start, Start::After((7, "b".to_owned())));
     }
 

@@ -136,10 +136,6 @@ impl Problem {
     pub(crate) fn retry_after(self, wait: Duration) -> Self {
         Self { retry_after: Some(wait), ..self }
     }
-
-    pub(crate) const fn code(&self) -> Code {
-        self.code
-    }
 }
 
 impl From<StoreError> for Problem {

@@ -149,7 +149,8 @@ async fn create(
 
 fn checked(new: &NewKey, now: Timestamp) -> Result<Permissions, Problem> {
     let mut errors = Vec::new();
-    let mut wrong = |field: &str, message: String| errors.push(FieldError { field: field.to_owned(), message });
+    let mut wrong =
+        |field: &str, message: String| errors.push(FieldError { field: field.to_owned(), message });
     if !(1..=100).contains(&new.name.chars().count()) || new.name.contains('\0') {
         wrong("name", "must have 1 to 100 characters".to_owned());
     }

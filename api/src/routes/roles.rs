@@ -24,7 +24,10 @@ use crate::{
 };
 
 pub(super) fn routes() -> OpenApiRouter<Service> {
-    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(show, change, delete)).routes(routes!(permissions))
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(show, change, delete))
+        .routes(routes!(permissions))
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -106,13 +109,22 @@ async fn create(
     let permissions = permitted(caller, &new.permissions)?;
     named(&new.name, &new.description)?;
     if !is_slug(&new.slug) {
-        return Err(Problem::field("slug", "must begin with a letter a-z and go on with a-z, 0-9 and _, 63 at most"));
+        return Err(Problem::field(
+            "slug",
+            "must begin with a letter a-z and go on with a-z, 0-9 and _, 63 at most",
+        ));
     }
-    let facts = RoleFacts { slug: &new.slug, name: &new.name, description: &new.description, permissions: &permissions };
+    let facts = RoleFacts {
+        slug: &new.slug,
+        name: &new.name,
+        description: &new.description,
+        permissions: &permissions,
+    };
     let mut work = Work::begin(&service, caller).await?;
     roles::create(&mut work.tx, caller.tenant, id, &facts).await?;
     let role = roles::get(&mut work.tx, caller.tenant, id).await?;
-    work.note("role.create", &id.to_string(), json!({"slug": new.slug, "permissions": permissions.texts()})).await?;
+    work.note("role.create", &id.to_string(), json!({"slug": new.slug, "permissions": permissions.texts()}))
+        .await?;
     work.commit().await?;
     Ok(Made(role.into()))
 }
@@ -149,8 +161,12 @@ async fn change(
     let role = roles::get(&mut work.tx, caller.tenant, id).await?;
     demand.check(role.updated_at)?;
     within_reach(caller, &role)?;
-    let facts =
-        RoleFacts { slug: &role.slug, name: &change.name, description: &change.description, permissions: &permissions };
+    let facts = RoleFacts {
+        slug: &role.slug,
+        name: &change.name,
+        description: &change.description,
+        permissions: &permissions,
+    };
     roles::change(&mut work.tx, caller.tenant, id, &facts).await?;
     let changed = roles::get(&mut work.tx, caller.tenant, id).await?;
     let detail = json!({"before": role.permissions.texts(), "after": permissions.texts()});
@@ -189,7 +205,9 @@ struct KnownPermissions {
 #[utoipa::path(get, path = "/api/permissions", tag = "roles", security(("bearer" = ["users:read"])),
     responses((status = 200, description = "The permissions", body = Envelope<KnownPermissions>)))]
 async fn permissions(_: May<needs::UsersRead>) -> Data<KnownPermissions> {
-    Data(KnownPermissions { permissions: Permission::ALL.iter().map(|permission| permission.as_str()).collect() })
+    Data(KnownPermissions {
+        permissions: Permission::ALL.iter().map(|permission| permission.as_str()).collect(),
+    })
 }
 
 fn permitted(caller: &Caller, texts: &[String]) -> Result<Permissions, Problem> {
@@ -205,7 +223,10 @@ fn permitted(caller: &Caller, texts: &[String]) -> Result<Permissions, Problem> 
 /// Whoever may change roles may still not touch one that allows more than they may do, nor the owner's.
 fn within_reach(caller: &Caller, role: &Role) -> Result<(), Problem> {
     if role.slug == OWNER {
-        return Err(Problem::say(Code::Conflict, "The owner's role stays as it is: somebody must be able to do everything."));
+        return Err(Problem::say(
+            Code::Conflict,
+            "The owner's role stays as it is: somebody must be able to do everything.",
+        ));
     }
     if caller.permissions.includes(&role.permissions) {
         Ok(())

@@ -9,7 +9,7 @@ use fanfare_engine::{
         address::{EmailAddress, PhoneNumber, Region},
         permission::needs,
     },
-    id::{ContactId, RoleId, UserId},
+    id::{ContactId, UserId},
     store::{
         roles, sessions,
         sign_in::{self, LinkPurpose},
@@ -137,7 +137,8 @@ async fn invite(
 ) -> Result<Made<Invited>, Problem> {
     let caller = &may.caller;
     let region = service.store.tenant_by_id(caller.tenant).await?.region;
-    let email = EmailAddress::parse(&new.email).map_err(|error| Problem::field("email", error.to_string()))?;
+    let email =
+        EmailAddress::parse(&new.email).map_err(|error| Problem::field("email", error.to_string()))?;
     let phone = person(&new.first_name, &new.last_name, new.phone.as_deref(), &region)?;
     let mut work = Work::begin(&service, caller).await?;
     let role = grantable(&mut work, caller, &new.role).await?;
@@ -288,7 +289,10 @@ async fn grantable(work: &mut Work<'_>, caller: &Caller, slug: &str) -> Result<r
     if caller.permissions.includes(&role.permissions) {
         Ok(role)
     } else {
-        Err(Problem::say(Code::Forbidden, "You can't give somebody a role that allows more than you may do yourself."))
+        Err(Problem::say(
+            Code::Forbidden,
+            "You can't give somebody a role that allows more than you may do yourself.",
+        ))
     }
 }
 
@@ -296,7 +300,10 @@ fn within_reach(caller: &Caller, user: &User) -> Result<(), Problem> {
     if caller.permissions.includes(&user.permissions) {
         Ok(())
     } else {
-        Err(Problem::say(Code::Forbidden, "This user may do more than you: somebody who may do as much has to do it."))
+        Err(Problem::say(
+            Code::Forbidden,
+            "This user may do more than you: somebody who may do as much has to do it.",
+        ))
     }
 }
 
@@ -307,9 +314,10 @@ fn scope(change: &UserChange) -> Result<RowScope, Problem> {
         (RowScopeName::Branch, Some(branch)) if is_name(branch) && !branch.is_empty() => {
             Ok(RowScope::Branch(branch.to_owned()))
         }
-        (RowScopeName::Branch, _) => {
-            Err(Problem::field("branch", format!("must have 1 to {LONGEST_NAME} characters where rowScope is `branch`")))
-        }
+        (RowScopeName::Branch, _) => Err(Problem::field(
+            "branch",
+            format!("must have 1 to {LONGEST_NAME} characters where rowScope is `branch`"),
+        )),
     }
 }
 
@@ -321,7 +329,8 @@ pub(super) fn person(
     region: &str,
 ) -> Result<Option<PhoneNumber>, Problem> {
     let mut errors = Vec::new();
-    let mut wrong = |field: &str, message: String| errors.push(FieldError { field: field.to_owned(), message });
+    let mut wrong =
+        |field: &str, message: String| errors.push(FieldError { field: field.to_owned(), message });
     if first_name.trim().is_empty() || !is_name(first_name) {
         wrong("firstName", format!("must have 1 to {LONGEST_NAME} characters"));
     }

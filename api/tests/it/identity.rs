@@ -26,7 +26,8 @@ fn code(answer: &Value) -> &str {
 async fn whoever_is_invited_signs_in(pool: PgPool) {
     let open = Open::new(&pool).await;
     let owner = open.owner().await;
-    let invitation = json!({"email": "Ravi@Acme.example", "firstName": "Ravi", "role": "marketer", "phone": "5712 3456"});
+    let invitation =
+        json!({"email": "Ravi@Acme.example", "firstName": "Ravi", "role": "marketer", "phone": "5712 3456"});
     let (status, invited) = owner.post("/api/users", &invitation).await;
     assert_eq!(status, 201, "{invited}");
     let user = &invited["data"]["user"];
@@ -117,18 +118,28 @@ async fn a_new_password_ends_the_other_sessions(pool: PgPool) {
     let email = me(&one).await["email"].clone();
     let (_, other) = login(&open, json!({"email": email, "password": PASSWORD})).await;
     let other = open.bearing(other["data"]["token"].as_str().unwrap());
-    let change = |current: &str| json!({"currentPassword": current, "newPassword": "another horse, another battery"});
+    let change =
+        |current: &str| json!({"currentPassword": current, "newPassword": "another horse, another battery"});
     let (status, wrong) = one.put("/api/auth/change-password", &change("wrong")).await;
     assert_eq!((status, &wrong["errors"][0]["field"]), (422, &json!("currentPassword")), "{wrong}");
     assert_eq!(one.put("/api/auth/change-password", &change(PASSWORD)).await.0, 204);
     assert_eq!(other.get("/api/auth/me").await.0, 401);
     me(&one).await;
     assert_eq!(login(&open, json!({"email": email, "password": PASSWORD})).await.0, 401);
-    assert_eq!(login(&open, json!({"email": email, "password": "another horse, another battery"})).await.0, 200);
+    assert_eq!(
+        login(&open, json!({"email": email, "password": "another horse, another battery"})).await.0,
+        200
+    );
 }
 
 fn totp(url: &str) -> totp_rs::Totp {
-    let secret = url::Url::parse(url).unwrap().query_pairs().find(|(name, _)| name == "secret").unwrap().1.into_owned();
+    let secret = url::Url::parse(url)
+        .unwrap()
+        .query_pairs()
+        .find(|(name, _)| name == "secret")
+        .unwrap()
+        .1
+        .into_owned();
     let secret = totp_rs::Secret::try_from_base32(&secret).unwrap();
     totp_rs::Builder::new().with_secret(secret).build().unwrap()
 }
@@ -187,13 +198,15 @@ async fn a_key_does_what_it_may_until_it_is_revoked(pool: PgPool) {
 async fn nobody_makes_themselves_more(pool: PgPool) {
     let open = Open::new(&pool).await;
     let owner = open.owner().await;
-    let manager = open.key(&["roles:update", "users:update", "users:read", "keys:update", "contacts:*"]).await;
+    let manager =
+        open.key(&["roles:update", "users:update", "users:read", "keys:update", "contacts:*"]).await;
     let role = |permissions: &[&str]| json!({"slug": "mine", "name": "Mine", "permissions": permissions});
     assert_eq!(manager.post("/api/roles", &role(&["*"])).await.0, 403);
     assert_eq!(manager.post("/api/roles", &role(&["campaigns:launch"])).await.0, 403);
     let (status, made) = manager.post("/api/roles", &role(&["customers:read", "contacts:update"])).await;
     assert_eq!(status, 201, "{made}");
-    let invite = |role: &str| json!({"email": format!("{role}@acme.example"), "firstName": "X", "role": role});
+    let invite =
+        |role: &str| json!({"email": format!("{role}@acme.example"), "firstName": "X", "role": role});
     assert_eq!(manager.post("/api/users", &invite("owner")).await.0, 403);
     assert_eq!(manager.post("/api/users", &invite("mine")).await.0, 201);
     let id = me(&owner).await["id"].as_str().unwrap().to_owned();
@@ -202,7 +215,12 @@ async fn nobody_makes_themselves_more(pool: PgPool) {
     assert_eq!(manager.post(&format!("/api/users/{id}/link"), &json!({})).await.0, 403);
 
     // Fields that nobody may set are refused by name.
-    let (status, refused) = manager.post("/api/users", &json!({"email": "y@acme.example", "firstName": "Y", "role": "mine", "tenantId": "ten_1"})).await;
+    let (status, refused) = manager
+        .post(
+            "/api/users",
+            &json!({"email": "y@acme.example", "firstName": "Y", "role": "mine", "tenantId": "ten_1"}),
+        )
+        .await;
     assert_eq!(status, 422);
     assert!(refused.to_string().contains("tenantId"), "{refused}");
 }
@@ -227,7 +245,8 @@ async fn a_tenant_keeps_an_owner(pool: PgPool) {
 async fn an_edit_of_what_somebody_else_has_changed_is_refused(pool: PgPool) {
     let open = Open::new(&pool).await;
     let owner = open.owner().await;
-    let (_, made) = owner.post("/api/roles", &json!({"slug": "mine", "name": "Mine", "permissions": []})).await;
+    let (_, made) =
+        owner.post("/api/roles", &json!({"slug": "mine", "name": "Mine", "permissions": []})).await;
     let path = format!("/api/roles/{}", made["data"]["id"].as_str().unwrap());
     let read = owner.request(Method::GET, &path).send().await.unwrap();
     let tag = read.headers()["etag"].clone();
@@ -246,7 +265,10 @@ async fn strangers_register_only_where_they_are_let(pool: PgPool) {
     let open = Open::new(&pool).await;
     let new = json!({"email": "kim@example.com", "password": PASSWORD, "firstName": "Kim"});
     assert_eq!(open.nobody().post("/api/auth/register", &new).await.0, 403);
-    sqlx::query("update tenants set self_registration = 'customer' where slug = 'acme'").execute(&pool).await.unwrap();
+    sqlx::query("update tenants set self_registration = 'customer' where slug = 'acme'")
+        .execute(&pool)
+        .await
+        .unwrap();
     let (status, made) = open.nobody().post("/api/auth/register", &new).await;
     assert_eq!((status, &made["data"]["user"]["role"]), (201, &json!("customer")), "{made}");
     let kim = open.bearing(made["data"]["token"].as_str().unwrap());
@@ -255,7 +277,8 @@ async fn strangers_register_only_where_they_are_let(pool: PgPool) {
     assert_eq!((status, code(&again)), (409, "conflict"));
     let wrong = json!({"email": "kim", "password": "kim", "firstName": "", "phone": "12"});
     let (_, refused) = open.nobody().post("/api/auth/register", &wrong).await;
-    let fields: Vec<&str> = refused["errors"].as_array().unwrap().iter().map(|e| e["field"].as_str().unwrap()).collect();
+    let fields: Vec<&str> =
+        refused["errors"].as_array().unwrap().iter().map(|e| e["field"].as_str().unwrap()).collect();
     assert_eq!(fields, ["email", "password", "firstName", "phone"]);
 }
 

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{House, url_of};
+use crate::support::House;
 
 const CONFIG: &str = r#"
 [[tenants]]
@@ -79,8 +79,9 @@ impl Open {
             house.set(name, value);
         }
         let config = config(&house);
-        let engine =
-            assemble::engine(&config, Store::from_pool(pool.clone()), &assemble::Sources::default()).await.unwrap();
+        let engine = assemble::engine(&config, Store::from_pool(pool.clone()), &assemble::Sources::default())
+            .await
+            .unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let (service, writer) = Service::new(&engine, ApiSettings { api: &config.api, auth: &config.auth });
@@ -148,7 +149,8 @@ impl Open {
 }
 
 fn config(house: &House) -> Config {
-    let sources = Sources { file: None, variables: house.variables.clone(), folder: house.folder.path().to_owned() };
+    let sources =
+        Sources { file: None, variables: house.variables.clone(), folder: house.folder.path().to_owned() };
     load(&sources).unwrap().config
 }
 
@@ -180,7 +182,11 @@ impl Client {
         let answer = request.send().await.unwrap();
         let status = answer.status().as_u16();
         let text = answer.text().await.unwrap();
-        let body = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap_or(Value::String(text)) };
+        let body = if text.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_str(&text).unwrap_or(Value::String(text))
+        };
         (status, body)
     }
 

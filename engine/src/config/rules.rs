@@ -17,7 +17,8 @@ pub(super) fn check(config: &Config, tree: &Tree) -> Result<(), ConfigErrors> {
             errors.push(ConfigError::Value { key: key.to_owned(), origin, problem });
         }
     };
-    let Config { database, api, auth, worker, recorder, launch, queue, http, unknown, retention, .. } = config;
+    let Config { database, api, auth, worker, recorder, launch, queue, http, unknown, retention, .. } =
+        config;
     for (key, value) in [
         ("api.tenant_per_second", api.tenant_per_second as usize),
         ("api.program_per_second", api.program_per_second as usize),
@@ -54,7 +55,12 @@ pub(super) fn check(config: &Config, tree: &Tree) -> Result<(), ConfigErrors> {
         format!("has {secret} characters, and must have at least 32: `openssl rand -base64 48` makes one"),
     );
     let keys = crate::seal::Seal::parse(auth.sealing_keys.expose());
-    rule("auth.sealing_keys", "auth.sealing_keys", keys.is_ok(), keys.err().map_or_else(String::new, |e| e.to_string()));
+    rule(
+        "auth.sealing_keys",
+        "auth.sealing_keys",
+        keys.is_ok(),
+        keys.err().map_or_else(String::new, |e| e.to_string()),
+    );
     rule(
         "auth.access_minutes",
         "auth.access_minutes",

@@ -9,8 +9,7 @@ use super::{
 };
 
 /// Variables that stand for a key of a section.
-const NAMED: &[(&str, &str)] =
-    &[
+const NAMED: &[(&str, &str)] = &[
     ("DATABASE_URL", "database.url"),
     ("REDIS_URL", "redis.url"),
     ("PORT", "api.port"),

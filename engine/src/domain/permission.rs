@@ -74,7 +74,8 @@ permissions! {
 }
 
 /// Words of other systems for our things.
-const SYNONYMS: &[(&str, &str)] = &[("customers", "contacts"), ("files", "uploads"), ("communication", "messages")];
+const SYNONYMS: &[(&str, &str)] =
+    &[("customers", "contacts"), ("files", "uploads"), ("communication", "messages")];
 
 /// A text that is no permission.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -170,7 +171,8 @@ mod tests {
 
     #[test]
     fn words_of_other_systems_mean_the_same() {
-        let agent = ["customers:read", "customers:update", "payment_plans:create", "qr_codes:generate", "aod:create"];
+        let agent =
+            ["customers:read", "customers:update", "payment_plans:create", "qr_codes:generate", "aod:create"];
         assert!(set(&agent).allows(Permission::ContactsUpdate));
         assert!(set(&agent).allows(Permission::AodCreate));
         assert!(!set(&agent).allows(Permission::ContactsDelete));

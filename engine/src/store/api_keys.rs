@@ -76,7 +76,7 @@ pub async fn revoke(tx: &mut PgConnection, tenant: TenantId, id: ApiKeyId) -> St
 }
 
 pub async fn list(tx: &mut PgConnection, tenant: TenantId) -> StoreResult<Vec<ApiKeyRow>> {
-        let rows = sqlx::query!(
+    let rows = sqlx::query!(
             r#"select id, name, prefix, scopes, environment as "environment: Environment", created_at as "created_at: jiff_sqlx::Timestamp",
                       expires_at as "expires_at: jiff_sqlx::Timestamp", used_at as "used_at: jiff_sqlx::Timestamp",
                       revoked_at as "revoked_at: jiff_sqlx::Timestamp"
@@ -85,21 +85,21 @@ pub async fn list(tx: &mut PgConnection, tenant: TenantId) -> StoreResult<Vec<Ap
         )
         .fetch_all(tx)
         .await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| ApiKeyRow {
-                id: row.id.into(),
-                name: row.name,
-                prefix: row.prefix,
-                scopes: Permissions::stored(row.scopes),
-                environment: row.environment,
-                created_at: row.created_at.to_jiff(),
-                expires_at: row.expires_at.map(jiff_sqlx::Timestamp::to_jiff),
-                used_at: row.used_at.map(jiff_sqlx::Timestamp::to_jiff),
-                revoked_at: row.revoked_at.map(jiff_sqlx::Timestamp::to_jiff),
-            })
-            .collect())
-    }
+    Ok(rows
+        .into_iter()
+        .map(|row| ApiKeyRow {
+            id: row.id.into(),
+            name: row.name,
+            prefix: row.prefix,
+            scopes: Permissions::stored(row.scopes),
+            environment: row.environment,
+            created_at: row.created_at.to_jiff(),
+            expires_at: row.expires_at.map(jiff_sqlx::Timestamp::to_jiff),
+            used_at: row.used_at.map(jiff_sqlx::Timestamp::to_jiff),
+            revoked_at: row.revoked_at.map(jiff_sqlx::Timestamp::to_jiff),
+        })
+        .collect())
+}
 
 impl Store {
     /// Who the key with this hash speaks for, if it is good. Notes that it was used, at most once a minute: a busy key must

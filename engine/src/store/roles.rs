@@ -39,33 +39,92 @@ const USUAL: &[(&str, &str, &str, &[&str])] = &[
         "marketing_manager",
         "Marketing manager",
         "Makes, approves and launches campaigns",
-        &["contacts:*", "suppressions:*", "uploads:*", "templates:*", "campaigns:*", "messages:*", "notifications:*", "accounts:read", "reports:read"],
+        &[
+            "contacts:*",
+            "suppressions:*",
+            "uploads:*",
+            "templates:*",
+            "campaigns:*",
+            "messages:*",
+            "notifications:*",
+            "accounts:read",
+            "reports:read",
+        ],
     ),
     (
         "marketer",
         "Marketer",
         "Prepares campaigns; somebody else approves and launches them",
-        &["contacts:read", "contacts:create", "contacts:update", "suppressions:read", "uploads:*", "templates:read", "templates:create", "campaigns:read", "campaigns:create", "campaigns:update", "messages:read", "notifications:read", "reports:read"],
+        &[
+            "contacts:read",
+            "contacts:create",
+            "contacts:update",
+            "suppressions:read",
+            "uploads:*",
+            "templates:read",
+            "templates:create",
+            "campaigns:read",
+            "campaigns:create",
+            "campaigns:update",
+            "messages:read",
+            "notifications:read",
+            "reports:read",
+        ],
     ),
     (
         "billing_agent",
         "Billing agent",
         "Reminds of what is due",
-        &["contacts:read", "contacts:update", "uploads:*", "messages:*", "notifications:read", "payment_plans:*", "qr_codes:generate", "aod:create"],
+        &[
+            "contacts:read",
+            "contacts:update",
+            "uploads:*",
+            "messages:*",
+            "notifications:read",
+            "payment_plans:*",
+            "qr_codes:generate",
+            "aod:create",
+        ],
     ),
     (
         "call_centre_agent",
         "Call-centre agent",
         "Speaks with customers and sends them what they ask for",
-        &["contacts:read", "contacts:update", "messages:read", "messages:send", "notifications:read", "payment_plans:create", "payment_plans:read", "qr_codes:generate", "aod:create"],
+        &[
+            "contacts:read",
+            "contacts:update",
+            "messages:read",
+            "messages:send",
+            "notifications:read",
+            "payment_plans:create",
+            "payment_plans:read",
+            "qr_codes:generate",
+            "aod:create",
+        ],
     ),
     (
         "auditor",
         "Auditor",
         "Reads everything, changes nothing",
-        &["contacts:read", "suppressions:read", "uploads:read", "templates:read", "campaigns:read", "messages:read", "accounts:read", "reports:read", "users:read", "audit:read"],
+        &[
+            "contacts:read",
+            "suppressions:read",
+            "uploads:read",
+            "templates:read",
+            "campaigns:read",
+            "messages:read",
+            "accounts:read",
+            "reports:read",
+            "users:read",
+            "audit:read",
+        ],
     ),
-    ("sre", "SRE", "Keeps it running", &["campaigns:read", "messages:read", "accounts:*", "reports:read", "notifications:read"]),
+    (
+        "sre",
+        "SRE",
+        "Keeps it running",
+        &["campaigns:read", "messages:read", "accounts:*", "reports:read", "notifications:read"],
+    ),
     ("agent", "Agent", "Reads their own notifications", &["notifications:read"]),
     ("customer", "Customer", "Reads their own notifications", &["notifications:read"]),
 ];
@@ -104,7 +163,7 @@ pub async fn by_slug(tx: &mut PgConnection, tenant: TenantId, slug: &str) -> Sto
 }
 
 struct Row {
-    id: uuid::Uuid,
+    id: Uuid,
     slug: String,
     name: String,
     description: String,
@@ -148,7 +207,12 @@ pub async fn get(tx: &mut PgConnection, tenant: TenantId, id: RoleId) -> StoreRe
 }
 
 /// Makes a role; another of the same slug is a conflict.
-pub async fn create(tx: &mut PgConnection, tenant: TenantId, id: RoleId, facts: &RoleFacts<'_>) -> StoreResult<()> {
+pub async fn create(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    id: RoleId,
+    facts: &RoleFacts<'_>,
+) -> StoreResult<()> {
     let made = sqlx::query!(
         "insert into roles (id, tenant_id, slug, name, description, permissions) values ($1, $2, $3, $4, $5, $6)
          on conflict (tenant_id, slug) do nothing",
@@ -168,7 +232,12 @@ pub async fn create(tx: &mut PgConnection, tenant: TenantId, id: RoleId, facts: 
 }
 
 /// Changes a role. The owner's stays what it is: somebody must be able to do everything.
-pub async fn change(tx: &mut PgConnection, tenant: TenantId, id: RoleId, facts: &RoleFacts<'_>) -> StoreResult<()> {
+pub async fn change(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    id: RoleId,
+    facts: &RoleFacts<'_>,
+) -> StoreResult<()> {
     sqlx::query!(
         "update roles set name = $3, description = $4, permissions = $5, updated_at = clock_timestamp()
          where tenant_id = $1 and id = $2",
@@ -194,6 +263,8 @@ pub async fn delete(tx: &mut PgConnection, tenant: TenantId, id: RoleId) -> Stor
     if users > 0 {
         return Err(StoreError::Conflict(format!("{users} users have this role: give them another first")));
     }
-    sqlx::query!("delete from roles where tenant_id = $1 and id = $2", tenant.uuid(), id.uuid()).execute(tx).await?;
+    sqlx::query!("delete from roles where tenant_id = $1 and id = $2", tenant.uuid(), id.uuid())
+        .execute(tx)
+        .await?;
     Ok(())
 }

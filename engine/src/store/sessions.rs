@@ -41,20 +41,26 @@ pub struct SessionRow {
 /// What became of a refresh.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refreshed {
-    Go { session: SessionId, tenant: TenantId, user: UserId, environment: Environment },
+    Go {
+        session: SessionId,
+        tenant: TenantId,
+        user: UserId,
+        environment: Environment,
+    },
     /// Used before: the session has been ended.
-    Stolen { session: SessionId, tenant: TenantId, user: UserId },
+    Stolen {
+        session: SessionId,
+        tenant: TenantId,
+        user: UserId,
+    },
     /// Unknown, expired, or of a session that has ended.
     Unknown,
 }
 
 pub async fn begin(tx: &mut PgConnection, session: &NewSession<'_>) -> StoreResult<()> {
     sqlx::query!(
-        "with made as (
-             insert into sessions (id, tenant_id, user_id, environment, user_agent, peer, expires_at)
-             values ($1, $2, $3, $4, $5, $6::text::inet, $7)
-         )
-         insert into refresh_tokens (token_hash, session_id, expires_at) values ($8, $1, $7)",
+        "insert into sessions (id, tenant_id, user_id, environment, user_agent, peer, expires_at)
+         values ($1, $2, $3, $4, $5, $6::text::inet, $7)",
         session.id.uuid(),
         session.tenant.uuid(),
         session.user.uuid(),
@@ -62,11 +68,21 @@ pub async fn begin(tx: &mut PgConnection, session: &NewSession<'_>) -> StoreResu
         session.user_agent,
         session.peer.map(|peer| peer.to_string()),
         session.expires.to_sqlx() as _,
-        session.refresh.as_slice(),
     )
     .execute(&mut *tx)
     .await?;
-    sqlx::query!("update users set signed_in_at = now() where id = $1", session.user.uuid()).execute(tx).await?;
+    // By itself: the policy of tokens asks whose their session is.
+    sqlx::query!(
+        "insert into refresh_tokens (token_hash, session_id, expires_at) values ($1, $2, $3)",
+        session.refresh.as_slice(),
+        session.id.uuid(),
+        session.expires.to_sqlx() as _,
+    )
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query!("update users set signed_in_at = now() where id = $1", session.user.uuid())
+        .execute(tx)
+        .await?;
     Ok(())
 }
 

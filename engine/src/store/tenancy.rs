@@ -11,7 +11,8 @@ impl Store {
     /// A transaction in which nothing but this tenant's rows can be read or written, in one round trip.
     pub async fn within(&self, tenant: TenantId) -> StoreResult<sqlx::PgTransaction<'static>> {
         // A UUID has neither quotes nor anything else that a statement could be made of.
-        let begin = format!("begin; set local role fanfare_api; set local fanfare.tenant = '{}'", tenant.uuid());
+        let begin =
+            format!("begin; set local role fanfare_api; set local fanfare.tenant = '{}'", tenant.uuid());
         Ok(self.pool().begin_with(AssertSqlSafe(begin)).await?)
     }
 }

@@ -215,16 +215,25 @@ pub struct UserFacts<'a> {
 }
 
 /// Changes a user. The last owner who can sign in stays one: a tenant always has somebody who may do everything.
-pub async fn change(tx: &mut PgConnection, tenant: TenantId, id: UserId, facts: &UserFacts<'_>) -> StoreResult<()> {
+pub async fn change(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    id: UserId,
+    facts: &UserFacts<'_>,
+) -> StoreResult<()> {
     let (scope, branch) = match facts.scope {
         RowScope::All => (None, None),
         RowScope::Branch(branch) => (Some("branch"), Some(branch.as_str())),
         RowScope::Assigned => (Some("assigned"), None),
     };
     // Two who demote each other at the same moment wait for one another here.
-    sqlx::query!("select id from roles where tenant_id = $1 and slug = $2 for update", tenant.uuid(), OWNER)
-        .execute(&mut *tx)
-        .await?;
+    sqlx::query_scalar!(
+        "select id from roles where tenant_id = $1 and slug = $2 for update",
+        tenant.uuid(),
+        OWNER
+    )
+    .fetch_all(&mut *tx)
+    .await?;
     sqlx::query!(
         "update users set first_name = $3, last_name = $4, phone = $5, role_id = roles.id, scope = $8, branch = $9, contact_id = $10,
              status = case when $7 then 'blocked' when password_hash is null then 'invited' else 'active' end,

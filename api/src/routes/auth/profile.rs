@@ -123,7 +123,10 @@ async fn register(
     Body(new): Body<Registration>,
 ) -> Result<Made<SignedInView>, Problem> {
     let Some((tenant, role)) = service.store.open_to_strangers(new.with.as_deref()).await? else {
-        return Err(Problem::say(Code::Forbidden, "People come by invitation here: ask whoever manages the users."));
+        return Err(Problem::say(
+            Code::Forbidden,
+            "People come by invitation here: ask whoever manages the users.",
+        ));
     };
     let region = service.store.tenant_by_id(tenant).await?.region;
     let (email, phone) = registrant(&new, &region)?;
@@ -152,7 +155,8 @@ async fn register(
 /// Everything that is wrong, at once.
 fn registrant(new: &Registration, region: &str) -> Result<(EmailAddress, Option<PhoneNumber>), Problem> {
     let mut errors: Vec<FieldError> = Vec::new();
-    let mut wrong = |field: &str, message: String| errors.push(FieldError { field: field.to_owned(), message });
+    let mut wrong =
+        |field: &str, message: String| errors.push(FieldError { field: field.to_owned(), message });
     let email = EmailAddress::parse(&new.email).map_err(|error| wrong("email", error.to_string())).ok();
     let about = [new.email.as_str(), &new.first_name, &new.last_name];
     if let Err(weak) = passwords::check(new.password.expose_secret(), &about) {

@@ -63,7 +63,10 @@ async fn begin(
     let mut work = Work::begin(&service, &caller).await?;
     let known = users::get(&mut work.tx, caller.tenant, user).await?;
     if known.second_factor {
-        return Err(Problem::say(Code::Conflict, "A second factor is switched on already: switch it off first."));
+        return Err(Problem::say(
+            Code::Conflict,
+            "A second factor is switched on already: switch it off first.",
+        ));
     }
     sign_in::begin_second_factor(&mut work.tx, user, &sealed).await?;
     work.commit().await?;

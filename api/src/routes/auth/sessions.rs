@@ -85,7 +85,10 @@ async fn end(
 /// Ends all sessions but the one that asks.
 #[utoipa::path(delete, path = "/api/auth/sessions", tag = "auth", security(("bearer" = [])),
     responses((status = 204, description = "They are over")))]
-async fn end_others(State(service): State<Service>, SignedIn(caller): SignedIn) -> Result<StatusCode, Problem> {
+async fn end_others(
+    State(service): State<Service>,
+    SignedIn(caller): SignedIn,
+) -> Result<StatusCode, Problem> {
     let (user, current) = caller.user()?;
     let mut work = Work::begin(&service, &caller).await?;
     let ended = store::revoke_others(&mut work.tx, user, Some(current), "ended by its user").await?;

@@ -80,7 +80,15 @@ async fn login(
     let environment = login.environment.unwrap_or(Environment::Production);
     let tokens = begin(&service, &mut tx, (tenant, user), environment, &device).await?;
     let user = users::get(&mut tx, tenant, user).await?;
-    note(&service, &mut tx, (tenant, user.id), "session.begin", &request, json!({"environment": environment})).await?;
+    note(
+        &service,
+        &mut tx,
+        (tenant, user.id),
+        "session.begin",
+        &request,
+        json!({"environment": environment}),
+    )
+    .await?;
     tx.commit().await.map_err(StoreError::from)?;
     service.store.forget_failures(&subject).await?;
     Ok(Data(SignedInView { user: user.into(), tokens }))
@@ -101,7 +109,8 @@ async fn proved(
     let known = service.store.credentials(email).await?;
     let hash = known.as_ref().and_then(|(_, credentials)| credentials.password_hash.clone());
     let right = service.auth.passwords.verify(login.password.expose_secret().to_owned(), hash).await;
-    let Some((tenant, credentials)) = known.filter(|(_, who)| right && who.status == UserStatus::Active) else {
+    let Some((tenant, credentials)) = known.filter(|(_, who)| right && who.status == UserStatus::Active)
+    else {
         return Ok(None);
     };
     let Some(sealed) = &credentials.totp_secret else { return Ok(Some((tenant, credentials))) };

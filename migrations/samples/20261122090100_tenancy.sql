@@ -1,0 +1,2 @@
+-- No table of its own.
+select this_tenant();
