@@ -155,8 +155,8 @@ async fn a_second_factor_is_wanted_from_its_first_code_on(pool: PgPool) {
     let totp = totp(begun["data"]["url"].as_str().unwrap());
     assert_eq!(login(&open, json!({"email": email, "password": PASSWORD})).await.0, 200, "not on yet");
     assert_eq!(owner.post("/api/auth/second-factor/confirm", &json!({"code": "000000"})).await.0, 422);
-    let now = || u64::try_from(jiff::Timestamp::now().as_second()).unwrap();
-    let first = totp.generate(now()).to_string();
+    let now = async || u64::try_from(open.engine.store.now().await.unwrap().as_second()).unwrap();
+    let first = totp.generate(now().await).to_string();
     let (status, on) = owner.post("/api/auth/second-factor/confirm", &json!({"code": first})).await;
     assert_eq!(status, 200, "{on}");
     let recovery = on["data"]["recoveryCodes"].as_array().unwrap().clone();
@@ -165,7 +165,7 @@ async fn a_second_factor_is_wanted_from_its_first_code_on(pool: PgPool) {
     assert_eq!((status, code(&wanted)), (401, "second_factor_wanted"));
     let with = |code: &Value| json!({"email": email, "password": PASSWORD, "code": code});
     assert_eq!(login(&open, with(&json!(first))).await.0, 401, "its step was used");
-    let next = totp.generate(now() + 30).to_string();
+    let next = totp.generate(now().await + 30).to_string();
     assert_eq!(login(&open, with(&json!(next))).await.0, 200);
     assert_eq!(login(&open, with(&recovery[0])).await.0, 200);
     assert_eq!(login(&open, with(&recovery[0])).await.0, 401, "a recovery code is good once");

@@ -154,6 +154,7 @@ fn config(house: &House) -> Config {
     load(&sources).unwrap().config
 }
 
+#[expect(clippy::disallowed_methods, reason = "the client of a caller, not of the program")]
 fn client() -> reqwest::Client {
     // Building a client needs a TLS provider, also where nothing is encrypted.
     let _ = rustls::crypto::ring::default_provider().install_default();
