@@ -167,8 +167,9 @@ macro_rules! page {
     ($tx:ident, $from:tt, $after:tt, $order:tt, $sight:ident, $filter:ident, $part:ident) => {
         sqlx::query_as!(
             Row,
-            r#"select c.id, c.name, c.email, c.phone, c.locale, c.time_zone, c.attributes, c.branch, c.assigned_to,
-                      c.created_at as "created_at: _", c.updated_at as "updated_at: _" from "#
+            r#"select c.id as "id!", c.name, c.email, c.phone, c.locale, c.time_zone as "time_zone!",
+                      c.attributes as "attributes!", c.branch, c.assigned_to,
+                      c.created_at as "created_at!: _", c.updated_at as "updated_at!: _" from "#
                 + $from
                 + " where c.tenant_id = $1 and c.erased_at is null
                       and ($2::text is null or c.branch = $2) and ($3::uuid is null or c.assigned_to = $3)

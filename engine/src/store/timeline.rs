@@ -181,7 +181,7 @@ async fn facts(tx: &mut PgConnection, campaigns: &[Uuid], numbers: &[i32]) -> St
     )
     .fetch_all(tx)
     .await?;
-    let mut of = Of::new();
+    let mut of = Of::default();
     for row in rows {
         let fact = Fact {
             attempt: row.attempt,
@@ -190,7 +190,7 @@ async fn facts(tx: &mut PgConnection, campaigns: &[Uuid], numbers: &[i32]) -> St
             reason: row.reason,
             detail: row.detail,
         };
-        of.entry((row.campaign_id, row.n)).or_insert_with(Vec::new).push(fact);
+        of.entry((row.campaign_id, row.n)).or_default().push(fact);
     }
     Ok(of)
 }
@@ -205,10 +205,10 @@ async fn events(tx: &mut PgConnection, campaigns: &[Uuid], numbers: &[i32]) -> S
     )
     .fetch_all(tx)
     .await?;
-    let mut of = Of::new();
+    let mut of = Of::default();
     for row in rows {
         let told = Told { kind: row.kind, at: row.at.to_jiff(), detail: row.detail };
-        of.entry((row.campaign_id, row.n)).or_insert_with(Vec::new).push(told);
+        of.entry((row.campaign_id, row.n)).or_default().push(told);
     }
     Ok(of)
 }
