@@ -22,6 +22,8 @@ use super::{
 use crate::{auth::caller::{Caller, SignedIn}, service::Service};
 
 const LONGEST_KEY: usize = 255;
+/// What is sent as these may be larger than memory should be.
+const FILES: &[&str] = &["multipart/", "application/x-ndjson", "text/csv"];
 /// An answer that is larger is not kept.
 const LARGEST_ANSWER: usize = 1 << 20;
 
@@ -75,7 +77,7 @@ async fn fingerprint(caller: &Caller, parts: &Parts, body: Body) -> Result<(Requ
         hash.update(part);
     }
     let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if kind.starts_with("multipart/") {
+    if FILES.iter().any(|file| kind.starts_with(file)) {
         hash.update(parts.headers.get(header::CONTENT_LENGTH).map_or(&b""[..], HeaderValue::as_bytes));
         return Ok((hash.finalize().into(), body));
     }

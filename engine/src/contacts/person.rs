@@ -81,8 +81,9 @@ impl Person {
             attributes: Map::new(),
         };
         check_attributes(&said.attributes, &mut faults);
-        for (key, _) in said.attributes.iter().filter(|(_, value)| value.is_null()) {
-            faults.add(format!("attributes.{key}"), "is null: leave it out, or take it away with PATCH");
+        for (key, _) in said.attributes.iter().take(MOST_ATTRIBUTES).filter(|(_, value)| value.is_null()) {
+            let shown: String = key.chars().take(LONGEST_ATTRIBUTE_NAME).collect();
+            faults.add(format!("attributes.{shown}"), "is null: leave it out, or take it away with PATCH");
         }
         if faults.0.is_empty() && person.email.is_none() && person.phone.is_none() {
             faults.add("email", "is missing, and so is `phone`: a contact has one of them at least");
@@ -130,19 +131,21 @@ pub fn time_zone(text: &str) -> Result<String, String> {
 
 /// Attributes are flat: texts, numbers, yes or no, and amounts as `{"minor": 1250, "currency": "MUR"}`; null takes one away.
 pub fn check_attributes(attributes: &Map<String, Value>, faults: &mut Faults) {
-    if attributes.len() > MOST_ATTRIBUTES {
-        faults.add("attributes", format!("are {}, and at most {MOST_ATTRIBUTES} are kept", attributes.len()));
-        return;
-    }
-    let mut size = 0;
-    for (key, value) in attributes {
-        size += key.len() + serde_json::to_string(value).map_or(0, |json| json.len());
+    for (key, value) in attributes.iter().take(MOST_ATTRIBUTES) {
         if let Err(reason) = attribute_name(key).and_then(|()| attribute(value)) {
             let shown: String = key.chars().take(LONGEST_ATTRIBUTE_NAME).collect();
             faults.add(format!("attributes.{shown}"), reason);
         }
     }
-    if size > LARGEST_ATTRIBUTES {
+    check_size(attributes, faults);
+}
+
+/// Whether all of them together are not too much.
+pub fn check_size(attributes: &Map<String, Value>, faults: &mut Faults) {
+    let size = serde_json::to_string(attributes).map_or(0, |json| json.len());
+    if attributes.len() > MOST_ATTRIBUTES {
+        faults.add("attributes", format!("are {}, and at most {MOST_ATTRIBUTES} are kept", attributes.len()));
+    } else if size > LARGEST_ATTRIBUTES {
         faults.add("attributes", format!("have {size} bytes, more than {LARGEST_ATTRIBUTES}"));
     }
 }
