@@ -16,7 +16,7 @@ use fanfare_engine::{
         outcome::Reason,
         permission::needs,
     },
-    id::{SuppressionId, TenantId},
+    id::SuppressionId,
     store::suppressions::{self, Filter, Listed, Place, Suppression},
 };
 use serde::{Deserialize, Serialize};
@@ -24,14 +24,17 @@ use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::Work;
+use super::{
+    Work,
+    contacts::{refused, region},
+};
 use crate::{
     auth::caller::May,
     http::{
         envelope::{Data, Envelope, Made},
         extract::{Body, PathId, Query},
         page::{Pagination, Start, Wanted},
-        problem::{Code, FieldError, Problem},
+        problem::{Code, Problem},
     },
     service::Service,
 };
@@ -129,7 +132,11 @@ async fn list(
     let Wish { page, limit, cursor, channel, scope, reason, address } = wish;
     let window = Wanted { page, limit, cursor }.window::<Cursor>()?;
     let address = match address {
-        Some(text) => Some(address_of(&text, channel, &region(&service, tenant).await?).map_err(refused)?.1),
+        Some(text) => {
+            // Any channel of a number will do: it has one form on all of them.
+            let channel = channel.or_else(|| (!text.contains('@')).then_some(Channel::Sms));
+            Some(address_of(&text, channel, &region(&service, tenant).await?).map_err(refused)?.1)
+        }
         None => None,
     };
     let filter = Filter { channel, scope, reason, address: address.as_deref() };
@@ -282,8 +289,8 @@ struct Imported {
 
 #[derive(Debug, Serialize, ToSchema)]
 struct RowProblem {
-    /// As a spreadsheet program numbers rows: the header is row 1.
-    row: u64,
+    /// Of the file; the header stands in line 1.
+    line: u64,
     field: String,
     reason: String,
 }
@@ -332,12 +339,8 @@ struct Columns {
 
 impl Columns {
     fn of(header: &csv::StringRecord) -> Result<Self, Problem> {
-        let named = |name: &str| {
-            let mut found = header.iter().enumerate().filter(|(_, cell)| {
-                cell.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}').eq_ignore_ascii_case(name)
-            });
-            found.next().map(|(at, _)| at)
-        };
+        let bare = |cell: &str| cell.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}').to_lowercase();
+        let named = |name: &str| header.iter().position(|cell| bare(cell) == name);
         let address = named("address").ok_or_else(|| {
             Problem::field("body", "has no column `address`: the first row names the columns, apart by commas")
         })?;
@@ -367,7 +370,7 @@ fn rows(bytes: &[u8], region: &Region) -> Result<(Vec<Stop>, Imported), Problem>
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(bytes);
     let unreadable = |error: &csv::Error| Problem::field("body", format!("can't be read as CSV in UTF-8: {error}"));
     let columns = Columns::of(reader.headers().map_err(|error| unreadable(&error))?)?;
-    let (mut stops, mut imported, mut problems) = (Vec::new(), Imported::default(), 0);
+    let (mut stops, mut imported, mut problems): (Vec<Stop>, _, u64) = (Vec::new(), Imported::default(), 0);
     let mut record = csv::StringRecord::new();
     while reader.read_record(&mut record).map_err(|error| unreadable(&error))? {
         imported.rows_read += 1;
@@ -378,16 +381,18 @@ fn rows(bytes: &[u8], region: &Region) -> Result<(Vec<Stop>, Imported), Problem>
             }
             Err(faults) => {
                 imported.rows_refused += 1;
-                let row = record.position().map_or(0, csv::Position::line);
+                let line = record.position().map_or(0, csv::Position::line);
                 for Fault { field, reason } in faults {
                     problems += 1;
                     if imported.problems.len() < TOLD {
-                        imported.problems.push(RowProblem { row, field, reason });
+                        imported.problems.push(RowProblem { line, field, reason });
                     }
                 }
             }
         }
     }
+    // Whoever adds several waits for others in the order of the key.
+    stops.sort_by(|one, other| (one.channel, &one.address, one.scope).cmp(&(other.channel, &other.address, other.scope)));
     imported.problems_left_out = problems - u64::try_from(imported.problems.len()).unwrap_or(problems);
     Ok((stops, imported))
 }
@@ -405,16 +410,4 @@ fn address_of(text: &str, channel: Option<Channel>, region: &Region) -> Result<(
         Channel::Sms | Channel::Whatsapp => person::phone(text, region).map(PhoneNumber::into_string),
     };
     normal.map(|address| (channel, address)).map_err(|reason| fault("address", reason))
-}
-
-fn refused(faults: Vec<Fault>) -> Problem {
-    Problem::fields(faults.into_iter().map(|Fault { field, reason }| FieldError { field, message: reason }).collect())
-}
-
-async fn region(service: &Service, tenant: TenantId) -> Result<Region, Problem> {
-    let tenant = service.store.tenant_by_id(tenant).await?;
-    Region::parse(&tenant.region).map_err(|why| {
-        tracing::error!(why, "a tenant's region can't be read");
-        Code::Broken.into()
-    })
 }

@@ -71,12 +71,12 @@ fn person_behind(caller: &Caller) -> UserId {
     }
 }
 
-fn refused(faults: Vec<Fault>) -> Problem {
+pub(super) fn refused(faults: Vec<Fault>) -> Problem {
     Problem::fields(faults.into_iter().map(|Fault { field, reason }| FieldError { field, message: reason }).collect())
 }
 
 /// Where the tenant's phone numbers belong.
-async fn region(service: &Service, tenant: TenantId) -> Result<Region, Problem> {
+pub(super) async fn region(service: &Service, tenant: TenantId) -> Result<Region, Problem> {
     let tenant = service.store.tenant_by_id(tenant).await?;
     Region::parse(&tenant.region).map_err(|why| {
         tracing::error!(why, "a tenant's region can't be read");
