@@ -350,7 +350,7 @@ pub async fn tell(
     person: &Person,
     keeper: Keeper<'_>,
 ) -> StoreResult<()> {
-    sqlx::query!(
+    let told = sqlx::query!(
         "update contacts c
          set name = said.name, email = said.email, phone = said.phone, locale = said.locale, time_zone = said.time_zone,
              attributes = said.attributes, branch = said.branch, assigned_to = said.agent, updated_at = clock_timestamp()
@@ -373,9 +373,8 @@ pub async fn tell(
         Value::Object(person.attributes.clone()),
         keeper.branch,
         keeper.agent.map(UserId::uuid),
-    )
-    .execute(tx)
-    .await?;
+    );
+    told.execute(tx).await.map_err(taken)?;
     Ok(())
 }
 
@@ -397,11 +396,17 @@ pub async fn change(tx: &mut PgConnection, tenant: TenantId, contact: &Contact) 
         contact.branch,
         contact.assigned_to.map(UserId::uuid),
     );
-    match changed.execute(tx).await {
-        Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Err(StoreError::Conflict(
+    changed.execute(tx).await.map_err(taken)?;
+    Ok(())
+}
+
+/// Addresses that somebody else has, or has got at this moment, are a conflict.
+fn taken(error: sqlx::Error) -> StoreError {
+    match error {
+        sqlx::Error::Database(error) if error.is_unique_violation() => StoreError::Conflict(
             "another contact has this e-mail address, or this phone number and no address".to_owned(),
-        )),
-        other => Ok(other.map(drop)?),
+        ),
+        other => other.into(),
     }
 }
 
