@@ -401,6 +401,7 @@ fn rows(bytes: &[u8], region: &Region) -> Result<(Vec<Stop>, Imported), Problem>
 fn address_of(text: &str, channel: Option<Channel>, region: &Region) -> Result<(Channel, String), Vec<Fault>> {
     let fault = |field: &str, reason: String| vec![Fault { field: field.to_owned(), reason }];
     let channel = match channel {
+        _ if text.trim().is_empty() => return Err(fault("address", "is missing".to_owned())),
         Some(channel) => channel,
         None if text.contains('@') => Channel::Email,
         None => return Err(fault("channel", "is missing: say whether a phone number is for sms or whatsapp".to_owned())),

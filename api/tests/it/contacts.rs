@@ -340,7 +340,7 @@ const SENT: &str = "
         select gen_random_uuid(), tenant_id, 't', 'email', 'obligation', 'T' from ann returning id, tenant_id
     ), campaign as (
         insert into campaigns (id, tenant_id, kind, name, channel, class, template_id, state, launched_at)
-        select id::uuid, tenant_id, 'campaign', name, 'email', 'obligation', template.id, 'finished', at::timestamptz
+        select c.id::uuid, template.tenant_id, 'campaign', c.name, 'email', 'obligation', template.id, 'finished', c.at::timestamptz
         from template, (values ('01990000-0000-7000-8000-0000000000c1', 'First', '2026-01-01T00:00:00Z'),
                                ('01990000-0000-7000-8000-0000000000c2', 'Second', '2026-02-01T00:00:00Z'),
                                ('01990000-0000-7000-8000-0000000000c3', 'Third', '2026-03-01T00:00:00Z')) c (id, name, at)
