@@ -174,15 +174,14 @@ mod tests {
 
     #[test]
     fn a_line_that_is_too_long_is_passed_over() {
-        let file = std::env::temp_dir().join(format!("fanfare-lines-{}.ndjson", std::process::id()));
-        std::fs::write(&file, format!("{}\n{{}}\nlast", "x".repeat(100))).expect("written");
-        let mut lines = Lines { input: BufReader::new(File::open(&file).expect("opened")), limit: 10 };
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), format!("{}\n{{}}\nlast", "x".repeat(100))).expect("written");
+        let mut lines = Lines { input: BufReader::new(file.reopen().expect("opened")), limit: 10 };
         let mut line = Vec::new();
         let mut lengths = Vec::new();
         while let Some(passed) = lines.next(&mut line).expect("read") {
             lengths.push((passed, line.len()));
         }
-        std::fs::remove_file(&file).expect("removed");
         assert_eq!(lengths, [(101, 11), (3, 2), (4, 4)]);
     }
 }

@@ -22,7 +22,7 @@ fn phone(typed: &str) -> Option<String> {
     let digits: String = typed.chars().filter(char::is_ascii_digit).collect();
     let is_number = digits.len() >= 3 && typed.chars().all(|c| c.is_ascii_digit() || " +-./()".contains(c));
     is_number.then(|| {
-        let (whole, tail) = (digits.trim_start_matches("00"), digits.len().saturating_sub(PHONE_TAIL));
+        let (whole, tail) = (digits.strip_prefix("00").unwrap_or(&digits), digits.len().saturating_sub(PHONE_TAIL));
         if digits.len() > PHONE_TAIL {
             format!("'{}'", &digits[tail..])
         } else {
@@ -54,7 +54,28 @@ fn beginning(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// Outside of quotes stands only what this module wrote.
+        #[test]
+        fn nothing_that_is_typed_ends_its_quotes(typed in ".{0,40}") {
+            let query = text_query(&typed).unwrap_or_default();
+            let (mut outside, mut quoted, mut signs) = (String::new(), false, query.chars().peekable());
+            while let Some(sign) = signs.next() {
+                match sign {
+                    '\\' if quoted => drop(signs.next()),
+                    '\'' if quoted && signs.peek() == Some(&'\'') => drop(signs.next()),
+                    '\'' => quoted = !quoted,
+                    _ if quoted => {}
+                    other => outside.push(other),
+                }
+            }
+            prop_assert!(!quoted && outside.chars().all(|c| ":*&|() ".contains(c)), "{query}");
+        }
+    }
 
     fn check(typed: &str, expected: &str) {
         assert_eq!(text_query(typed).unwrap_or_default(), expected, "{typed}");
@@ -76,6 +97,7 @@ mod tests {
         check("+230 5234-5678", "'52345678'");
         check("(0)230", "'0230':*");
         check("00919876543210", "'76543210'");
+        check("0000", "'00':*");
         check("12", "'12':*");
     }
 }
