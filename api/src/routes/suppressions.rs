@@ -247,7 +247,8 @@ async fn show(
 #[serde(deny_unknown_fields)]
 struct Why {
     /// Why the address may be written to again: 3 to 500 characters, kept in the audit log.
-    reason: String,
+    #[param(value_type = String, required = true)]
+    reason: Option<String>,
 }
 
 /// Takes an address off the list.
@@ -260,14 +261,15 @@ async fn remove(
     PathId(id): PathId<SuppressionId>,
     Query(why): Query<Why>,
 ) -> Result<StatusCode, Problem> {
-    let length = why.reason.trim().chars().count();
-    if !(3..=LONGEST_WHY).contains(&length) || why.reason.contains('\0') {
+    let mut work = Work::begin(&service, &may.caller).await?;
+    suppressions::get(&mut work.tx, may.caller.tenant, id).await?;
+    let reason = why.reason.unwrap_or_default();
+    if !(3..=LONGEST_WHY).contains(&reason.trim().chars().count()) || reason.contains('\0') {
         return Err(Problem::field("reason", format!("must have 3 to {LONGEST_WHY} characters, and no NUL")));
     }
-    let mut work = Work::begin(&service, &may.caller).await?;
     let was = suppressions::remove(&mut work.tx, may.caller.tenant, id).await?;
     let detail = json!({"channel": was.channel, "address": masked(&was.address), "scope": was.scope,
-        "was": was.reason, "since": was.since, "why": why.reason});
+        "was": was.reason, "since": was.since, "why": reason});
     work.note("suppression.remove", &id.to_string(), detail).await?;
     work.commit().await?;
     Ok(StatusCode::NO_CONTENT)

@@ -5,7 +5,7 @@ use fanfare_engine::{
     domain::{
         channel::{Channel, MessageClass},
         outcome::Reason,
-        permission::{Permission, needs},
+        permission::needs,
     },
     id::{CampaignId, ContactId, MessageId},
     store::{
@@ -125,11 +125,11 @@ struct Cursor {
 pub(super) async fn show(
     State(service): State<Service>,
     may: May<needs::ContactsRead>,
+    _: May<needs::MessagesRead>,
     PathId(id): PathId<ContactId>,
     Query(wanted): Query<Wanted>,
 ) -> Result<Data<Timeline>, Problem> {
     let caller = &may.caller;
-    caller.needs(Permission::MessagesRead)?;
     let window = wanted.window::<Cursor>()?;
     let mut work = Work::begin(&service, caller).await?;
     contacts::get(&mut work.tx, sight(caller), id).await?;
