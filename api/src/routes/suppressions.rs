@@ -158,7 +158,7 @@ async fn list(
 #[serde(deny_unknown_fields)]
 struct NewSuppression {
     /// An e-mail address, or a phone number as people write it.
-    #[schema(max_length = 254)]
+    #[schema(max_length = 320)]
     address: String,
     /// `sms` or `whatsapp`; an e-mail address needs none.
     #[schema(value_type = Option<String>)]

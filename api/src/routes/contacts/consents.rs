@@ -85,7 +85,10 @@ pub(super) async fn show(
 ) -> Result<Data<Consents>, Problem> {
     let mut work = Work::begin(&service, &may.caller).await?;
     contacts::get(&mut work.tx, sight(&may.caller), id).await?;
-    Ok(Data(known(&mut work, id, &may).await?))
+    let answer = known(&mut work, id, &may).await?;
+    work.note("contact.read", &id.to_string(), json!({"of": "consents"})).await?;
+    work.commit().await?;
+    Ok(Data(answer))
 }
 
 /// Records what a contact said about marketing. A no holds for every message whose turn had not come when this is answered.
@@ -175,6 +178,8 @@ pub(super) async fn preferences(
     let mut work = Work::begin(&service, &may.caller).await?;
     contacts::get(&mut work.tx, sight(&may.caller), id).await?;
     let Preferences { channels, topics } = consents::preferences(&mut work.tx, id).await?;
+    work.note("contact.read", &id.to_string(), json!({"of": "preferences"})).await?;
+    work.commit().await?;
     Ok(Data(Wishes { channels, topics }))
 }
 

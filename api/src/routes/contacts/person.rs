@@ -63,10 +63,10 @@ impl From<Contact> for ContactView {
 pub(super) struct NewContact {
     #[schema(min_length = 1, max_length = 200)]
     name: Option<String>,
-    #[schema(max_length = 254)]
+    #[schema(max_length = 320)]
     email: Option<String>,
     /// As people write it; without a country's code it belongs to the tenant's country.
-    #[schema(example = "5234 5678")]
+    #[schema(max_length = 320, example = "5234 5678")]
     phone: Option<String>,
     /// `fr`, `en-GB`.
     #[schema(max_length = 35)]
@@ -109,10 +109,10 @@ pub(super) struct ContactChange {
     #[schema(value_type = Option<String>, min_length = 1, max_length = 200)]
     name: Option<Option<String>>,
     #[serde(deserialize_with = "sent")]
-    #[schema(value_type = Option<String>, max_length = 254)]
+    #[schema(value_type = Option<String>, max_length = 320)]
     email: Option<Option<String>>,
     #[serde(deserialize_with = "sent")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, max_length = 320)]
     phone: Option<Option<String>>,
     #[serde(deserialize_with = "sent")]
     #[schema(value_type = Option<String>, max_length = 35)]
