@@ -40,8 +40,13 @@ use crate::{
 };
 
 /// Why an address may be put on the list by hand; the engine knows more.
-const REASONS: &[Reason] =
-    &[Reason::Unsubscribed, Reason::Complained, Reason::Bounced, Reason::InvalidAddress, Reason::BlockedByProvider];
+const REASONS: &[Reason] = &[
+    Reason::Unsubscribed,
+    Reason::Complained,
+    Reason::Bounced,
+    Reason::InvalidAddress,
+    Reason::BlockedByProvider,
+];
 const LARGEST_FILE: usize = 64 << 20;
 /// Rows that go to the database together.
 const BATCH: usize = 5_000;
@@ -193,7 +198,14 @@ impl Stop {
     }
 
     fn at(&self, source: &'static str, at: jiff::Timestamp) -> Suppression<'_> {
-        Suppression { channel: self.channel, address: &self.address, scope: self.scope, reason: self.reason, source, at }
+        Suppression {
+            channel: self.channel,
+            address: &self.address,
+            scope: self.scope,
+            reason: self.reason,
+            source,
+            at,
+        }
     }
 }
 
@@ -309,14 +321,16 @@ async fn import(
     request: Request,
 ) -> Result<Data<Imported>, Problem> {
     let tenant = may.caller.tenant;
-    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind =
+        request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("text/csv") {
         return Err(Problem::say(Code::WrongContentType, "Send it as text/csv."));
     }
     let bytes = to_bytes(request.into_body(), LARGEST_FILE).await.map_err(|_| Code::TooLarge)?;
     let region = region(&service, tenant).await?;
     // Reading a million phone numbers takes seconds of a processor.
-    let read = tokio::task::spawn_blocking(move || rows(&bytes, &region)).await.map_err(|_| Code::Broken)??;
+    let read =
+        tokio::task::spawn_blocking(move || rows(&bytes, &region)).await.map_err(|_| Code::Broken)??;
     let (stops, mut imported) = read;
     let now = service.store.now().await?;
     let mut work = Work::begin(&service, &may.caller).await?;
@@ -341,16 +355,22 @@ struct Columns {
 
 impl Columns {
     fn of(header: &csv::StringRecord) -> Result<Self, Problem> {
-        let bare = |cell: &str| cell.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}').to_lowercase();
+        let bare =
+            |cell: &str| cell.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}').to_lowercase();
         let named = |name: &str| header.iter().position(|cell| bare(cell) == name);
         let address = named("address").ok_or_else(|| {
-            Problem::field("body", "has no column `address`: the first row names the columns, apart by commas")
+            Problem::field(
+                "body",
+                "has no column `address`: the first row names the columns, apart by commas",
+            )
         })?;
         Ok(Self { address, channel: named("channel"), scope: named("scope"), reason: named("reason") })
     }
 
     fn read(&self, record: &csv::StringRecord, region: &Region) -> Result<Stop, Vec<Fault>> {
-        let cell = |at: Option<usize>| at.and_then(|at| record.get(at)).map(str::trim).filter(|text| !text.is_empty());
+        let cell = |at: Option<usize>| {
+            at.and_then(|at| record.get(at)).map(str::trim).filter(|text| !text.is_empty())
+        };
         let mut faults = Faults::default();
         let new = NewSuppression {
             address: cell(Some(self.address)).unwrap_or_default().to_owned(),
@@ -370,7 +390,8 @@ fn short(text: &str) -> String {
 
 fn rows(bytes: &[u8], region: &Region) -> Result<(Vec<Stop>, Imported), Problem> {
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(bytes);
-    let unreadable = |error: &csv::Error| Problem::field("body", format!("can't be read as CSV in UTF-8: {error}"));
+    let unreadable =
+        |error: &csv::Error| Problem::field("body", format!("can't be read as CSV in UTF-8: {error}"));
     let columns = Columns::of(reader.headers().map_err(|error| unreadable(&error))?)?;
     let (mut stops, mut imported, mut problems): (Vec<Stop>, _, u64) = (Vec::new(), Imported::default(), 0);
     let mut record = csv::StringRecord::new();
@@ -394,19 +415,30 @@ fn rows(bytes: &[u8], region: &Region) -> Result<(Vec<Stop>, Imported), Problem>
         }
     }
     // Whoever adds several waits for others in the order of the key.
-    stops.sort_by(|one, other| (one.channel, &one.address, one.scope).cmp(&(other.channel, &other.address, other.scope)));
+    stops.sort_by(|one, other| {
+        (one.channel, &one.address, one.scope).cmp(&(other.channel, &other.address, other.scope))
+    });
     imported.problems_left_out = problems - u64::try_from(imported.problems.len()).unwrap_or(problems);
     Ok((stops, imported))
 }
 
 /// An address in its normal form, and the channel that it is meant for.
-fn address_of(text: &str, channel: Option<Channel>, region: &Region) -> Result<(Channel, String), Vec<Fault>> {
+fn address_of(
+    text: &str,
+    channel: Option<Channel>,
+    region: &Region,
+) -> Result<(Channel, String), Vec<Fault>> {
     let fault = |field: &str, reason: String| vec![Fault { field: field.to_owned(), reason }];
     let channel = match channel {
         _ if text.trim().is_empty() => return Err(fault("address", "is missing".to_owned())),
         Some(channel) => channel,
         None if text.contains('@') => Channel::Email,
-        None => return Err(fault("channel", "is missing: say whether a phone number is for sms or whatsapp".to_owned())),
+        None => {
+            return Err(fault(
+                "channel",
+                "is missing: say whether a phone number is for sms or whatsapp".to_owned(),
+            ));
+        }
     };
     let normal = match channel {
         Channel::Email => person::email(text).map(EmailAddress::into_string),

@@ -46,16 +46,25 @@ async fn a_person_is_known_by_the_address_and_without_one_by_the_phone(pool: PgP
     assert_eq!((&ann["email"], &ann["timeZone"]), (&json!("ann@example.com"), &json!("Indian/Mauritius")));
     let again = json!({"email": "ann@example.com", "phone": "5234 5678", "attributes": {"plan": "B"}});
     let (status, told) = owner.post("/api/contacts", &again).await;
-    assert_eq!((status, &told["data"]["id"], &told["data"]["name"]), (200, &ann["id"], &json!("Ann")), "{told}");
+    assert_eq!(
+        (status, &told["data"]["id"], &told["data"]["name"]),
+        (200, &ann["id"], &json!("Ann")),
+        "{told}"
+    );
     assert_eq!(told["data"]["attributes"], json!({"plan": "B", "due": {"minor": 1250, "currency": "MUR"}}));
     assert_eq!(told["data"]["phone"], "+23052345678");
 
     // Known by phone alone, until an address comes.
     let bob = made(&owner, json!({"name": "Bob", "phone": "5234 5679"})).await;
-    let (status, same) = owner.post("/api/contacts", &json!({"phone": "+230 5234 5679", "locale": "fr"})).await;
+    let (status, same) =
+        owner.post("/api/contacts", &json!({"phone": "+230 5234 5679", "locale": "fr"})).await;
     assert_eq!((status, &same["data"]["id"]), (200, &bob["id"]), "{same}");
-    let (status, given) = owner.post("/api/contacts", &json!({"phone": "52345679", "email": "bob@example.com"})).await;
-    assert_eq!((status, &given["data"]["id"], &given["data"]["email"]), (200, &bob["id"], &json!("bob@example.com")));
+    let (status, given) =
+        owner.post("/api/contacts", &json!({"phone": "52345679", "email": "bob@example.com"})).await;
+    assert_eq!(
+        (status, &given["data"]["id"], &given["data"]["email"]),
+        (200, &bob["id"], &json!("bob@example.com"))
+    );
     made(&owner, json!({"name": "Another", "phone": "5234 5679"})).await;
 
     // Another tenant has its own Ann, and not ours.
@@ -75,23 +84,35 @@ async fn what_can_not_be_taken_is_named(pool: PgPool) {
     let many: serde_json::Map<String, Value> = (0..201).map(|n| (format!("a{n}"), json!(n))).collect();
     let cases = [
         (json!({"name": "Nobody"}), vec!["email"]),
-        (json!({"email": "nobody", "phone": "1", "timeZone": "Mars/Olympus", "locale": "?"}), vec!["email", "phone", "locale", "timeZone"]),
+        (
+            json!({"email": "nobody", "phone": "1", "timeZone": "Mars/Olympus", "locale": "?"}),
+            vec!["email", "phone", "locale", "timeZone"],
+        ),
         (json!({"email": "a@example.com", "name": "a\u{0}b"}), vec!["name"]),
         (json!({"email": "a@example.com", "name": "x".repeat(100_000)}), vec!["name"]),
         (json!({"email": "a@example.com", "attributes": {"phone": "1"}}), vec!["attributes.phone"]),
-        (json!({"email": "a@example.com", "attributes": {"a": "\u{0}", "b": [1], "c": null}}), vec!["attributes.a", "attributes.b", "attributes.c"]),
+        (
+            json!({"email": "a@example.com", "attributes": {"a": "\u{0}", "b": [1], "c": null}}),
+            vec!["attributes.a", "attributes.b", "attributes.c"],
+        ),
         (json!({"email": "a@example.com", "attributes": many}), vec!["attributes"]),
         (json!({"email": "a@example.com", "branch": ""}), vec!["branch"]),
-        (json!({"email": "a@example.com", "assignedTo": "usr_00000000000000000000000000"}), vec!["assignedTo"]),
+        (
+            json!({"email": "a@example.com", "assignedTo": "usr_00000000000000000000000000"}),
+            vec!["assignedTo"],
+        ),
         (json!({"email": "a@example.com", "surname": "x"}), vec!["surname"]),
     ];
     for (contact, expected) in cases {
         let (status, answer) = owner.post("/api/contacts", &contact).await;
         assert_eq!((status, fields(&answer)), (422, expected), "{answer}");
     }
-    let (status, answer) = send(&owner, "/api/contacts", "application/json", r#"{"name": "\ud800"}"#.to_owned()).await;
+    let (status, answer) =
+        send(&owner, "/api/contacts", "application/json", r#"{"name": "\ud800"}"#.to_owned()).await;
     assert!(status == 400 || status == 422, "{status} {answer}");
-    for query in ["q=%00", "q=-", "sort=phone", "limit=0", "email=nobody", "createdAfter=yesterday", "colour=red"] {
+    for query in
+        ["q=%00", "q=-", "sort=phone", "limit=0", "email=nobody", "createdAfter=yesterday", "colour=red"]
+    {
         let (status, answer) = owner.get(&format!("/api/contacts?{query}")).await;
         assert_eq!(status, 422, "{query}: {answer}");
     }
@@ -109,7 +130,11 @@ async fn what_can_not_be_taken_is_named(pool: PgPool) {
 async fn an_edit_sets_takes_away_and_meets_what_was_read(pool: PgPool) {
     let open = Open::new(&pool).await;
     let owner = open.owner().await;
-    let ann = made(&owner, json!({"name": "Ann", "email": "ann@example.com", "locale": "fr", "attributes": {"a": 1, "b": 2}})).await;
+    let ann = made(
+        &owner,
+        json!({"name": "Ann", "email": "ann@example.com", "locale": "fr", "attributes": {"a": 1, "b": 2}}),
+    )
+    .await;
     let read = owner.request(Method::GET, &path(&ann)).send().await.unwrap();
     let tag = read.headers()["etag"].to_str().unwrap().to_owned();
     let edit = |change: Value| {
@@ -151,10 +176,12 @@ async fn an_erased_contact_is_nobody(pool: PgPool) {
     assert_eq!(left, (None, None, json!({}), 0));
     let anew = made(&owner, json!({"email": "ann@example.com"})).await;
     assert_ne!(anew["id"], ann["id"]);
-    let logged: String = sqlx::query_scalar("select string_agg(detail::text, ' ') from audit_log where action like 'contact.%'")
-        .fetch_one(&pool)
-        .await
-        .unwrap();
+    let logged: String = sqlx::query_scalar(
+        "select string_agg(detail::text, ' ') from audit_log where action like 'contact.%'",
+    )
+    .fetch_one(&pool)
+    .await
+    .unwrap();
     assert!(!logged.contains("ann@example.com") && !logged.contains("Ann"), "{logged}");
 }
 
@@ -214,23 +241,40 @@ async fn whoever_sees_a_branch_finds_no_other(pool: PgPool) {
     let open = Open::new(&pool).await;
     let (owner, agent) = (open.owner().await, open.owner().await);
     let user = agent.get("/api/auth/me").await.1["data"]["email"].as_str().unwrap().to_owned();
-    let ours = made(&owner, json!({"name": "Ours", "email": "ours@example.com", "branch": "Port Louis"})).await;
-    let theirs = made(&owner, json!({"name": "Theirs", "email": "theirs@example.com", "branch": "Curepipe"})).await;
-    sqlx::query("update users set scope = 'branch', branch = 'Port Louis' where email = $1").bind(&user).execute(&pool).await.unwrap();
+    let ours =
+        made(&owner, json!({"name": "Ours", "email": "ours@example.com", "branch": "Port Louis"})).await;
+    let theirs =
+        made(&owner, json!({"name": "Theirs", "email": "theirs@example.com", "branch": "Curepipe"})).await;
+    sqlx::query("update users set scope = 'branch', branch = 'Port Louis' where email = $1")
+        .bind(&user)
+        .execute(&pool)
+        .await
+        .unwrap();
     assert_eq!(found(&agent, "").await, ["Ours"]);
     assert_eq!(found(&agent, "q=the").await, Vec::<String>::new());
     assert_eq!(agent.get(&path(&ours)).await.0, 200);
-    for path in [path(&theirs), format!("{}/consents", path(&theirs)), format!("{}/timeline", path(&theirs))] {
+    for path in [path(&theirs), format!("{}/consents", path(&theirs)), format!("{}/timeline", path(&theirs))]
+    {
         assert_eq!(agent.get(&path).await.0, 404, "{path}");
     }
     assert_eq!(agent.patch(&path(&theirs), &json!({"name": "Ours"})).await.0, 404);
     assert_eq!(agent.patch(&path(&ours), &json!({"branch": "Curepipe"})).await.0, 403);
-    assert_eq!(agent.post("/api/contacts", &json!({"email": "theirs@example.com", "name": "Ours"})).await.0, 409);
-    assert_eq!(agent.post("/api/contacts", &json!({"email": "x@example.com", "branch": "Curepipe"})).await.0, 403);
+    assert_eq!(
+        agent.post("/api/contacts", &json!({"email": "theirs@example.com", "name": "Ours"})).await.0,
+        409
+    );
+    assert_eq!(
+        agent.post("/api/contacts", &json!({"email": "x@example.com", "branch": "Curepipe"})).await.0,
+        403
+    );
     assert_eq!(made(&agent, json!({"email": "new@example.com"})).await["branch"], "Port Louis");
     assert_eq!(send(&agent, "/api/contacts/bulk", "application/x-ndjson", "{}".to_owned()).await.0, 403);
 
-    sqlx::query("update users set scope = 'assigned', branch = null where email = $1").bind(&user).execute(&pool).await.unwrap();
+    sqlx::query("update users set scope = 'assigned', branch = null where email = $1")
+        .bind(&user)
+        .execute(&pool)
+        .await
+        .unwrap();
     assert_eq!(found(&agent, "").await, Vec::<String>::new());
     let mine = made(&agent, json!({"name": "Mine", "email": "mine@example.com"})).await;
     assert!(mine["assignedTo"].is_string(), "{mine}");
@@ -253,7 +297,8 @@ async fn contacts_come_by_the_thousand(pool: PgPool) {
         r#"{"email": "twice@example.com", "name": "Second"}"#,
     ])
     .await;
-    let counts = ["linesRead", "linesTaken", "linesRefused", "contactsCreated", "contactsUpdated", "problemsLeftOut"];
+    let counts =
+        ["linesRead", "linesTaken", "linesRefused", "contactsCreated", "contactsUpdated", "problemsLeftOut"];
     assert_eq!(counts.map(|count| taken[count].as_i64().unwrap()), [7, 4, 3, 2, 1, 0], "{taken}");
     let problems: Vec<(i64, &str)> = taken["problems"]
         .as_array()
@@ -269,14 +314,19 @@ async fn contacts_come_by_the_thousand(pool: PgPool) {
     assert_eq!(bob["data"]["contacts"][0]["attributes"], json!({"due": {"minor": 1250, "currency": "MUR"}}));
     assert_eq!(bob["data"]["contacts"][0]["locale"], "fr-MU");
 
-    let lines: Vec<String> = (0..3_000).map(|n| if n % 2 == 0 { format!(r#"{{"email": "p{n}@example.com"}}"#) } else { "{}".to_owned() }).collect();
+    let lines: Vec<String> = (0..3_000)
+        .map(|n| if n % 2 == 0 { format!(r#"{{"email": "p{n}@example.com"}}"#) } else { "{}".to_owned() })
+        .collect();
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     let many = bulk(&owner, &lines).await;
     assert_eq!((&many["contactsCreated"], &many["linesRefused"]), (&json!(1_500), &json!(1_500)));
     assert_eq!((many["problems"].as_array().unwrap().len(), &many["problemsLeftOut"]), (1_000, &json!(500)));
     let again = bulk(&owner, &lines).await;
     assert_eq!((&again["contactsCreated"], &again["contactsUpdated"]), (&json!(0), &json!(0)));
-    let deeds: i64 = sqlx::query_scalar("select count(*) from audit_log where action = 'contact.bulk'").fetch_one(&pool).await.unwrap();
+    let deeds: i64 = sqlx::query_scalar("select count(*) from audit_log where action = 'contact.bulk'")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
     assert_eq!(deeds, 3);
 
     for (kind, body, status) in [
@@ -326,7 +376,9 @@ async fn consents_and_wishes_are_kept(pool: PgPool) {
     assert_eq!(owner.get(&wishes).await.1["data"], json!({"channels": [], "topics": {}}));
     assert_eq!(owner.put(&wishes, &wanted).await.0, 200);
     assert_eq!(owner.get(&wishes).await.1["data"], wanted);
-    for body in [json!({"channels": ["sms", "sms"], "topics": {}}), json!({"channels": [], "topics": {"a b": true}})] {
+    for body in
+        [json!({"channels": ["sms", "sms"], "topics": {}}), json!({"channels": [], "topics": {"a b": true}})]
+    {
         assert_eq!(owner.put(&wishes, &body).await.0, 422, "{body}");
     }
     assert_eq!(open.stranger().await.get(&consents).await.0, 404);
@@ -374,7 +426,13 @@ async fn a_timeline_tells_what_became_of_every_message(pool: PgPool) {
     let messages = answer["data"]["messages"].as_array().unwrap();
     let states: Vec<_> = messages
         .iter()
-        .map(|message| (message["campaignName"].as_str().unwrap(), message["state"].as_str().unwrap(), message["reason"].as_str()))
+        .map(|message| {
+            (
+                message["campaignName"].as_str().unwrap(),
+                message["state"].as_str().unwrap(),
+                message["reason"].as_str(),
+            )
+        })
         .collect();
     let expected = [
         ("Third", "excluded", Some("duplicate_address")),
@@ -382,8 +440,12 @@ async fn a_timeline_tells_what_became_of_every_message(pool: PgPool) {
         ("First", "delivered", None),
     ];
     assert_eq!(states, expected);
-    let events: Vec<&str> =
-        messages[2]["events"].as_array().unwrap().iter().map(|event| event["event"].as_str().unwrap()).collect();
+    let events: Vec<&str> = messages[2]["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| event["event"].as_str().unwrap())
+        .collect();
     assert_eq!(events, ["retry", "accepted", "delivered"]);
     let (_, first) = timeline(&ann, "?limit=2").await;
     let next = first["data"]["pagination"]["nextCursor"].as_str().unwrap();

@@ -7,7 +7,8 @@ use sqlx::PgPool;
 use crate::open::{Client, Open};
 
 async fn import(client: &Client, csv: &str) -> (u16, Value) {
-    let request = client.request(Method::POST, "/api/suppressions/import").header(header::CONTENT_TYPE, "text/csv");
+    let request =
+        client.request(Method::POST, "/api/suppressions/import").header(header::CONTENT_TYPE, "text/csv");
     client.send(request.body(csv.to_owned())).await
 }
 
@@ -26,7 +27,10 @@ async fn an_address_goes_on_the_list_and_off_it_with_a_reason(pool: PgPool) {
     assert_eq!(status, 201, "{answer}");
     let entry = &answer["data"];
     assert_eq!((&entry["address"], &entry["channel"]), (&json!("ann@example.com"), &json!("email")));
-    assert_eq!((&entry["scope"], &entry["reason"], &entry["source"]), (&json!("marketing"), &json!("unsubscribed"), &json!("api")));
+    assert_eq!(
+        (&entry["scope"], &entry["reason"], &entry["source"]),
+        (&json!("marketing"), &json!("unsubscribed"), &json!("api"))
+    );
     let (status, again) = owner.post("/api/suppressions", &json!({"address": "ann@example.com"})).await;
     assert_eq!((status, &again["data"]["id"]), (200, &entry["id"]));
     let refused: Vec<String> = sqlx::query_scalar(
@@ -49,7 +53,10 @@ async fn an_address_goes_on_the_list_and_off_it_with_a_reason(pool: PgPool) {
     assert_eq!(owner.delete(&format!("{path}?reason=%20a")).await.0, 422);
     assert_eq!(owner.delete(&format!("{path}?reason=asked+us+by+phone")).await.0, 204);
     assert_eq!(owner.get(&path).await.0, 404);
-    let why: Value = sqlx::query_scalar("select detail from audit_log where action = 'suppression.remove'").fetch_one(&pool).await.unwrap();
+    let why: Value = sqlx::query_scalar("select detail from audit_log where action = 'suppression.remove'")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
     assert_eq!((&why["why"], &why["address"]), (&json!("asked us by phone"), &json!("a…@e…")), "{why}");
 }
 

@@ -157,7 +157,10 @@ mod tests {
 
     #[test]
     fn a_line_is_taken_or_refused_with_its_reasons() {
-        assert_eq!(faults(r#"{"email": "ann@example.com", "attributes": {"plan": "A"}}"#), Vec::<String>::new());
+        assert_eq!(
+            faults(r#"{"email": "ann@example.com", "attributes": {"plan": "A"}}"#),
+            Vec::<String>::new()
+        );
         assert_eq!(faults(r#"{"email": "nobody"}"#), ["email: not an e-mail address (expected name@domain)"]);
         for (line, told) in [
             ("not json", "row: is no JSON object"),

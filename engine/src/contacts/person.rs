@@ -116,7 +116,9 @@ pub fn phone(text: &str, region: &Region) -> Result<PhoneNumber, String> {
 }
 
 pub fn locale(text: &str) -> Result<String, String> {
-    fanfare_templates::Locale::parse(text).map(|locale| locale.as_str().to_owned()).map_err(|error| error.to_string())
+    fanfare_templates::Locale::parse(text)
+        .map(|locale| locale.as_str().to_owned())
+        .map_err(|error| error.to_string())
 }
 
 pub fn time_zone(text: &str) -> Result<String, String> {
@@ -173,9 +175,10 @@ fn attribute(value: &Value) -> Result<(), String> {
         Value::String(text) if text.contains('\0') => Err(NUL.to_owned()),
         Value::String(_) => Ok(()),
         Value::Object(amount) if is_amount(amount) => Ok(()),
-        Value::Object(_) | Value::Array(_) => {
-            Err("must be a text, a number, true, false or an amount as {\"minor\": 1250, \"currency\": \"MUR\"}".to_owned())
-        }
+        Value::Object(_) | Value::Array(_) => Err(
+            "must be a text, a number, true, false or an amount as {\"minor\": 1250, \"currency\": \"MUR\"}"
+                .to_owned(),
+        ),
     }
 }
 
@@ -215,8 +218,21 @@ mod tests {
     fn every_fault_is_named_at_once() {
         let said = json!({"name": "", "email": "nobody", "phone": "12", "locale": "?", "timeZone": "Mars/Olympus",
             "attributes": {"1st": 1, "email": "x@example.com", "list": [1], "gone": null, "nul": "a\u{0}b"}});
-        assert_eq!(faults(said), ["name", "email", "phone", "locale", "timeZone", "attributes.1st", "attributes.email",
-            "attributes.list", "attributes.nul", "attributes.gone"]);
+        assert_eq!(
+            faults(said),
+            [
+                "name",
+                "email",
+                "phone",
+                "locale",
+                "timeZone",
+                "attributes.1st",
+                "attributes.email",
+                "attributes.list",
+                "attributes.nul",
+                "attributes.gone"
+            ]
+        );
         assert_eq!(faults(json!({"name": "Ann"})), ["email"]);
         assert_eq!(faults(json!({"email": "a@example.com", "name": "a\u{0}"})), ["name"]);
         assert_eq!(faults(json!({"email": "a@example.com", "name": "x".repeat(100_000)})), ["name"]);

@@ -22,18 +22,16 @@ fn phone(typed: &str) -> Option<String> {
     let digits: String = typed.chars().filter(char::is_ascii_digit).collect();
     let is_number = digits.len() >= 3 && typed.chars().all(|c| c.is_ascii_digit() || " +-./()".contains(c));
     is_number.then(|| {
-        let (whole, tail) = (digits.strip_prefix("00").unwrap_or(&digits), digits.len().saturating_sub(PHONE_TAIL));
-        if digits.len() > PHONE_TAIL {
-            format!("'{}'", &digits[tail..])
-        } else {
-            format!("'{whole}':*")
-        }
+        let (whole, tail) =
+            (digits.strip_prefix("00").unwrap_or(&digits), digits.len().saturating_sub(PHONE_TAIL));
+        if digits.len() > PHONE_TAIL { format!("'{}'", &digits[tail..]) } else { format!("'{whole}':*") }
     })
 }
 
 /// A word as it stands, and as its parts: a dot may belong to an address or end an initial.
 fn word(typed: &str) -> Option<String> {
-    let parts: Vec<String> = typed.split(is_separator).filter(|part| !part.is_empty()).map(beginning).collect();
+    let parts: Vec<String> =
+        typed.split(is_separator).filter(|part| !part.is_empty()).map(beginning).collect();
     if parts.is_empty() {
         return None;
     }

@@ -99,7 +99,8 @@ pub async fn preferences(tx: &mut PgConnection, contact: ContactId) -> StoreResu
 }
 
 pub async fn prefer(tx: &mut PgConnection, contact: ContactId, preferences: &Preferences) -> StoreResult<()> {
-    let channels: Vec<String> = preferences.channels.iter().map(|channel| channel.as_str().to_owned()).collect();
+    let channels: Vec<String> =
+        preferences.channels.iter().map(|channel| channel.as_str().to_owned()).collect();
     sqlx::query!(
         "insert into contact_preferences (contact_id, channels, topics) values ($1, $2, $3)
          on conflict (contact_id) do update

@@ -209,8 +209,12 @@ macro_rules! page {
 macro_rules! in_order {
     ($tx:ident, $from:tt, $sight:ident, $filter:ident, $part:ident) => {
         match $part.order {
-            Order::Newest => page!($tx, $from, "c.id < $13 or $14::text is null", "c.id desc", $sight, $filter, $part),
-            Order::Oldest => page!($tx, $from, "c.id > $13 or $14::text is null", "c.id", $sight, $filter, $part),
+            Order::Newest => {
+                page!($tx, $from, "c.id < $13 or $14::text is null", "c.id desc", $sight, $filter, $part)
+            }
+            Order::Oldest => {
+                page!($tx, $from, "c.id > $13 or $14::text is null", "c.id", $sight, $filter, $part)
+            }
             Order::Name => page!(
                 $tx,
                 $from,
@@ -243,7 +247,13 @@ pub async fn list(
     // Which filters are there decides on the plan: one for all of them would read every contact.
     sqlx::query("set local plan_cache_mode = force_custom_plan").execute(&mut *tx).await?;
     let rows = if filter.found_by.is_some() {
-        in_order!(tx, "contacts_found($12) as found (id) join contacts c on c.id = found.id", sight, filter, part)
+        in_order!(
+            tx,
+            "contacts_found($12) as found (id) join contacts c on c.id = found.id",
+            sight,
+            filter,
+            part
+        )
     } else {
         in_order!(tx, "(select * from contacts where $12::text is null) c", sight, filter, part)
     };
@@ -293,7 +303,11 @@ pub async fn count(tx: &mut PgConnection, sight: Sight<'_>, filter: Filter<'_>) 
 }
 
 /// The contact that this person is, locked until the transaction ends; somebody known by phone alone may get an address.
-pub async fn known(tx: &mut PgConnection, tenant: TenantId, person: &Person) -> StoreResult<Option<ContactId>> {
+pub async fn known(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    person: &Person,
+) -> StoreResult<Option<ContactId>> {
     if let Some(email) = &person.email {
         let known = sqlx::query_scalar!(
             "select id from contacts where tenant_id = $1 and email = $2 for no key update",
@@ -413,7 +427,9 @@ fn taken(error: sqlx::Error) -> StoreError {
 /// Takes from a contact whatever tells who it is, its consents and its wishes; the row stays for those that name it.
 pub async fn erase(tx: &mut PgConnection, tenant: TenantId, id: ContactId) -> StoreResult<()> {
     sqlx::query!("delete from consents where contact_id = $1", id.uuid()).execute(&mut *tx).await?;
-    sqlx::query!("delete from contact_preferences where contact_id = $1", id.uuid()).execute(&mut *tx).await?;
+    sqlx::query!("delete from contact_preferences where contact_id = $1", id.uuid())
+        .execute(&mut *tx)
+        .await?;
     sqlx::query!(
         "update contacts
          set name = null, email = null, phone = null, locale = null, attributes = '{}', branch = null, assigned_to = null,

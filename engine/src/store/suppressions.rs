@@ -172,7 +172,11 @@ impl Listed {
 
 /// Adds entries within the caller's transaction; returns how many are new or newer. After the commit whoever did it waits
 /// for [`Store::grace`] before the stop is acknowledged.
-pub async fn add(tx: &mut PgConnection, tenant: TenantId, suppressions: &[Suppression<'_>]) -> StoreResult<u64> {
+pub async fn add(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    suppressions: &[Suppression<'_>],
+) -> StoreResult<u64> {
     insert(tx, &Columns::of(suppressions.iter().map(|suppression| (tenant, suppression)))).await
 }
 

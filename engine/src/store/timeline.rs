@@ -273,7 +273,11 @@ mod tests {
         check(&[fact(1, FactKind::Retry)], &[], "waiting");
         check(&[fact(1, FactKind::Retry), fact(2, FactKind::Failed)], &[], "failed");
         check(&[fact(1, FactKind::Unknown), fact(1, FactKind::Abandoned)], &[], "abandoned");
-        check(&[fact(1, FactKind::Retry), fact(2, FactKind::Failed), fact(1, FactKind::Accepted)], &[], "accepted");
+        check(
+            &[fact(1, FactKind::Retry), fact(2, FactKind::Failed), fact(1, FactKind::Accepted)],
+            &[],
+            "accepted",
+        );
         check(&[fact(1, FactKind::Accepted)], &[told(EventKind::Opened), told(EventKind::Delivered)], "read");
         assert_eq!(state(Some("no_address".to_owned()), &[], &[]).0, State::Excluded);
     }

@@ -75,11 +75,18 @@ pub(super) async fn take(
 ) -> Result<Data<Taken>, Problem> {
     let caller = &may.caller;
     if caller.scope != RowScope::All {
-        return Err(Problem::say(Code::Forbidden, "Whoever sees only some contacts can't change them by the million."));
+        return Err(Problem::say(
+            Code::Forbidden,
+            "Whoever sees only some contacts can't change them by the million.",
+        ));
     }
-    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind =
+        request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(KIND) {
-        return Err(Problem::say(Code::WrongContentType, "Send it as application/x-ndjson, one JSON object a line."));
+        return Err(Problem::say(
+            Code::WrongContentType,
+            "Send it as application/x-ndjson, one JSON object a line.",
+        ));
     }
     let limits = Limits::default();
     let file = spool(request.into_body(), limits.max_bytes).await?;
@@ -110,10 +117,14 @@ async fn spool(body: Body, most: u64) -> Result<NamedTempFile, Problem> {
     let mut written = tokio::fs::File::from_std(file.reopen().map_err(broken)?);
     let (mut pieces, mut bytes) = (body.into_data_stream(), 0_u64);
     while let Some(piece) = pieces.next().await {
-        let piece = piece.map_err(|error| Problem::say(Code::Malformed, format!("The body broke off: {error}.")))?;
+        let piece =
+            piece.map_err(|error| Problem::say(Code::Malformed, format!("The body broke off: {error}.")))?;
         bytes = bytes.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
         if bytes > most {
-            return Err(Problem::say(Code::TooLarge, format!("The body has more than {most} bytes: send it in parts.")));
+            return Err(Problem::say(
+                Code::TooLarge,
+                format!("The body has more than {most} bytes: send it in parts."),
+            ));
         }
         written.write_all(&piece).await.map_err(broken)?;
     }
@@ -129,7 +140,9 @@ fn not_taken(error: ImportError) -> Problem {
         ImportError::NotLines
         | ImportError::NotATable { .. }
         | ImportError::EndsInsideCharacter
-        | ImportError::MixedEncodings { .. } => Problem::field("body", "is no UTF-8 text with a JSON object a line"),
+        | ImportError::MixedEncodings { .. } => {
+            Problem::field("body", "is no UTF-8 text with a JSON object a line")
+        }
         error => {
             tracing::error!(%error, "lines could not be taken");
             Code::Broken.into()

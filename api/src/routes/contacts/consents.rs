@@ -149,7 +149,12 @@ fn checked(new: Vec<NewConsent>, now: jiff::Timestamp) -> Result<Vec<Consent>, P
         if recorded_at > now || recorded_at < jiff::Timestamp::UNIX_EPOCH {
             faults.add(format!("consents[{at}].recordedAt"), "must be a moment in the past");
         }
-        said.push(Consent { channel: consent.channel, granted: consent.granted, source: consent.source, recorded_at });
+        said.push(Consent {
+            channel: consent.channel,
+            granted: consent.granted,
+            source: consent.source,
+            recorded_at,
+        });
     }
     faults.or(said).map_err(refused)
 }

@@ -114,7 +114,8 @@ pub(super) async fn list(
         place: Place { id: last.id, name: last.name.clone().unwrap_or_default() },
         total,
     });
-    work.note("contact.list", "contacts", json!({"contacts": rows.len(), "searched": wish.q.is_some()})).await?;
+    work.note("contact.list", "contacts", json!({"contacts": rows.len(), "searched": wish.q.is_some()}))
+        .await?;
     work.commit().await?;
     let contacts = rows.into_iter().map(ContactView::from).collect();
     Ok(Data(Contacts { contacts, pagination: window.pagination(total, next) }))
@@ -128,12 +129,20 @@ struct Terms {
 
 impl Terms {
     fn of(wish: &Wish) -> Result<Self, Problem> {
-        let texts = [("locale", &wish.locale), ("timeZone", &wish.time_zone), ("branch", &wish.branch), ("q", &wish.q)];
+        let texts = [
+            ("locale", &wish.locale),
+            ("timeZone", &wish.time_zone),
+            ("branch", &wish.branch),
+            ("q", &wish.q),
+        ];
         for (field, text) in texts {
             let Some(text) = text else { continue };
             if text.contains('\0') || text.chars().count() > search::LONGEST {
                 let most = search::LONGEST;
-                return Err(Problem::field(field, format!("must have at most {most} characters, and no NUL")));
+                return Err(Problem::field(
+                    field,
+                    format!("must have at most {most} characters, and no NUL"),
+                ));
             }
         }
         let found_by = match &wish.q {

@@ -72,7 +72,9 @@ fn person_behind(caller: &Caller) -> UserId {
 }
 
 pub(super) fn refused(faults: Vec<Fault>) -> Problem {
-    Problem::fields(faults.into_iter().map(|Fault { field, reason }| FieldError { field, message: reason }).collect())
+    Problem::fields(
+        faults.into_iter().map(|Fault { field, reason }| FieldError { field, message: reason }).collect(),
+    )
 }
 
 /// Where the tenant's phone numbers belong.
@@ -108,7 +110,10 @@ async fn create(
             return Ok(Tagged(contact.updated_at, Data(ContactView::from(contact))).into_response());
         }
         let id = service.ids.next(service.clock.now());
-        let own = Keeper { branch: keeper.branch.or(sight(caller).branch), agent: keeper.agent.or(sight(caller).agent) };
+        let own = Keeper {
+            branch: keeper.branch.or(sight(caller).branch),
+            agent: keeper.agent.or(sight(caller).agent),
+        };
         if contacts::create(&mut work.tx, caller.tenant, id, &person, own).await? {
             let contact = contacts::get(&mut work.tx, sight(caller), id).await?;
             let detail = json!({"email": shown(&contact.email), "phone": shown(&contact.phone)});
@@ -129,9 +134,10 @@ async fn add_to(
 ) -> Result<Contact, Problem> {
     caller.needs(Permission::ContactsUpdate)?;
     let known = contacts::get(&mut work.tx, sight(caller), id).await.map_err(|error| match error {
-        StoreError::NotFound { .. } => {
-            Problem::say(Code::Conflict, "A contact with this address exists, and it is not one that you look after.")
-        }
+        StoreError::NotFound { .. } => Problem::say(
+            Code::Conflict,
+            "A contact with this address exists, and it is not one that you look after.",
+        ),
         other => other.into(),
     })?;
     contacts::tell(&mut work.tx, caller.tenant, id, person, keeper).await?;
@@ -202,7 +208,10 @@ async fn change(
     let contact = change.applied(known.clone(), &region)?;
     let gives_away = contact.branch != known.branch || contact.assigned_to != known.assigned_to;
     if gives_away && caller.scope != RowScope::All {
-        return Err(Problem::say(Code::Forbidden, "Whoever sees only some contacts can't say whose they are."));
+        return Err(Problem::say(
+            Code::Forbidden,
+            "Whoever sees only some contacts can't say whose they are.",
+        ));
     }
     if contact.assigned_to != known.assigned_to {
         keeper(&mut work, caller, None, contact.assigned_to).await?;

@@ -132,7 +132,9 @@ pub(super) struct ContactChange {
 }
 
 /// Null is told from nothing.
-fn sent<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+fn sent<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
 
@@ -140,7 +142,10 @@ impl ContactChange {
     /// The contact as it is to be.
     pub(super) fn applied(self, mut contact: Contact, region: &Region) -> Result<Contact, Problem> {
         let mut faults = Faults::default();
-        let mut set = |field: &str, sent: Option<Option<String>>, read: &dyn Fn(String) -> Result<String, String>, into: &mut Option<String>| {
+        let mut set = |field: &str,
+                       sent: Option<Option<String>>,
+                       read: &dyn Fn(String) -> Result<String, String>,
+                       into: &mut Option<String>| {
             if let Some(sent) = sent {
                 *into = sent.and_then(|text| faults.take(field, read(text)));
             }
@@ -152,7 +157,8 @@ impl ContactChange {
         set("phone", self.phone, &phone, &mut contact.phone);
         set("locale", self.locale, &|text| person::locale(&text), &mut contact.locale);
         set("branch", self.branch, &branch, &mut contact.branch);
-        if let Some(zone) = self.time_zone.and_then(|text| faults.take("timeZone", person::time_zone(&text))) {
+        if let Some(zone) = self.time_zone.and_then(|text| faults.take("timeZone", person::time_zone(&text)))
+        {
             contact.time_zone = zone;
         }
         if let Some(agent) = self.assigned_to {
@@ -181,7 +187,9 @@ fn branch(text: String) -> Result<String, String> {
     match text.chars().count() {
         0 => Err("is empty: leave it out".to_owned()),
         _ if text.contains('\0') => Err("holds a NUL character, which no text can hold".to_owned()),
-        length if length > LONGEST_BRANCH => Err(format!("has {length} characters, more than {LONGEST_BRANCH}")),
+        length if length > LONGEST_BRANCH => {
+            Err(format!("has {length} characters, more than {LONGEST_BRANCH}"))
+        }
         _ => Ok(text),
     }
 }
