@@ -53,6 +53,7 @@ fn request(insurer: &Insurer, file: &NamedTempFile) -> ImportRequest {
         path: file.path().to_owned(),
         file_name: "renewals.csv".to_owned(),
         options: ImportOptions { force: true, ..ImportOptions::default() },
+        author: None,
     }
 }
 

@@ -42,6 +42,7 @@ kinds! {
     Role, RoleId => "role";
     Session, SessionId => "sess";
     ApiKey, ApiKeyId => "key";
+    Suppression, SuppressionId => "supp";
 }
 
 /// A UUIDv7 that knows what it identifies.

@@ -57,7 +57,9 @@ pub(super) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
             sheet: args.sheet,
             refused_to: args.refused.clone(),
             limits,
+            ..ImportOptions::default()
         },
+        author: None,
     };
     let meter = std::sync::Mutex::new(Meter::new(&request.file_name));
     let show = |progress: Progress| {

@@ -161,8 +161,13 @@ pub(super) async fn draft(
     file: &Path,
 ) -> Result<Draft, Failure> {
     let options = ImportOptions { limits: limits(context), ..ImportOptions::default() };
-    let request =
-        ImportRequest { tenant: tenant.id, path: file.to_owned(), file_name: planned.file.clone(), options };
+    let request = ImportRequest {
+        tenant: tenant.id,
+        path: file.to_owned(),
+        file_name: planned.file.clone(),
+        options,
+        author: None,
+    };
     let report =
         contacts::import(store, &context.sources.ids, &*context.sources.clock, request, &|_| {}).await?;
     let slug = planned.name.to_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "-");

@@ -25,6 +25,8 @@ use crate::{
 };
 
 const LONGEST_KEY: usize = 255;
+/// What is sent as these may be larger than memory should be.
+const FILES: &[&str] = &["multipart/", "application/x-ndjson", "text/csv"];
 /// An answer that is larger is not kept.
 const LARGEST_ANSWER: usize = 1 << 20;
 
@@ -88,7 +90,7 @@ async fn fingerprint(caller: &Caller, parts: &Parts, body: Body) -> Result<(Requ
     }
     let kind =
         parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if kind.starts_with("multipart/") {
+    if FILES.iter().any(|file| kind.starts_with(file)) {
         hash.update(parts.headers.get(header::CONTENT_LENGTH).map_or(&b""[..], HeaderValue::as_bytes));
         return Ok((hash.finalize().into(), body));
     }

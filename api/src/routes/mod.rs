@@ -4,7 +4,9 @@
 mod api_keys;
 mod audit;
 mod auth;
+mod contacts;
 mod roles;
+mod suppressions;
 mod users;
 
 use fanfare_engine::store::{StoreError, audit as log, audit::Deed};
@@ -21,6 +23,8 @@ pub(crate) fn all() -> OpenApiRouter<Service> {
         .merge(roles::routes())
         .merge(api_keys::routes())
         .merge(audit::routes())
+        .merge(contacts::routes())
+        .merge(suppressions::routes())
 }
 
 /// A transaction of a caller: within their tenant, its deeds in their name.

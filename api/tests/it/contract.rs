@@ -117,7 +117,11 @@ async fn things_of_another(open: &Open) -> BTreeMap<&'static str, String> {
     let user = stranger.post("/api/users", &user).await;
     let key = stranger.post("/api/keys", &json!({"name": "theirs", "scopes": ["users:read"]})).await;
     let sessions = stranger.get("/api/auth/sessions").await;
+    let contact = stranger.post("/api/contacts", &json!({"email": "theirs@other.example"})).await;
+    let suppression = stranger.post("/api/suppressions", &json!({"address": "theirs@other.example"})).await;
     BTreeMap::from([
+        ("contact_id", id(&contact, "/data/id")),
+        ("suppression_id", id(&suppression, "/data/id")),
         ("role_id", id(&role, "/data/id")),
         ("user_id", id(&user, "/data/user/id")),
         ("key_id", id(&key, "/data/id")),
@@ -135,6 +139,10 @@ fn good_body(operation: &Operation) -> Value {
         ("POST", "/api/auth/reset-password/{token}" | "/api/auth/accept-invitation/{token}") => {
             json!({"password": "correct horse battery staple"})
         }
+        ("PUT", "/api/contacts/{contact_id}/consents") => {
+            json!({"consents": [{"channel": "email", "granted": true, "source": "mine"}]})
+        }
+        ("PUT", "/api/contacts/{contact_id}/preferences") => json!({"channels": [], "topics": {}}),
         _ => json!({}),
     }
 }

@@ -4,6 +4,7 @@
 
 mod commands;
 mod configuration;
+mod contacts;
 mod contract;
 mod faults;
 mod files;
@@ -12,3 +13,4 @@ mod open;
 mod refusals;
 mod routes;
 mod support;
+mod suppressions;

@@ -14,6 +14,8 @@ pub enum ImportError {
     TooLarge { bytes: u64, limit: u64, setting: &'static str },
     #[error("this is not a table but {looks_like}: export the list as CSV or XLSX")]
     NotATable { looks_like: String },
+    #[error("this is not UTF-8: send one JSON object a line, in UTF-8")]
+    NotLines,
     #[error("the file is empty: export it again")]
     Empty,
     #[error("there is a header in row {header_row} but no row below it: export the list with its rows")]

@@ -21,6 +21,7 @@ use crate::{
     id::{Ids, TenantId, UploadId},
     store::{
         Store, StoreError,
+        audit::Deed,
         straight::{Home, Route},
         uploads::{Merged, Staging, TenantDefaults, UploadFacts},
     },
@@ -37,10 +38,32 @@ pub struct ImportRequest {
     /// As the person who uploaded it calls it.
     pub file_name: String,
     pub options: ImportOptions,
+    /// Noted in the audit log with the import itself; a command notes nothing.
+    pub author: Option<Author>,
+}
+
+/// Who imports, by the API.
+#[derive(Debug, Clone)]
+pub struct Author {
+    /// As the audit log names them.
+    pub actor: String,
+    pub action: &'static str,
+    pub request_id: String,
+}
+
+/// What a file is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Shape {
+    /// A header and rows, as a back office exports them: CSV, TSV or XLSX.
+    #[default]
+    Table,
+    /// A JSON object a line, as a program writes them.
+    Lines,
 }
 
 #[derive(Debug, Clone)]
 pub struct ImportOptions {
+    pub shape: Shape,
     /// Takes a file that was taken before.
     pub force: bool,
     /// `Header=field[:type[:currency]]`, or `#2=field` for the second column. Fields: `email`, `phone`, `name`,
@@ -59,6 +82,7 @@ pub struct ImportOptions {
 impl Default for ImportOptions {
     fn default() -> Self {
         Self {
+            shape: Shape::Table,
             force: false,
             mapping: Vec::new(),
             day_first: true,
@@ -175,6 +199,19 @@ async fn take(
         let mut file = tokio::fs::File::create(path).await?;
         refused::write_staged(&mut staging, upload, &mut file).await?;
     }
+    if let Some(author) = &request.author {
+        let detail = serde_json::json!({"rowsTaken": merged.rows_taken, "rowsRefused": merged.rows_refused,
+            "contactsCreated": merged.contacts_created, "contactsUpdated": merged.contacts_updated});
+        let deed = Deed {
+            tenant: request.tenant,
+            actor: &author.actor,
+            action: author.action,
+            subject: &upload.to_string(),
+            detail,
+            request_id: Some(&author.request_id),
+        };
+        staging.note(now, &deed).await?;
+    }
     staging.commit().await?;
     Ok(report(request, upload, inspected, summary, merged))
 }
@@ -212,6 +249,7 @@ fn job(
     Ok(Job {
         path: request.path.clone(),
         inspected,
+        shape: request.options.shape,
         overrides: overrides?,
         sheet: request.options.sheet.clone(),
         order: if request.options.day_first { Order::DayFirst } else { Order::MonthFirst },

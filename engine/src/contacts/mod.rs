@@ -1,4 +1,4 @@
-//! Contacts from files, as back offices export them.
+//! Contacts from files, as back offices export them, and from programs, a line of JSON each ([`ndjson`]).
 //!
 //! Actors: a *parser* (blocking thread) that turns a CSV, TSV or XLSX file into rows, and a *merger* (database) that turns
 //! rows into contacts: of people who are new while the file is read, of all others at its end, out of a temporary table.
@@ -12,6 +12,7 @@
 
 pub mod error;
 pub mod import;
+pub mod person;
 pub mod refused;
 pub mod report;
 
@@ -20,6 +21,7 @@ mod delimited;
 mod header;
 mod hidden;
 mod inspect;
+mod ndjson;
 mod parse;
 mod row;
 mod seen;
@@ -31,5 +33,5 @@ mod values;
 mod workbook;
 
 pub use error::ImportError;
-pub use import::{ImportOptions, ImportRequest, Limits, Progress, RowCounts, import, read};
+pub use import::{Author, ImportOptions, ImportRequest, Limits, Progress, RowCounts, Shape, import, read};
 pub use report::ImportReport;

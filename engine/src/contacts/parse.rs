@@ -8,8 +8,9 @@ use super::{
     delimited::Delimited,
     error::ImportError,
     header::{self, ColumnReport, Override, Role},
-    import::Limits,
-    inspect::{Content, Inspected},
+    import::{Limits, Shape},
+    inspect::{Content, Encoding, Inspected},
+    ndjson,
     row::{Reading, RowParser},
     seen::Seen,
     stage::Batch,
@@ -28,6 +29,7 @@ use crate::{
 pub(super) struct Job {
     pub(super) path: PathBuf,
     pub(super) inspected: Inspected,
+    pub(super) shape: Shape,
     pub(super) overrides: Vec<Override>,
     pub(super) sheet: Option<String>,
     pub(super) order: Order,
@@ -59,6 +61,10 @@ pub(super) type Sink<'a> = &'a mut dyn FnMut(Batch) -> bool;
 
 pub(super) fn run(job: &Job, sink: Sink<'_>) -> Result<Summary, ImportError> {
     match job.inspected.content {
+        Content::Text(Encoding::Utf8 | Encoding::Utf8Mark) if job.shape == Shape::Lines => {
+            ndjson::read(job, sink)
+        }
+        _ if job.shape == Shape::Lines => Err(ImportError::NotLines),
         Content::Text(encoding) => {
             let (mut rows, info) = Delimited::open(&job.path, encoding, job.limits)?;
             read(job, &mut rows, info, sink)
@@ -202,7 +208,7 @@ fn stage(
 
 /// The id that the row's contact gets if it is a new one. A thousand a millisecond, so that ids follow the rows and
 /// the primary key grows at its end.
-fn candidate(job: &Job, row: u64) -> ContactId {
+pub(super) fn candidate(job: &Job, row: u64) -> ContactId {
     let later = SignedDuration::from_millis(i64::try_from(row / 1000).unwrap_or(0));
     job.ids.next(job.now.checked_add(later).unwrap_or(job.now))
 }

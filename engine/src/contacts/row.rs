@@ -1,6 +1,6 @@
 //! A row of the file, read into a contact and what the file says about it.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use iso_currency::Currency;
 use serde::Serialize;
@@ -25,7 +25,7 @@ pub(super) struct Parsed {
     pub(super) email: Option<EmailAddress>,
     pub(super) phone: Option<PhoneNumber>,
     pub(super) name: Option<String>,
-    pub(super) locale: Option<&'static str>,
+    pub(super) locale: Option<Cow<'static, str>>,
     pub(super) time_zone: Option<String>,
     /// What belongs to the person whichever row it stands in.
     pub(super) person: Map<String, Value>,
@@ -165,7 +165,7 @@ impl RowParser {
                 parsed.person.insert(column.field.clone(), single_line(&cell.shown()).into());
             }
             Role::Language => match language::parse(&cell.shown()) {
-                Some(code) => parsed.locale = Some(code),
+                Some(code) => parsed.locale = Some(Cow::Borrowed(code)),
                 None => parsed.leave_out(column, cell, "not a language that is known"),
             },
             Role::TimeZone => match jiff::tz::TimeZone::get(cell.shown().trim()) {

@@ -9,7 +9,7 @@
 //! Nobody else writes contacts of the tenant by the rules of an import, but somebody may write one; a `COPY` that meets it
 //! fails with [`StoreError::Raced`], and the import is done again with every row staged ([`Route::Staged`]).
 
-use std::collections::HashSet;
+use std::{borrow::Cow, collections::HashSet};
 
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -55,7 +55,7 @@ pub(crate) struct StagedRow {
     pub(crate) email: Option<String>,
     pub(crate) phone: Option<String>,
     pub(crate) name: Option<String>,
-    pub(crate) locale: Option<&'static str>,
+    pub(crate) locale: Option<Cow<'static, str>>,
     pub(crate) time_zone: Option<String>,
     pub(crate) person: String,
     pub(crate) attributes: String,
@@ -85,7 +85,7 @@ pub(super) async fn take(
     let contact = |row: &StagedRow, line: &mut Lines| {
         line.uuid(row.candidate);
         line.uuid(tenant);
-        for text in [row.name.as_deref(), row.email.as_deref(), row.phone.as_deref(), row.locale] {
+        for text in [row.name.as_deref(), row.email.as_deref(), row.phone.as_deref(), row.locale.as_deref()] {
             line.text(text);
         }
         line.text(Some(row.time_zone.as_deref().unwrap_or(home.time_zone)));
@@ -114,7 +114,7 @@ fn stage(row: &StagedRow, line: &mut Lines) {
             None => line.text(None),
         }
     }
-    for text in [row.email.as_deref(), row.phone.as_deref(), row.name.as_deref(), row.locale] {
+    for text in [row.email.as_deref(), row.phone.as_deref(), row.name.as_deref(), row.locale.as_deref()] {
         line.text(text);
     }
     line.text(row.time_zone.as_deref());

@@ -2,13 +2,14 @@
 
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
+use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Store, StoreResult};
+use super::{Store, StoreError, StoreResult};
 use crate::{
     domain::{channel::Channel, event::Scope, outcome::Reason},
-    id::TenantId,
+    id::{SuppressionId, TenantId},
 };
 
 /// An address that must not be written to, or a person's word that it may be again.
@@ -28,6 +29,7 @@ pub struct Suppression<'a> {
 /// As it stands in the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
+    pub id: SuppressionId,
     pub channel: Channel,
     pub address: String,
     pub scope: Scope,
@@ -45,9 +47,7 @@ impl Store {
         suppressions: &[Suppression<'_>],
     ) -> StoreResult<u64> {
         let mut tx = self.begin().await?;
-        let added =
-            insert(&mut tx, &Columns::of(suppressions.iter().map(|suppression| (tenant, suppression))))
-                .await?;
+        let added = add(&mut tx, tenant, suppressions).await?;
         tx.commit().await?;
         self.grace(tenant).await?;
         Ok(added)
@@ -104,7 +104,7 @@ impl Store {
             .map_or(("", "", ""), |last| (last.channel.as_str(), last.address.as_str(), last.scope.as_str()));
         let rows = sqlx::query_as!(
             Row,
-            r#"select channel as "channel: Channel", address, scope as "scope: Scope", reason, source,
+            r#"select id, channel as "channel: Channel", address, scope as "scope: Scope", reason, source,
                       created_at as "created_at: jiff_sqlx::Timestamp"
                from suppressions
                where tenant_id = $1 and (channel, address, scope) > ($2, $3, $4)
@@ -123,6 +123,7 @@ impl Store {
 }
 
 struct Row {
+    id: Uuid,
     channel: Channel,
     address: String,
     scope: Scope,
@@ -134,6 +135,7 @@ struct Row {
 impl From<Row> for Listed {
     fn from(row: Row) -> Self {
         Self {
+            id: row.id.into(),
             channel: row.channel,
             address: row.address,
             scope: row.scope,
@@ -142,6 +144,132 @@ impl From<Row> for Listed {
             since: row.created_at.to_jiff(),
         }
     }
+}
+
+/// Which entries a list shows; what is not said does not matter.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Filter<'a> {
+    pub channel: Option<Channel>,
+    pub scope: Option<Scope>,
+    pub reason: Option<Reason>,
+    /// In its normal form.
+    pub address: Option<&'a str>,
+}
+
+/// The last entry of a page: the list is in the order of its key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    channel: Channel,
+    address: String,
+    scope: Scope,
+}
+
+impl Listed {
+    pub fn place(&self) -> Place {
+        Place { channel: self.channel, address: self.address.clone(), scope: self.scope }
+    }
+}
+
+/// Adds entries within the caller's transaction; returns how many are new or newer. After the commit whoever did it waits
+/// for [`Store::grace`] before the stop is acknowledged.
+pub async fn add(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    suppressions: &[Suppression<'_>],
+) -> StoreResult<u64> {
+    insert(tx, &Columns::of(suppressions.iter().map(|suppression| (tenant, suppression)))).await
+}
+
+/// The entry of an address, if there is one.
+pub async fn of_address(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    (channel, address, scope): (Channel, &str, Scope),
+) -> StoreResult<Option<Listed>> {
+    let row = sqlx::query_as!(
+        Row,
+        r#"select id, channel as "channel: Channel", address, scope as "scope: Scope", reason, source,
+                  created_at as "created_at: jiff_sqlx::Timestamp"
+           from suppressions where tenant_id = $1 and channel = $2 and address = $3 and scope = $4"#,
+        tenant.uuid(),
+        channel.as_str(),
+        address,
+        scope.as_str(),
+    );
+    Ok(row.fetch_optional(tx).await?.map(Listed::from))
+}
+
+/// One entry.
+pub async fn get(tx: &mut PgConnection, tenant: TenantId, id: SuppressionId) -> StoreResult<Listed> {
+    let row = sqlx::query_as!(
+        Row,
+        r#"select id, channel as "channel: Channel", address, scope as "scope: Scope", reason, source,
+                  created_at as "created_at: jiff_sqlx::Timestamp"
+           from suppressions where tenant_id = $1 and id = $2"#,
+        tenant.uuid(),
+        id.uuid(),
+    );
+    Ok(row.fetch_optional(tx).await?.ok_or_else(|| StoreError::not_found(id))?.into())
+}
+
+/// Takes an entry off the list and returns what it was. Needs no grace: it stops nothing.
+pub async fn remove(tx: &mut PgConnection, tenant: TenantId, id: SuppressionId) -> StoreResult<Listed> {
+    let row = sqlx::query_as!(
+        Row,
+        r#"delete from suppressions where tenant_id = $1 and id = $2
+           returning id, channel as "channel: Channel", address, scope as "scope: Scope", reason, source,
+                     created_at as "created_at: jiff_sqlx::Timestamp""#,
+        tenant.uuid(),
+        id.uuid(),
+    );
+    Ok(row.fetch_optional(tx).await?.ok_or_else(|| StoreError::not_found(id))?.into())
+}
+
+/// A part of the list.
+pub async fn list(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    filter: Filter<'_>,
+    after: Option<&Place>,
+    (limit, offset): (i64, i64),
+) -> StoreResult<Vec<Listed>> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select id, channel as "channel: Channel", address, scope as "scope: Scope", reason, source,
+                  created_at as "created_at: jiff_sqlx::Timestamp"
+           from suppressions
+           where tenant_id = $1 and ($2::text is null or channel = $2) and ($3::text is null or scope = $3)
+             and ($4::text is null or reason = $4) and ($5::text is null or address = $5)
+             and ($6::text is null or (channel, address, scope) > ($6, $7::text, $8::text))
+           order by channel, address, scope
+           limit $9 offset $10"#,
+        tenant.uuid(),
+        filter.channel.map(Channel::as_str),
+        filter.scope.map(Scope::as_str),
+        filter.reason.map(Reason::as_str),
+        filter.address,
+        after.map(|place| place.channel.as_str()),
+        after.map(|place| place.address.as_str()),
+        after.map(|place| place.scope.as_str()),
+        limit,
+        offset,
+    );
+    Ok(rows.fetch_all(tx).await?.into_iter().map(Listed::from).collect())
+}
+
+/// How many entries there are in all.
+pub async fn count(tx: &mut PgConnection, tenant: TenantId, filter: Filter<'_>) -> StoreResult<u64> {
+    let count = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from suppressions
+           where tenant_id = $1 and ($2::text is null or channel = $2) and ($3::text is null or scope = $3)
+             and ($4::text is null or reason = $4) and ($5::text is null or address = $5)"#,
+        tenant.uuid(),
+        filter.channel.map(Channel::as_str),
+        filter.scope.map(Scope::as_str),
+        filter.reason.map(Reason::as_str),
+        filter.address,
+    );
+    Ok(u64::try_from(count.fetch_one(tx).await?).unwrap_or(0))
 }
 
 /// Suppressions as columns, sorted by key: whoever inserts several takes their locks in the same order.

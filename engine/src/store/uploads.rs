@@ -11,8 +11,9 @@ use serde_json::Value;
 use sqlx::{Connection, PgConnection};
 
 use super::{
-    Store, StoreError, StoreResult, contacts,
+    Store, StoreError, StoreResult, audit,
     lines::Lines,
+    merge,
     straight::{self, Home, Route, StagedRow},
 };
 use crate::{
@@ -109,7 +110,7 @@ impl Store {
     }
 
     /// In the order of rows. The upload came out of a query that took its tenant.
-    pub(crate) fn upload_problems(
+    pub fn upload_problems(
         &self,
         upload: UploadId,
     ) -> impl Stream<Item = StoreResult<ProblemRow>> + Send + '_ {
@@ -219,7 +220,7 @@ impl Staging {
         sqlx::query("analyze import_repeats").execute(&mut *connection).await?;
         sqlx::query(FIND_PEOPLE).execute(&mut *connection).await?;
         sqlx::query("analyze import_people").execute(&mut *connection).await?;
-        let merged = contacts::merge_people(connection, &facts.home).await?;
+        let merged = merge::merge_people(connection, &facts.home).await?;
         let rows_refused = facts.rows_refused + repeats;
         let mut merged = Merged {
             rows_taken: facts.rows_read - rows_refused,
@@ -240,6 +241,11 @@ impl Staging {
         upload: UploadId,
     ) -> impl Stream<Item = StoreResult<ProblemRow>> + Send + '_ {
         sqlx::query_as(PROBLEMS).bind(upload.uuid()).fetch(&mut self.connection).map(|row| Ok(row?))
+    }
+
+    /// Notes the deed in the transaction that does it.
+    pub(crate) async fn note(&mut self, now: Timestamp, deed: &audit::Deed<'_>) -> StoreResult<()> {
+        audit::append(&mut self.connection, now, deed).await
     }
 
     pub(crate) async fn commit(mut self) -> StoreResult<()> {

@@ -48,7 +48,8 @@ impl Bench {
         options: ImportOptions,
     ) -> Result<ImportReport, ImportError> {
         let file_name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let request = ImportRequest { tenant: self.tenant, path: path.to_owned(), file_name, options };
+        let request =
+            ImportRequest { tenant: self.tenant, path: path.to_owned(), file_name, options, author: None };
         import(&self.store, &self.ids, &self.clock, request, &|_| ()).await
     }
 
@@ -303,6 +304,7 @@ async fn an_import_that_is_dropped_leaves_nothing(pool: PgPool) {
             path: file.clone(),
             file_name: "renewals".to_owned(),
             options: ImportOptions::default(),
+            author: None,
         };
         let progress = move |_| seen.notify_one();
         let running = import(&bench.store, &bench.ids, &bench.clock, request, &progress);

@@ -15,6 +15,7 @@ fn parsed(bytes: &[u8], mapping: &[&str]) -> Result<(Summary, Vec<StagedRow>), I
     let job = Job {
         path: file.path().to_owned(),
         inspected,
+        shape: Shape::Table,
         overrides,
         sheet: None,
         order: Order::DayFirst,

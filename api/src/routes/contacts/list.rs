@@ -1,0 +1,173 @@
+//! The list of contacts: found by how a word begins, filtered, in one of a few orders.
+
+use axum::extract::State;
+use fanfare_engine::{
+    contacts::person,
+    domain::{permission::needs, search},
+    id::UserId,
+    store::contacts::{self, Contact, Filter, Order, Part, Place},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::{IntoParams, ToSchema};
+
+use super::{person::ContactView, sight};
+use crate::{
+    auth::caller::May,
+    http::{
+        envelope::{Data, Envelope},
+        extract::Query,
+        page::{Pagination, Start, Wanted},
+        problem::Problem,
+    },
+    routes::Work,
+    service::Service,
+};
+
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Wish {
+    /// From 1; not together with `cursor`.
+    page: Option<u32>,
+    /// At most 500; 20 if not said.
+    limit: Option<u32>,
+    /// `nextCursor` of the list before.
+    cursor: Option<String>,
+    /// Words, each of which begins a word of the name, the e-mail address, its domain or the phone number. 100 characters.
+    q: Option<String>,
+    /// The whole address.
+    email: Option<String>,
+    locale: Option<String>,
+    time_zone: Option<String>,
+    branch: Option<String>,
+    /// `usr_…`.
+    #[param(value_type = Option<String>)]
+    assigned_to: Option<UserId>,
+    /// At or after this moment, RFC 3339.
+    #[param(value_type = Option<String>, format = DateTime)]
+    created_after: Option<jiff::Timestamp>,
+    #[param(value_type = Option<String>, format = DateTime)]
+    created_before: Option<jiff::Timestamp>,
+    #[param(value_type = Option<String>, format = DateTime)]
+    updated_after: Option<jiff::Timestamp>,
+    /// The newest first if not said. By name, all that the filters leave is read.
+    #[serde(default)]
+    #[param(inline)]
+    sort: Sort,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
+enum Sort {
+    #[default]
+    #[serde(rename = "-createdAt")]
+    Newest,
+    #[serde(rename = "createdAt")]
+    Oldest,
+    #[serde(rename = "name")]
+    Name,
+    #[serde(rename = "-name")]
+    NameBackwards,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Contacts {
+    contacts: Vec<ContactView>,
+    pagination: Pagination,
+}
+
+/// Where a list ended. How many there are was counted for its first part and goes along: counting a million for every part
+/// would cost more than reading it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Cursor {
+    place: Place,
+    total: u64,
+}
+
+/// Contacts, the newest first unless another order is asked for.
+#[utoipa::path(get, path = "/api/contacts", tag = "contacts", security(("bearer" = ["contacts:read"])), params(Wish),
+    responses((status = 200, description = "The contacts", body = Envelope<Contacts>)))]
+pub(super) async fn list(
+    State(service): State<Service>,
+    may: May<needs::ContactsRead>,
+    Query(wish): Query<Wish>,
+) -> Result<Data<Contacts>, Problem> {
+    let caller = &may.caller;
+    let wanted = Wanted { page: wish.page, limit: wish.limit, cursor: wish.cursor.clone() };
+    let window = wanted.window::<Cursor>()?;
+    let terms = Terms::of(&wish)?;
+    let filter = terms.filter(&wish);
+    let mut work = Work::begin(&service, caller).await?;
+    let (after, total) = match &window.start {
+        Start::After(cursor) => (Some(&cursor.place), cursor.total),
+        Start::Page(_) => (None, contacts::count(&mut work.tx, sight(caller), filter).await?),
+    };
+    let order = match wish.sort {
+        Sort::Newest => Order::Newest,
+        Sort::Oldest => Order::Oldest,
+        Sort::Name => Order::Name,
+        Sort::NameBackwards => Order::NameBackwards,
+    };
+    let part = Part { order, after, offset: window.offset(), limit: i64::from(window.limit) + 1 };
+    let rows = contacts::list(&mut work.tx, sight(caller), filter, part).await?;
+    let (rows, next) = window.cut(rows, |last: &Contact| Cursor {
+        place: Place { id: last.id, name: last.name.clone().unwrap_or_default() },
+        total,
+    });
+    work.note("contact.list", "contacts", json!({"contacts": rows.len(), "searched": wish.q.is_some()}))
+        .await?;
+    work.commit().await?;
+    let contacts = rows.into_iter().map(ContactView::from).collect();
+    Ok(Data(Contacts { contacts, pagination: window.pagination(total, next) }))
+}
+
+/// What of a wish has to be read first.
+struct Terms {
+    found_by: Option<String>,
+    email: Option<String>,
+}
+
+impl Terms {
+    fn of(wish: &Wish) -> Result<Self, Problem> {
+        let texts = [
+            ("locale", &wish.locale),
+            ("timeZone", &wish.time_zone),
+            ("branch", &wish.branch),
+            ("q", &wish.q),
+        ];
+        for (field, text) in texts {
+            let Some(text) = text else { continue };
+            if text.contains('\0') || text.chars().count() > search::LONGEST {
+                let most = search::LONGEST;
+                return Err(Problem::field(
+                    field,
+                    format!("must have at most {most} characters, and no NUL"),
+                ));
+            }
+        }
+        let found_by = match &wish.q {
+            Some(typed) => {
+                let query = search::text_query(typed);
+                Some(query.ok_or_else(|| Problem::field("q", "must hold a letter or a digit"))?)
+            }
+            None => None,
+        };
+        let email = wish.email.as_deref().map(person::email).transpose();
+        let email = email.map_err(|why| Problem::field("email", why))?;
+        Ok(Self { found_by, email: email.map(fanfare_engine::domain::address::EmailAddress::into_string) })
+    }
+
+    fn filter<'a>(&'a self, wish: &'a Wish) -> Filter<'a> {
+        Filter {
+            found_by: self.found_by.as_deref(),
+            email: self.email.as_deref(),
+            locale: wish.locale.as_deref(),
+            time_zone: wish.time_zone.as_deref(),
+            branch: wish.branch.as_deref(),
+            assigned_to: wish.assigned_to,
+            created_after: wish.created_after,
+            created_before: wish.created_before,
+            updated_after: wish.updated_after,
+        }
+    }
+}

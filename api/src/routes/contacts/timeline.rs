@@ -1,0 +1,147 @@
+//! Everything that was sent to one contact.
+
+use axum::extract::State;
+use fanfare_engine::{
+    domain::{
+        channel::{Channel, MessageClass},
+        outcome::Reason,
+        permission::needs,
+    },
+    id::{CampaignId, ContactId, MessageId},
+    store::{
+        contacts,
+        timeline::{self, Moment, Place, Sent},
+    },
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::sight;
+use crate::{
+    auth::caller::May,
+    http::{
+        envelope::{Data, Envelope},
+        extract::{PathId, Query},
+        page::{Pagination, Start, Wanted},
+        problem::Problem,
+    },
+    routes::Work,
+    service::Service,
+};
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct SentView {
+    #[schema(value_type = String)]
+    message_id: MessageId,
+    #[schema(value_type = String)]
+    campaign_id: CampaignId,
+    campaign_name: String,
+    /// Whether it was sent alone, and not in a campaign.
+    alone: bool,
+    #[schema(value_type = String, example = "email")]
+    channel: Channel,
+    #[schema(value_type = String, example = "obligation")]
+    class: MessageClass,
+    address: String,
+    /// When the first attempt was recorded; before that, when its campaign was launched.
+    #[schema(value_type = String, format = DateTime)]
+    at: jiff::Timestamp,
+    /// `excluded`, `waiting`, `accepted`, `sent`, `delivered`, `read`, `failed`, `suppressed`, `unknown` or `abandoned`.
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// The reason as a sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    because: Option<&'static str>,
+    /// In the order of time.
+    events: Vec<MomentView>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct MomentView {
+    /// What became of an attempt (`accepted`, `retry`, `failed` …), or what came back (`delivered`, `clicked` …).
+    event: &'static str,
+    #[schema(value_type = String, format = DateTime)]
+    at: jiff::Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempt: Option<i16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+}
+
+impl From<Moment> for MomentView {
+    fn from(moment: Moment) -> Self {
+        Self {
+            event: moment.what,
+            at: moment.at,
+            attempt: moment.attempt,
+            reason: moment.reason,
+            detail: moment.detail,
+        }
+    }
+}
+
+impl From<Sent> for SentView {
+    fn from(sent: Sent) -> Self {
+        let known = sent.reason.as_deref().and_then(|reason| reason.parse::<Reason>().ok());
+        Self {
+            message_id: sent.message,
+            campaign_id: sent.message.campaign,
+            campaign_name: sent.campaign_name,
+            alone: sent.alone,
+            channel: sent.channel,
+            class: sent.class,
+            address: sent.address,
+            at: sent.at,
+            state: sent.state.as_str(),
+            because: known.map(Reason::sentence),
+            reason: sent.reason,
+            events: sent.moments.into_iter().map(MomentView::from).collect(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Timeline {
+    messages: Vec<SentView>,
+    pagination: Pagination,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Cursor {
+    place: Place,
+    total: u64,
+}
+
+/// Every message to a contact over every channel, the newest first, each with what became of it. Needs `messages:read`, too.
+#[utoipa::path(get, path = "/api/contacts/{contact_id}/timeline", tag = "contacts",
+    security(("bearer" = ["contacts:read", "messages:read"])),
+    params(("contact_id" = String, Path, description = "`cont_…`"), Wanted),
+    responses((status = 200, description = "The messages", body = Envelope<Timeline>)))]
+pub(super) async fn show(
+    State(service): State<Service>,
+    may: May<needs::ContactsRead>,
+    _: May<needs::MessagesRead>,
+    PathId(id): PathId<ContactId>,
+    Query(wanted): Query<Wanted>,
+) -> Result<Data<Timeline>, Problem> {
+    let caller = &may.caller;
+    let window = wanted.window::<Cursor>()?;
+    let mut work = Work::begin(&service, caller).await?;
+    contacts::get(&mut work.tx, sight(caller), id).await?;
+    let (before, total) = match &window.start {
+        Start::After(cursor) => (Some(cursor.place), cursor.total),
+        Start::Page(_) => (None, timeline::count(&mut work.tx, caller.tenant, id).await?),
+    };
+    let part = (i64::from(window.limit) + 1, window.offset());
+    let rows = timeline::page(&mut work.tx, caller.tenant, id, before, part).await?;
+    let (rows, next) = window.cut(rows, |last: &Sent| Cursor { place: last.place(), total });
+    work.note("contact.timeline", &id.to_string(), json!({"messages": rows.len()})).await?;
+    work.commit().await?;
+    let messages = rows.into_iter().map(SentView::from).collect();
+    Ok(Data(Timeline { messages, pagination: window.pagination(total, next) }))
+}

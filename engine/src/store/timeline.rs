@@ -1,0 +1,284 @@
+//! Everything that was sent to one person, over every channel, newest first. Found by an index of recipients by contact;
+//! what became of a page's messages is read in two statements, however many they are.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use jiff_sqlx::ToSqlx as _;
+use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::StoreResult;
+use crate::{
+    domain::{
+        channel::{Channel, MessageClass},
+        event::{DeliveryState, EventKind},
+        outcome::FactKind,
+    },
+    id::{CampaignId, ContactId, MessageId, TenantId},
+};
+
+/// A message to the person.
+#[derive(Debug, Clone)]
+pub struct Sent {
+    pub message: MessageId,
+    pub campaign_name: String,
+    /// Whether it belonged to a campaign, or was sent alone.
+    pub alone: bool,
+    pub channel: Channel,
+    pub class: MessageClass,
+    pub address: String,
+    /// When the first attempt was recorded; before that, when its campaign was launched.
+    pub at: Timestamp,
+    pub state: State,
+    /// Why, where the state is none that was wished for.
+    pub reason: Option<String>,
+    /// In the order of time.
+    pub moments: Vec<Moment>,
+}
+
+/// What happened to a message at one time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moment {
+    pub what: &'static str,
+    pub at: Timestamp,
+    pub attempt: Option<i16>,
+    pub reason: Option<String>,
+    pub detail: Option<String>,
+}
+
+/// Where a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    Excluded,
+    /// It has not been tried, or is to be tried again.
+    Waiting,
+    /// A provider took it.
+    Taken(DeliveryState),
+    Ended(FactKind),
+}
+
+impl State {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Excluded => "excluded",
+            Self::Waiting => "waiting",
+            Self::Taken(state) => state.as_str(),
+            Self::Ended(kind) => kind.as_str(),
+        }
+    }
+}
+
+/// The last message of a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    at: Timestamp,
+    campaign: CampaignId,
+    n: i32,
+}
+
+impl Sent {
+    pub const fn place(&self) -> Place {
+        Place { at: self.at, campaign: self.message.campaign, n: self.message.n }
+    }
+}
+
+#[derive(Debug)]
+struct Fact {
+    attempt: i16,
+    kind: FactKind,
+    at: Timestamp,
+    reason: Option<String>,
+    detail: Option<String>,
+}
+
+#[derive(Debug)]
+struct Told {
+    kind: EventKind,
+    at: Timestamp,
+    detail: Option<String>,
+}
+
+type Of<T> = HashMap<(Uuid, i32), Vec<T>>;
+
+/// How many messages there are, of a contact that was read before.
+pub async fn count(tx: &mut PgConnection, tenant: TenantId, contact: ContactId) -> StoreResult<u64> {
+    let count = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from recipients r join campaigns k on k.id = r.campaign_id
+           where r.contact_id = $2 and k.tenant_id = $1"#,
+        tenant.uuid(),
+        contact.uuid(),
+    );
+    Ok(u64::try_from(count.fetch_one(tx).await?).unwrap_or(0))
+}
+
+/// The next messages before a place, or the newest.
+pub async fn page(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    contact: ContactId,
+    before: Option<Place>,
+    (limit, offset): (i64, i64),
+) -> StoreResult<Vec<Sent>> {
+    let rows = sqlx::query!(
+        r#"select s.campaign_id as "campaign_id!", s.n as "n!", s.address as "address!", s.excluded, s.name as "name!",
+                  s.alone as "alone!", s.channel as "channel!: Channel", s.class as "class!: MessageClass",
+                  s.at as "at!: jiff_sqlx::Timestamp"
+           from (
+               select r.campaign_id, r.n, r.address, r.excluded, k.name, k.kind = 'direct' as alone, k.channel, k.class,
+                      coalesce((select min(f.at) from results f where f.campaign_id = r.campaign_id and f.n = r.n),
+                               k.launched_at, k.created_at) as at
+               from recipients r join campaigns k on k.id = r.campaign_id
+               where r.contact_id = $2 and k.tenant_id = $1
+           ) s
+           where $3::timestamptz is null or (s.at, s.campaign_id, s.n) < ($3, $4::uuid, $5::integer)
+           order by s.at desc, s.campaign_id desc, s.n desc
+           limit $6 offset $7"#,
+        tenant.uuid(),
+        contact.uuid(),
+        before.map(|place| place.at.to_sqlx()) as _,
+        before.map(|place| place.campaign.uuid()),
+        before.map(|place| place.n),
+        limit,
+        offset,
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    let campaigns: Vec<Uuid> = rows.iter().map(|row| row.campaign_id).collect();
+    let numbers: Vec<i32> = rows.iter().map(|row| row.n).collect();
+    let mut facts = facts(tx, &campaigns, &numbers).await?;
+    let mut events = events(tx, &campaigns, &numbers).await?;
+    let sent = rows.into_iter().map(|row| {
+        let key = (row.campaign_id, row.n);
+        let facts = facts.remove(&key).unwrap_or_default();
+        let events = events.remove(&key).unwrap_or_default();
+        let (state, reason) = state(row.excluded, &facts, &events);
+        Sent {
+            message: MessageId { campaign: row.campaign_id.into(), n: row.n },
+            campaign_name: row.name,
+            alone: row.alone,
+            channel: row.channel,
+            class: row.class,
+            address: row.address,
+            at: row.at.to_jiff(),
+            state,
+            reason,
+            moments: moments(facts, events),
+        }
+    });
+    Ok(sent.collect())
+}
+
+async fn facts(tx: &mut PgConnection, campaigns: &[Uuid], numbers: &[i32]) -> StoreResult<Of<Fact>> {
+    let rows = sqlx::query!(
+        r#"select r.campaign_id, r.n, r.attempt, r.kind as "kind: FactKind", r.at as "at: jiff_sqlx::Timestamp", r.reason,
+                  r.detail
+           from unnest($1::uuid[], $2::integer[]) as m (campaign_id, n)
+           join results r on r.campaign_id = m.campaign_id and r.n = m.n"#,
+        campaigns,
+        numbers,
+    )
+    .fetch_all(tx)
+    .await?;
+    let mut of = Of::default();
+    for row in rows {
+        let fact = Fact {
+            attempt: row.attempt,
+            kind: row.kind,
+            at: row.at.to_jiff(),
+            reason: row.reason,
+            detail: row.detail,
+        };
+        of.entry((row.campaign_id, row.n)).or_default().push(fact);
+    }
+    Ok(of)
+}
+
+async fn events(tx: &mut PgConnection, campaigns: &[Uuid], numbers: &[i32]) -> StoreResult<Of<Told>> {
+    let rows = sqlx::query!(
+        r#"select e.campaign_id, e.n, e.kind as "kind: EventKind", e.at as "at: jiff_sqlx::Timestamp", e.detail
+           from unnest($1::uuid[], $2::integer[]) as m (campaign_id, n)
+           join events e on e.campaign_id = m.campaign_id and e.n = m.n"#,
+        campaigns,
+        numbers,
+    )
+    .fetch_all(tx)
+    .await?;
+    let mut of = Of::default();
+    for row in rows {
+        let told = Told { kind: row.kind, at: row.at.to_jiff(), detail: row.detail };
+        of.entry((row.campaign_id, row.n)).or_default().push(told);
+    }
+    Ok(of)
+}
+
+/// An acceptance speaks for the message whatever attempt it is of; else the latest attempt does, by its most certain fact.
+fn state(excluded: Option<String>, facts: &[Fact], events: &[Told]) -> (State, Option<String>) {
+    if excluded.is_some() {
+        return (State::Excluded, excluded);
+    }
+    if facts.iter().any(|fact| fact.kind == FactKind::Accepted) {
+        return (State::Taken(DeliveryState::after(events.iter().map(|told| told.kind))), None);
+    }
+    let certainty = |kind: FactKind| FactKind::PRECEDENCE.iter().position(|&known| known == kind);
+    let speaks = facts.iter().min_by_key(|fact| (std::cmp::Reverse(fact.attempt), certainty(fact.kind)));
+    match speaks {
+        None => (State::Waiting, None),
+        Some(fact) if fact.kind == FactKind::Retry => (State::Waiting, fact.reason.clone()),
+        Some(fact) => (State::Ended(fact.kind), fact.reason.clone()),
+    }
+}
+
+fn moments(facts: Vec<Fact>, events: Vec<Told>) -> Vec<Moment> {
+    let facts = facts.into_iter().map(|fact| Moment {
+        what: fact.kind.as_str(),
+        at: fact.at,
+        attempt: Some(fact.attempt),
+        reason: fact.reason,
+        detail: fact.detail,
+    });
+    let events = events.into_iter().map(|told| Moment {
+        what: told.kind.as_str(),
+        at: told.at,
+        attempt: None,
+        reason: None,
+        detail: told.detail,
+    });
+    let mut moments: Vec<Moment> = facts.chain(events).collect();
+    moments.sort_by_key(|moment| moment.at);
+    moments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fact(attempt: i16, kind: FactKind) -> Fact {
+        let reason = (kind != FactKind::Accepted).then(|| "throttled".to_owned());
+        Fact { attempt, kind, at: Timestamp::UNIX_EPOCH, reason, detail: None }
+    }
+
+    fn told(kind: EventKind) -> Told {
+        Told { kind, at: Timestamp::UNIX_EPOCH, detail: None }
+    }
+
+    fn check(facts: &[Fact], events: &[Told], expected: &str) {
+        assert_eq!(state(None, facts, events).0.as_str(), expected, "{facts:?} {events:?}");
+    }
+
+    #[test]
+    fn the_latest_word_holds() {
+        check(&[], &[], "waiting");
+        check(&[fact(1, FactKind::Retry)], &[], "waiting");
+        check(&[fact(1, FactKind::Retry), fact(2, FactKind::Failed)], &[], "failed");
+        check(&[fact(1, FactKind::Unknown), fact(1, FactKind::Abandoned)], &[], "abandoned");
+        check(
+            &[fact(1, FactKind::Retry), fact(2, FactKind::Failed), fact(1, FactKind::Accepted)],
+            &[],
+            "accepted",
+        );
+        check(&[fact(1, FactKind::Accepted)], &[told(EventKind::Opened), told(EventKind::Delivered)], "read");
+        assert_eq!(state(Some("no_address".to_owned()), &[], &[]).0, State::Excluded);
+    }
+}
