@@ -122,6 +122,15 @@ impl Problem {
         Self::fields(vec![FieldError { field: field.into(), message: message.into() }])
     }
 
+    /// The same, where only a part of the request was read.
+    pub(crate) fn within(mut self, part: &str) -> Self {
+        for error in &mut self.errors {
+            error.field =
+                if error.field == "body" { part.to_owned() } else { format!("{part}.{}", error.field) };
+        }
+        self
+    }
+
     pub(crate) fn retry_after(self, wait: Duration) -> Self {
         Self { retry_after: Some(wait), ..self }
     }

@@ -2,6 +2,7 @@
 //! tenant, notes the deed in the audit log, and answers; rules live in the engine.
 
 mod roles;
+mod uploads;
 
 use fanfare_engine::store::{
     StoreError,
@@ -14,7 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::{auth::caller::Caller, http::problem::Problem, service::Service};
 
 pub(crate) fn all() -> OpenApiRouter<Service> {
-    OpenApiRouter::new().merge(roles::routes())
+    OpenApiRouter::new().merge(roles::routes()).merge(uploads::routes())
 }
 
 /// A transaction of a caller: within their tenant, its deeds in their name.

@@ -6,6 +6,7 @@
 pub mod accounts;
 pub mod api_keys;
 pub mod audit;
+pub mod blobs;
 pub mod campaigns;
 pub mod check;
 pub mod chunks;
@@ -17,6 +18,7 @@ mod grace;
 pub mod health;
 pub mod idempotency;
 pub mod inbox;
+pub mod intake;
 pub(crate) mod lines;
 pub mod listing;
 pub mod messages;
@@ -32,6 +34,8 @@ pub mod suppressions;
 pub mod templates;
 mod tenancy;
 pub mod tenants;
+pub mod upload_history;
+pub mod upload_sessions;
 pub mod uploads;
 pub mod users;
 
