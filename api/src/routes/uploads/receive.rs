@@ -1,6 +1,11 @@
 //! Files in a form: streamed into their blobs while they come, looked at when all of them are here, and then left to the
 //! engine. All files of a request are taken on, or none.
 
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
 use axum::extract::{
     Multipart, State,
     multipart::{Field, MultipartError, MultipartRejection},
@@ -8,11 +13,11 @@ use axum::extract::{
 use fanfare_engine::{
     blobs::Blob,
     contacts::landing::{Landed, Landing},
+    domain::permission::needs,
     id::UploadId,
     store::{blobs, intake},
 };
 use serde::Serialize;
-use std::time::{Duration, Instant};
 use utoipa::ToSchema;
 
 use super::{
@@ -31,7 +36,6 @@ use crate::{
     },
     service::Service,
 };
-use fanfare_engine::domain::permission::needs;
 
 /// Of one request.
 const MOST_FILES: usize = 20;
@@ -123,7 +127,10 @@ impl Receiver<'_> {
                 Some("file") if files.len() == MOST_FILES => {
                     return Err(Problem::field("file", format!("at most {MOST_FILES} files come in one request")));
                 }
-                Some("file") => files.push(self.receive(field, files.len()).await?),
+                Some("file") => {
+                    let at = files.len();
+                    files.push(self.receive(field, at).await?);
+                }
                 Some("metadata") if metadata.is_none() => metadata = Some(read_metadata(field).await?),
                 Some("metadata") => return Err(Problem::field("metadata", "comes twice")),
                 other => {
@@ -160,7 +167,7 @@ impl Receiver<'_> {
 
     async fn land(&mut self, mut field: Field<'_>, blob: Blob, upload: UploadId) -> Result<Landed, Problem> {
         let (files, tenant) = (&self.service.files, self.caller.tenant);
-        let mut landing = Landing::begin(std::sync::Arc::clone(&files.blobs), blob).map_err(lost)?;
+        let mut landing = Landing::begin(Arc::clone(&files.blobs), blob).map_err(lost)?;
         let mut word = Instant::now();
         while let Some(piece) = field.chunk().await.map_err(broken)? {
             self.bytes += piece.len() as u64;

@@ -138,8 +138,8 @@ fn digest(text: &str) -> Result<[u8; 32], Problem> {
 }
 
 /// How far a file is that comes in pieces.
-#[utoipa::path(get, path = "/api/upload/sessions/{session_id}", tag = "uploads", security(("bearer" = ["uploads:create"])),
-    params(("session_id" = String, Path, description = "`upls_…`")),
+#[utoipa::path(get, path = "/api/upload/sessions/{upload_session_id}", tag = "uploads", security(("bearer" = ["uploads:create"])),
+    params(("upload_session_id" = String, Path, description = "`upls_…`")),
     responses((status = 200, description = "The session", body = Envelope<SessionView>)))]
 pub(super) async fn show(
     State(service): State<Service>,
@@ -155,8 +155,8 @@ pub(super) async fn show(
 ///
 /// `Content-Range: bytes 0-999999/734003200` says which bytes the body holds. It begins at `received` or before it; what is
 /// known already is passed over. When a request breaks off, ask how far the session is and go on there.
-#[utoipa::path(put, path = "/api/upload/sessions/{session_id}", tag = "uploads", security(("bearer" = ["uploads:create"])),
-    params(("session_id" = String, Path, description = "`upls_…`"),
+#[utoipa::path(put, path = "/api/upload/sessions/{upload_session_id}", tag = "uploads", security(("bearer" = ["uploads:create"])),
+    params(("upload_session_id" = String, Path, description = "`upls_…`"),
            ("Content-Range" = String, Header, description = "`bytes first-last/size`")),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses((status = 200, description = "The session", body = Envelope<SessionView>)))]
@@ -233,8 +233,8 @@ async fn advance(
 }
 
 /// Ends a file that came in pieces: from now on it is an upload like every other. Again is harmless.
-#[utoipa::path(post, path = "/api/upload/sessions/{session_id}/complete", tag = "uploads", security(("bearer" = ["uploads:create"])),
-    params(("session_id" = String, Path, description = "`upls_…`")),
+#[utoipa::path(post, path = "/api/upload/sessions/{upload_session_id}/complete", tag = "uploads", security(("bearer" = ["uploads:create"])),
+    params(("upload_session_id" = String, Path, description = "`upls_…`")),
     responses((status = 201, description = "The upload", body = Envelope<UploadView>),
               (status = 409, description = "Pieces are missing, or the file was uploaded before", body = crate::http::problem::ProblemDetails, content_type = "application/problem+json"),
               (status = 422, description = "The file can't be taken", body = crate::http::problem::ProblemDetails, content_type = "application/problem+json")))]
@@ -294,8 +294,8 @@ async fn arrived(service: &Service, session: &UploadSession) -> Result<(Arrived,
 }
 
 /// Gives a file up that comes in pieces. What it became already stays.
-#[utoipa::path(delete, path = "/api/upload/sessions/{session_id}", tag = "uploads", security(("bearer" = ["uploads:create"])),
-    params(("session_id" = String, Path, description = "`upls_…`")),
+#[utoipa::path(delete, path = "/api/upload/sessions/{upload_session_id}", tag = "uploads", security(("bearer" = ["uploads:create"])),
+    params(("upload_session_id" = String, Path, description = "`upls_…`")),
     responses((status = 204, description = "It is forgotten")))]
 pub(super) async fn delete(
     State(service): State<Service>,
