@@ -5,6 +5,7 @@
 
 mod downloads;
 mod finish;
+mod form;
 mod metadata;
 mod receive;
 mod sessions;
@@ -45,10 +46,7 @@ use crate::{
 
 pub(super) fn routes() -> OpenApiRouter<Service> {
     // Files are counted while they come: their limits are settings.
-    let files = OpenApiRouter::new()
-        .routes(routes!(receive::upload))
-        .routes(routes!(sessions::show, sessions::put, sessions::delete))
-        .layer(DefaultBodyLimit::disable());
+    let files = OpenApiRouter::new().routes(routes!(receive::upload)).layer(DefaultBodyLimit::disable());
     OpenApiRouter::new()
         .routes(routes!(status))
         .routes(routes!(history))
@@ -57,6 +55,7 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
         .routes(routes!(downloads::errors))
         .routes(routes!(downloads::workbook))
         .routes(routes!(sessions::create))
+        .routes(routes!(sessions::show, sessions::put, sessions::delete))
         .routes(routes!(sessions::complete))
         .merge(files)
 }

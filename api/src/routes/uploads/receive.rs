@@ -6,10 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::extract::{
-    Multipart, State,
-    multipart::{Field, MultipartError, MultipartRejection},
-};
+use axum::extract::{Request, State};
 use fanfare_engine::{
     blobs::Blob,
     contacts::landing::{Landed, Landing},
@@ -23,6 +20,7 @@ use utoipa::ToSchema;
 use super::{
     Work,
     finish::{self, Arrived},
+    form::{Form, Part},
     lost,
     metadata::{Metadata, file_name},
     whole,
@@ -96,10 +94,10 @@ pub(super) struct AcceptedFiles {
 pub(super) async fn upload(
     State(service): State<Service>,
     may: May<needs::UploadsCreate>,
-    form: Result<Multipart, MultipartRejection>,
+    request: Request,
 ) -> Result<Made<AcceptedFiles>, Problem> {
     whole(&may.caller)?;
-    let form = form.map_err(|_| Problem::say(Code::WrongContentType, "Send it as multipart/form-data."))?;
+    let form = Form::read(request).await?;
     let mut receiver = Receiver { service: &service, caller: &may.caller, begun: Vec::new(), bytes: 0 };
     match receiver.take_on(form).await {
         Ok(accepted) => Ok(Made(accepted)),
@@ -120,21 +118,21 @@ struct Receiver<'a> {
 }
 
 impl Receiver<'_> {
-    async fn take_on(&mut self, mut form: Multipart) -> Result<AcceptedFiles, Problem> {
+    async fn take_on(&mut self, mut form: Form) -> Result<AcceptedFiles, Problem> {
         let (mut files, mut metadata) = (Vec::new(), None);
-        while let Some(field) = form.next_field().await.map_err(broken)? {
-            match field.name() {
-                Some("file") if files.len() == MOST_FILES => {
+        while let Some(part) = form.next().await? {
+            match part.name() {
+                "file" if files.len() == MOST_FILES => {
                     return Err(Problem::field("file", format!("at most {MOST_FILES} files come in one request")));
                 }
-                Some("file") => {
+                "file" => {
                     let at = files.len();
-                    files.push(self.receive(field, at).await?);
+                    files.push(self.receive(part, at).await?);
                 }
-                Some("metadata") if metadata.is_none() => metadata = Some(read_metadata(field).await?),
-                Some("metadata") => return Err(Problem::field("metadata", "comes twice")),
+                "metadata" if metadata.is_none() => metadata = Some(read_metadata(part).await?),
+                "metadata" => return Err(Problem::field("metadata", "comes twice")),
                 other => {
-                    let name: String = other.unwrap_or_default().chars().take(64).collect();
+                    let name: String = other.chars().take(64).collect();
                     return Err(Problem::field(name, "is not a part of this form: send `file` and `metadata`"));
                 }
             }
@@ -148,9 +146,9 @@ impl Receiver<'_> {
         Ok(AcceptedFiles { first, uploads: (accepted.len() > 1).then_some(accepted) })
     }
 
-    async fn receive(&mut self, field: Field<'_>, at: usize) -> Result<Arrived, Problem> {
+    async fn receive(&mut self, part: Part<'_>, at: usize) -> Result<Arrived, Problem> {
         let place = if at == 0 { "file".to_owned() } else { format!("file[{at}]") };
-        let name = file_name(field.file_name().unwrap_or_default(), &place)?;
+        let name = file_name(part.file_name(), &place)?;
         let now = self.service.clock.now();
         let upload = self.service.ids.next(now);
         let blob = Blob { tenant: self.caller.tenant, id: self.service.ids.next(now) };
@@ -161,15 +159,15 @@ impl Receiver<'_> {
         intake::begin(&mut work.tx, &begun).await?;
         work.commit().await?;
         self.begun.push(upload);
-        let landed = self.land(field, blob, upload).await?;
+        let landed = self.land(part, blob, upload).await?;
         Ok(Arrived { upload, file_name: name, landed, place })
     }
 
-    async fn land(&mut self, mut field: Field<'_>, blob: Blob, upload: UploadId) -> Result<Landed, Problem> {
+    async fn land(&mut self, mut part: Part<'_>, blob: Blob, upload: UploadId) -> Result<Landed, Problem> {
         let (files, tenant) = (&self.service.files, self.caller.tenant);
         let mut landing = Landing::begin(Arc::clone(&files.blobs), blob).map_err(lost)?;
         let mut word = Instant::now();
-        while let Some(piece) = field.chunk().await.map_err(broken)? {
+        while let Some(piece) = part.piece().await? {
             self.bytes += piece.len() as u64;
             if self.bytes > files.max_upload_bytes {
                 let most = files.max_upload_bytes >> 20;
@@ -200,17 +198,13 @@ impl Receiver<'_> {
     }
 }
 
-async fn read_metadata(mut field: Field<'_>) -> Result<Metadata, Problem> {
+async fn read_metadata(mut part: Part<'_>) -> Result<Metadata, Problem> {
     let mut text = Vec::new();
-    while let Some(piece) = field.chunk().await.map_err(broken)? {
+    while let Some(piece) = part.piece().await? {
         text.extend_from_slice(&piece);
         if text.len() > LARGEST_METADATA {
             return Err(Problem::field("metadata", format!("must have at most {LARGEST_METADATA} bytes")));
         }
     }
     extract::read(&text).map_err(|problem| problem.within("metadata"))
-}
-
-fn broken(error: MultipartError) -> Problem {
-    Problem::say(Code::Malformed, format!("The form can't be read: {}.", error.body_text()))
 }
