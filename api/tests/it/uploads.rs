@@ -21,7 +21,8 @@ fn form(parts: &[Part<'_>]) -> Vec<u8> {
     for (name, file, content) in parts {
         let file = file.map(|file| format!("; filename=\"{file}\"")).unwrap_or_default();
         body.extend_from_slice(
-            format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\n\r\n").as_bytes(),
+            format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\n\r\n")
+                .as_bytes(),
         );
         body.extend_from_slice(content);
         body.extend_from_slice(b"\r\n");
@@ -82,7 +83,10 @@ async fn the_sample_works_as_written(pool: PgPool) {
     assert_eq!((status, answer), (201, expected));
 
     let (status, answer) = owner.get(&format!("/api/upload/status/{id}")).await;
-    assert_eq!((status, &answer["data"]["status"], &answer["data"]["totalRecords"]), (200, &json!("processing"), &json!(150)));
+    assert_eq!(
+        (status, &answer["data"]["status"], &answer["data"]["totalRecords"]),
+        (200, &json!("processing"), &json!(150))
+    );
     drain(&open).await;
     let (_, answer) = owner.get(&format!("/api/upload/status/{id}")).await;
     let data = &answer["data"];
@@ -102,7 +106,8 @@ async fn the_sample_works_as_written(pool: PgPool) {
     let answer = owner.request(Method::GET, text(data, "/downloadUrl")).send().await.unwrap();
     assert_eq!(answer.headers()["content-disposition"], "attachment; filename=\"policies.xlsx\"");
     assert!(answer.bytes().await.unwrap() == file, "the file is what was sent");
-    let deeds = count(&pool, "select count(*) from audit_log where action in ('upload.create', 'upload.download')");
+    let deeds =
+        count(&pool, "select count(*) from audit_log where action in ('upload.create', 'upload.download')");
     assert_eq!(deeds.await, 2);
 }
 
@@ -120,8 +125,12 @@ async fn what_was_not_taken_can_be_corrected(pool: PgPool) {
     assert_eq!(first["data"]["errors"][0]["value"], "=nobody");
     let cursor = text(&first, "/data/pagination/nextCursor");
     let (_, rest) = owner.get(&format!("{path}?limit=5&cursor={cursor}")).await;
-    let rows: Vec<i64> =
-        rest["data"]["errors"].as_array().unwrap().iter().map(|error| error["row"].as_i64().unwrap()).collect();
+    let rows: Vec<i64> = rest["data"]["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|error| error["row"].as_i64().unwrap())
+        .collect();
     assert_eq!(rows, [149, 150, 151]);
     assert!(rest["data"]["pagination"].get("nextCursor").is_none(), "{rest}");
 
@@ -148,9 +157,21 @@ async fn what_is_refused_was_never_there(pool: PgPool) {
         (&[("file", None, good)], 422, "file name"),
         (&[("file", Some("a.csv"), &large)], 413, "MiB"),
         (&[("file", Some("a.csv"), good), ("notes", None, b"x")], 422, "notes"),
-        (&[("file", Some("a.csv"), good), ("metadata", None, b"{\"descripton\": \"x\"}")], 422, "metadata.descripton"),
-        (&[("file", Some("a.csv"), good), ("metadata", None, b"{\"mapping\": [\"Mail=email\"]}")], 422, "metadata.mapping"),
-        (&[("file", Some("a.csv"), good), ("metadata", None, b"{\"region\": \"\\u0000\"}")], 422, "metadata.region"),
+        (
+            &[("file", Some("a.csv"), good), ("metadata", None, b"{\"descripton\": \"x\"}")],
+            422,
+            "metadata.descripton",
+        ),
+        (
+            &[("file", Some("a.csv"), good), ("metadata", None, b"{\"mapping\": [\"Mail=email\"]}")],
+            422,
+            "metadata.mapping",
+        ),
+        (
+            &[("file", Some("a.csv"), good), ("metadata", None, b"{\"region\": \"\\u0000\"}")],
+            422,
+            "metadata.region",
+        ),
         (&[("file", Some("a.csv"), good), ("metadata", None, b"nonsense")], 400, "no JSON"),
         (&[("file", Some("a.csv"), good), ("file", Some("b.pdf"), b"%PDF-1.7 x")], 422, "file[1]"),
         (&[("file", Some("a.csv"), good), ("file", Some("b.csv"), good)], 409, "upl_"),
@@ -167,9 +188,16 @@ async fn what_is_refused_was_never_there(pool: PgPool) {
     // Their bytes go with the next tidying.
     assert_eq!(count(&pool, "select count(*) from blobs where condemned_at is null").await, 0);
     assert!(count(&pool, "select count(*) from blob_parts").await > 0);
-    sqlx::query("update blobs set condemned_at = condemned_at - interval '1 hour'").execute(&pool).await.unwrap();
+    sqlx::query("update blobs set condemned_at = condemned_at - interval '1 hour'")
+        .execute(&pool)
+        .await
+        .unwrap();
     open.engine.upkeep().once().await.unwrap();
-    assert_eq!(count(&pool, "select count(*) from blob_parts").await + count(&pool, "select count(*) from blobs").await, 0);
+    assert_eq!(
+        count(&pool, "select count(*) from blob_parts").await
+            + count(&pool, "select count(*) from blobs").await,
+        0
+    );
 }
 
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
@@ -210,7 +238,10 @@ async fn several_files_come_in_one_form(pool: PgPool) {
     assert_eq!(answer["data"]["uploads"][1]["filename"], "two.tsv");
     drain(&open).await;
     let people: Vec<(String, String)> =
-        sqlx::query_as("select phone, time_zone from contacts order by phone").fetch_all(&pool).await.unwrap();
+        sqlx::query_as("select phone, time_zone from contacts order by phone")
+            .fetch_all(&pool)
+            .await
+            .unwrap();
     let paris = "Europe/Paris".to_owned();
     assert_eq!(people, [("+33612345678".to_owned(), paris.clone()), ("+33712345678".to_owned(), paris)]);
 }
@@ -226,7 +257,11 @@ async fn the_file_of_a_process_that_died_is_taken_by_another(pool: PgPool) {
     let claim = store.claim_file(dead, lease).await.unwrap().unwrap();
     assert_eq!(claim.upload, id.parse::<UploadId>().unwrap());
     drain(&open).await;
-    assert_eq!(count(&pool, "select count(*) from contacts").await, 0, "while the claim lasts, nobody else takes it");
+    assert_eq!(
+        count(&pool, "select count(*) from contacts").await,
+        0,
+        "while the claim lasts, nobody else takes it"
+    );
 
     store.drop_claims(dead).await.unwrap();
     drain(&open).await;
@@ -235,7 +270,41 @@ async fn the_file_of_a_process_that_died_is_taken_by_another(pool: PgPool) {
     assert!(!store.keep_claim(&claim, lease, 1).await.unwrap(), "the dead one has no claim any more");
     store.fail_upload(&claim, "too late").await.unwrap();
     let (_, answer) = owner.get(&format!("/api/upload/status/{id}")).await;
-    assert_eq!((&answer["data"]["status"], &answer["data"]["successfulRecords"]), (&json!("completed"), &json!(1)));
+    assert_eq!(
+        (&answer["data"]["status"], &answer["data"]["successfulRecords"]),
+        (&json!("completed"), &json!(1))
+    );
+}
+
+/// As if it had been frozen while another process claimed the file: at its commit it finds another number.
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn a_process_that_lost_its_claim_commits_nothing(pool: PgPool) {
+    let open = Open::new(&pool).await;
+    let owner = open.owner().await;
+    upload(&owner, "a.csv", "email\nann@example.com\n", &json!({})).await;
+    let mut lock = pool.begin().await.unwrap();
+    // What the import takes before it writes.
+    sqlx::query("select id from tenants for no key update").fetch_all(&mut *lock).await.unwrap();
+    let intake = open.engine.upkeep().intake;
+    let another = async {
+        let waits = "select count(*) from pg_stat_activity
+                     where datname = current_database() and wait_event_type = 'Lock' and query like '%no key update%'";
+        while count(&pool, waits).await == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let claims = "update uploads set claim = claim + 1, claimed_until = now() + interval '1 hour'";
+        sqlx::query(claims).execute(&pool).await.unwrap();
+        lock.commit().await.unwrap();
+    };
+    let (drained, ()) = tokio::join!(intake.drain(), another);
+    drained.unwrap();
+    assert_eq!(count(&pool, "select count(*) from contacts").await, 0);
+    assert_eq!(count(&pool, "select count(*) from uploads where state = 'processing'").await, 1);
+
+    sqlx::query("update uploads set claimed_until = now()").execute(&pool).await.unwrap();
+    drain(&open).await;
+    assert_eq!(count(&pool, "select count(*) from contacts").await, 1);
+    assert_eq!(count(&pool, "select count(*) from uploads where state = 'completed'").await, 1);
 }
 
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
@@ -287,7 +356,8 @@ async fn put(client: &Client, path: &str, range: &str, bytes: &[u8]) -> (u16, Va
 async fn a_large_file_comes_in_pieces(pool: PgPool) {
     let open = Open::new(&pool).await;
     let owner = open.owner().await;
-    let list = (0..20_000).fold("email,name\n".to_owned(), |list, n| list + &format!("p{n}@example.com,Person {n}\n"));
+    let list = (0..20_000)
+        .fold("email,name\n".to_owned(), |list, n| list + &format!("p{n}@example.com,Person {n}\n"));
     let (bytes, size) = (list.as_bytes(), list.len());
     assert!(size > 2 * 256 * 1024, "more than two parts");
     let new = json!({"filename": "large.csv", "size": size, "sha256": hex::encode(Sha256::digest(bytes)),
@@ -316,12 +386,14 @@ async fn a_large_file_comes_in_pieces(pool: PgPool) {
     let (_, answer) = owner.get(&path).await;
     assert_eq!(answer["data"]["received"], cut, "{answer}");
     // A piece that is shorter than it says counts as far as it came; the next one overlaps.
-    let (status, _) = put(&owner, &path, &format!("bytes {cut}-{}/{size}", size - 1), &bytes[cut..cut + 1_000]).await;
+    let (status, _) =
+        put(&owner, &path, &format!("bytes {cut}-{}/{size}", size - 1), &bytes[cut..cut + 1_000]).await;
     assert_eq!(status, 422);
     let (_, answer) = owner.get(&path).await;
     assert_eq!(answer["data"]["received"], cut + 1_000, "{answer}");
     for _ in 0..2 {
-        let (status, answer) = put(&owner, &path, &format!("bytes 1000-{}/{size}", size - 1), &bytes[1_000..]).await;
+        let (status, answer) =
+            put(&owner, &path, &format!("bytes 1000-{}/{size}", size - 1), &bytes[1_000..]).await;
         assert_eq!((status, &answer["data"]["received"]), (200, &json!(size)), "{answer}");
     }
 
@@ -362,7 +434,10 @@ async fn a_session_ends_as_it_was_meant_or_not_at_all(pool: PgPool) {
 
     let (_, answer) = owner.post("/api/upload/sessions", &json!({"filename": "b.csv", "size": 10})).await;
     let path = format!("/api/upload/sessions/{}", text(&answer, "/data/sessionId"));
-    sqlx::query("update upload_sessions set heard_at = heard_at - interval '25 hours'").execute(&pool).await.unwrap();
+    sqlx::query("update upload_sessions set heard_at = heard_at - interval '25 hours'")
+        .execute(&pool)
+        .await
+        .unwrap();
     open.engine.upkeep().once().await.unwrap();
     assert_eq!(owner.get(&path).await.0, 404, "nobody sent anything for a day");
     assert_eq!(count(&pool, "select count(*) from blobs where condemned_at is null").await, 0);
@@ -374,7 +449,8 @@ async fn the_history_is_paged(pool: PgPool) {
     let open = Open::new(&pool).await;
     let owner = open.owner().await;
     for n in 0..5 {
-        let (status, _) = upload(&owner, &format!("{n}.csv"), &format!("email\np{n}@example.com\n"), &json!({})).await;
+        let (status, _) =
+            upload(&owner, &format!("{n}.csv"), &format!("email\np{n}@example.com\n"), &json!({})).await;
         assert_eq!(status, 201);
     }
     let (_, page) = owner.get("/api/upload/history?page=2&limit=2").await;
@@ -411,7 +487,8 @@ async fn an_upload_that_nobody_needs_can_be_deleted(pool: PgPool) {
     assert_eq!(owner.delete(&path).await.0, 409, "it is being taken");
     drain(&open).await;
 
-    let (tenant, upload) = (open.engine.store.tenant("acme").await.unwrap().id, id.parse::<UploadId>().unwrap());
+    let (tenant, upload) =
+        (open.engine.store.tenant("acme").await.unwrap().id, id.parse::<UploadId>().unwrap());
     sqlx::query("insert into templates (id, tenant_id, slug, channel, class, name) values ($1, $2, 'x', 'email', 'obligation', 'X')")
         .bind(upload.uuid())
         .bind(tenant.uuid())
@@ -434,7 +511,11 @@ async fn an_upload_that_nobody_needs_can_be_deleted(pool: PgPool) {
 
     assert_eq!(owner.delete(&path).await.0, 204);
     assert_eq!(owner.delete(&path).await.0, 404);
-    for table in ["select count(*) from uploads", "select count(*) from upload_rows", "select count(*) from upload_problems"] {
+    for table in [
+        "select count(*) from uploads",
+        "select count(*) from upload_rows",
+        "select count(*) from upload_problems",
+    ] {
         assert_eq!(count(&pool, table).await, 0, "{table}");
     }
     assert_eq!(count(&pool, "select count(*) from contacts").await, 1, "people stay");
@@ -447,7 +528,10 @@ async fn the_template_can_be_filled_in(pool: PgPool) {
     let answer = owner.request(Method::GET, "/api/upload/template").send().await.unwrap();
     let kind = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
     assert_eq!((answer.status().as_u16(), &answer.headers()["content-type"]), (200, &kind.parse().unwrap()));
-    assert_eq!(answer.headers()["content-disposition"], "attachment; filename=\"policy_upload_template.xlsx\"");
+    assert_eq!(
+        answer.headers()["content-disposition"],
+        "attachment; filename=\"policy_upload_template.xlsx\""
+    );
     let file = answer.bytes().await.unwrap();
     let mut book = zip::ZipArchive::new(std::io::Cursor::new(file.clone())).unwrap();
     let mut sheets = String::new();
@@ -456,7 +540,8 @@ async fn the_template_can_be_filled_in(pool: PgPool) {
 
     let (status, answer) = send(&owner, &[("file", Some("t.xlsx"), &file)]).await;
     assert!(status == 422 && answer.to_string().contains("no row below it"), "not filled in: {answer}");
-    let parts: [Part<'_>; 2] = [("file", Some("t.xlsx"), &file), ("metadata", None, br#"{"sheet": "Examples"}"#)];
+    let parts: [Part<'_>; 2] =
+        [("file", Some("t.xlsx"), &file), ("metadata", None, br#"{"sheet": "Examples"}"#)];
     let (status, answer) = send(&owner, &parts).await;
     assert_eq!((status, &answer["data"]["totalRecords"]), (201, &json!(3)), "{answer}");
     drain(&open).await;

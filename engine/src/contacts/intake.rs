@@ -150,17 +150,20 @@ impl Intake {
 
 /// What a person can do about it; an error where nothing is wrong with the file.
 fn reason(error: TakeError) -> StoreResult<String> {
-    const OURS: &str = "something went wrong here, and not with the file: send it again, or report it with the upload's id";
+    const OURS: &str =
+        "something went wrong here, and not with the file: send it again, or report it with the upload's id";
     match error {
-        TakeError::Import(ImportError::Store(error)) | TakeError::Blob(BlobError::Store(error)) => match error {
-            StoreError::Unavailable(_) | StoreError::Superseded(_) | StoreError::Raced => Err(error),
-            // The rows say what happened, such as which of them lost their contact.
-            StoreError::Conflict(what) => Ok(what),
-            error => {
-                tracing::error!(%error, "a file could not be taken");
-                Ok(OURS.to_owned())
+        TakeError::Import(ImportError::Store(error)) | TakeError::Blob(BlobError::Store(error)) => {
+            match error {
+                StoreError::Unavailable(_) | StoreError::Superseded(_) | StoreError::Raced => Err(error),
+                // The rows say what happened, such as which of them lost their contact.
+                StoreError::Conflict(what) => Ok(what),
+                error => {
+                    tracing::error!(%error, "a file could not be taken");
+                    Ok(OURS.to_owned())
+                }
             }
-        },
+        }
         TakeError::Import(ImportError::Read(error)) | TakeError::Blob(BlobError::Disk(error)) => {
             tracing::error!(%error, "a file could not be taken: its copy could not be written or read");
             Ok(OURS.to_owned())

@@ -106,7 +106,8 @@ mod tests {
     }
 
     fn list(rows: usize) -> String {
-        (0..rows).fold("email,name\n".to_owned(), |text, n| text + &format!("p{n:07}@example.com,Person {n:07}\n"))
+        (0..rows)
+            .fold("email,name\n".to_owned(), |text, n| text + &format!("p{n:07}@example.com,Person {n:07}\n"))
     }
 
     #[test]

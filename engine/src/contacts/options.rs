@@ -62,7 +62,8 @@ impl ReadingOptions {
                 problem(field, error.to_string());
             }
         }
-        if self.sheet.as_ref().is_some_and(|name| name.chars().count() > LONGEST_SHEET || name.contains('\0')) {
+        if self.sheet.as_ref().is_some_and(|name| name.chars().count() > LONGEST_SHEET || name.contains('\0'))
+        {
             let what = format!("must have at most {LONGEST_SHEET} characters, none of them NUL");
             problem("sheet".to_owned(), what);
         }

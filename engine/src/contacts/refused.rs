@@ -55,8 +55,7 @@ const HEADER: [&str; 5] = ["row", "field", "value", "reason", "refused"];
 
 fn fields(problem: &ProblemRow) -> [String; 5] {
     let refused = if problem.refused { "yes" } else { "no" };
-    let [field, value, reason] =
-        [&problem.field, &problem.value, &problem.reason].map(|text| harmless(text));
+    let [field, value, reason] = [&problem.field, &problem.value, &problem.reason].map(|text| harmless(text));
     [problem.row_no.to_string(), field, value, reason, refused.to_owned()]
 }
 

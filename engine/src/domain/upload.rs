@@ -46,7 +46,8 @@ mod tests {
 
     #[test]
     fn an_estimate_is_a_range() {
-        let cases = [(0, "0-1 minutes"), (150, "0-1 minutes"), (700_000, "0-3 minutes"), (2_500_000, "2-9 minutes")];
+        let cases =
+            [(0, "0-1 minutes"), (150, "0-1 minutes"), (700_000, "0-3 minutes"), (2_500_000, "2-9 minutes")];
         for (rows, expected) in cases {
             assert_eq!(estimated_time(rows), expected, "{rows}");
         }
@@ -54,7 +55,9 @@ mod tests {
 
     #[test]
     fn durations_are_read_at_a_glance() {
-        for (seconds, expected) in [(0, "0s"), (59, "59s"), (135, "2m 15s"), (3_600, "1h 0m 0s"), (90_061, "25h 1m 1s")] {
+        for (seconds, expected) in
+            [(0, "0s"), (59, "59s"), (135, "2m 15s"), (3_600, "1h 0m 0s"), (90_061, "25h 1m 1s")]
+        {
             assert_eq!(duration_text(Duration::from_secs(seconds)), expected);
         }
     }

@@ -67,17 +67,17 @@ pub async fn begin(tx: &mut PgConnection, new: &Receiving<'_>) -> StoreResult<()
     Ok(())
 }
 
-/// Its bytes are still coming.
-pub async fn heard(tx: &mut PgConnection, tenant: TenantId, upload: UploadId) -> StoreResult<()> {
-    let heard = sqlx::query!(
-        "update uploads set heard_at = now() where tenant_id = $1 and id = $2 and state = 'receiving'",
+/// The files of a request are still coming, or wait for those behind them.
+pub async fn heard(tx: &mut PgConnection, tenant: TenantId, uploads: &[UploadId]) -> StoreResult<()> {
+    let ids: Vec<_> = uploads.iter().map(|upload| upload.uuid()).collect();
+    sqlx::query!(
+        "update uploads set heard_at = now() where tenant_id = $1 and id = any($2) and state = 'receiving'",
         tenant.uuid(),
-        upload.uuid()
-    );
-    match heard.execute(tx).await?.rows_affected() {
-        0 => Err(StoreError::not_found(upload)),
-        _ => Ok(()),
-    }
+        &ids,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
 }
 
 /// Forgets files that were not received: they never were uploads.
@@ -139,7 +139,9 @@ pub async fn received(
         serde_json::to_value(file.options).unwrap_or_default(),
     );
     match moved.execute(tx).await?.rows_affected() {
-        0 => Err(StoreError::Conflict("the file took so long that it was given up: send it again".to_owned())),
+        0 => {
+            Err(StoreError::Conflict("the file took so long that it was given up: send it again".to_owned()))
+        }
         _ => Ok(()),
     }
 }

@@ -200,7 +200,9 @@ pub async fn delete(tx: &mut PgConnection, tenant: TenantId, id: UploadId) -> St
         0 => {}
         some => {
             let campaigns = if some == 1 { "campaign has" } else { "campaigns have" };
-            return Err(StoreError::Conflict(format!("{some} {campaigns} this upload as audience: it stays")));
+            return Err(StoreError::Conflict(format!(
+                "{some} {campaigns} this upload as audience: it stays"
+            )));
         }
     }
     // First the rows: who may see them follows from the upload.

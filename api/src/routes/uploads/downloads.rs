@@ -173,13 +173,14 @@ pub(super) async fn errors(
 
 /// The list as CSV, a page at a time.
 fn lines(store: Store, tenant: TenantId, upload: UploadId) -> impl Stream<Item = StoreResult<Bytes>> + Send {
-    let pages = stream::try_unfold((store, None), move |(store, after): (Store, Option<ProblemKey>)| async move {
-        let mut tx = store.within(tenant).await?;
-        let rows = upload_history::problems(&mut tx, tenant, upload, after.as_ref(), (0, PAGE)).await?;
-        tx.commit().await.map_err(StoreError::from)?;
-        let last = rows.last().map(|row| (row.row_no, row.field.clone()));
-        Ok(last.map(|last| (Bytes::from(refused::csv_lines(&rows)), (store, Some(last)))))
-    });
+    let pages =
+        stream::try_unfold((store, None), move |(store, after): (Store, Option<ProblemKey>)| async move {
+            let mut tx = store.within(tenant).await?;
+            let rows = upload_history::problems(&mut tx, tenant, upload, after.as_ref(), (0, PAGE)).await?;
+            tx.commit().await.map_err(StoreError::from)?;
+            let last = rows.last().map(|row| (row.row_no, row.field.clone()));
+            Ok(last.map(|last| (Bytes::from(refused::csv_lines(&rows)), (store, Some(last)))))
+        });
     stream::once(async { Ok(Bytes::from(refused::csv_header())) }).chain(pages)
 }
 

@@ -14,7 +14,10 @@ use std::{
 
 use axum::{
     body::{Body, Bytes},
-    extract::{FromRequest as _, Multipart, Request, multipart::{Field, MultipartError}},
+    extract::{
+        FromRequest as _, Multipart, Request,
+        multipart::{Field, MultipartError},
+    },
 };
 use futures::{StreamExt as _, stream};
 
@@ -45,7 +48,8 @@ impl Form {
         let (head, body) = request.into_parts();
         let request = Request::from_parts(head, in_pieces(body, held.clone()));
         let parts = Multipart::from_request(request, &()).await;
-        let parts = parts.map_err(|_| Problem::say(Code::WrongContentType, "Send it as multipart/form-data."))?;
+        let parts =
+            parts.map_err(|_| Problem::say(Code::WrongContentType, "Send it as multipart/form-data."))?;
         Ok(Self { parts, held })
     }
 
@@ -100,7 +104,10 @@ mod tests {
     use super::*;
 
     fn request(body: Body) -> Request {
-        Request::post("/").header("content-type", "multipart/form-data; boundary=b").body(body).expect("a request")
+        Request::post("/")
+            .header("content-type", "multipart/form-data; boundary=b")
+            .body(body)
+            .expect("a request")
     }
 
     /// A line that always has the next piece ready, and counts how many were asked for.

@@ -65,7 +65,8 @@ impl Metadata {
             });
         }
         let told = options.problems().into_iter();
-        errors.extend(told.map(|(field, message)| FieldError { field: format!("metadata.{field}"), message }));
+        errors
+            .extend(told.map(|(field, message)| FieldError { field: format!("metadata.{field}"), message }));
         if errors.is_empty() {
             Ok(Reading { description: self.description, options })
         } else {

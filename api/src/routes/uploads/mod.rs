@@ -219,7 +219,7 @@ async fn history(
     let more = entries.len() > window.limit as usize;
     entries.truncate(window.limit as usize);
     let next = entries.last().filter(|_| more).map(|entry| entry.id);
-    let view = |entry| UploadView { columns: None, ..UploadView::from(entry) };
+    let view = |entry: UploadEntry| UploadView { columns: None, ..UploadView::from(entry) };
     let uploads = entries.into_iter().map(view).collect();
     Ok(Data(History { uploads, pagination: window.pagination(total, next) }))
 }

@@ -39,7 +39,7 @@ use crate::{
 const MOST_FILES: usize = 20;
 /// Of the metadata.
 const LARGEST_METADATA: usize = 256 << 10;
-/// How often a file that is coming says so, or upkeep would forget it.
+/// How often files that are coming say so, or upkeep would forget them.
 const WORD: Duration = Duration::from_secs(60);
 
 /// The form. `metadata` may come before or after the files.
@@ -123,7 +123,10 @@ impl Receiver<'_> {
         while let Some(part) = form.next().await? {
             match part.name() {
                 "file" if files.len() == MOST_FILES => {
-                    return Err(Problem::field("file", format!("at most {MOST_FILES} files come in one request")));
+                    return Err(Problem::field(
+                        "file",
+                        format!("at most {MOST_FILES} files come in one request"),
+                    ));
                 }
                 "file" => {
                     let at = files.len();
@@ -133,7 +136,10 @@ impl Receiver<'_> {
                 "metadata" => return Err(Problem::field("metadata", "comes twice")),
                 other => {
                     let name: String = other.chars().take(64).collect();
-                    return Err(Problem::field(name, "is not a part of this form: send `file` and `metadata`"));
+                    return Err(Problem::field(
+                        name,
+                        "is not a part of this form: send `file` and `metadata`",
+                    ));
                 }
             }
         }
@@ -159,11 +165,11 @@ impl Receiver<'_> {
         intake::begin(&mut work.tx, &begun).await?;
         work.commit().await?;
         self.begun.push(upload);
-        let landed = self.land(part, blob, upload).await?;
+        let landed = self.land(part, blob).await?;
         Ok(Arrived { upload, file_name: name, landed, place })
     }
 
-    async fn land(&mut self, mut part: Part<'_>, blob: Blob, upload: UploadId) -> Result<Landed, Problem> {
+    async fn land(&mut self, mut part: Part<'_>, blob: Blob) -> Result<Landed, Problem> {
         let (files, tenant) = (&self.service.files, self.caller.tenant);
         let mut landing = Landing::begin(Arc::clone(&files.blobs), blob).map_err(lost)?;
         let mut word = Instant::now();
@@ -171,13 +177,14 @@ impl Receiver<'_> {
             self.bytes += piece.len() as u64;
             if self.bytes > files.max_upload_bytes {
                 let most = files.max_upload_bytes >> 20;
-                let detail = format!("The files of one request have at most {most} MiB: send a larger one in pieces.");
+                let detail =
+                    format!("The files of one request have at most {most} MiB: send a larger one in pieces.");
                 return Err(Problem::say(Code::TooLarge, detail));
             }
             landing.write(&piece).await.map_err(lost)?;
             if word.elapsed() > WORD {
                 let mut work = Work::begin(self.service, self.caller).await?;
-                intake::heard(&mut work.tx, tenant, upload).await?;
+                intake::heard(&mut work.tx, tenant, &self.begun).await?;
                 work.commit().await?;
                 word = Instant::now();
             }

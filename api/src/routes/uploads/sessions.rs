@@ -194,15 +194,27 @@ async fn write(
     range: &Range,
     body: Stream,
 ) -> Result<(), Problem> {
-    let mut writer = Writer::resume(Arc::clone(&service.files.blobs), session.blob, session.received).await.map_err(lost)?;
+    let mut writer = Writer::resume(Arc::clone(&service.files.blobs), session.blob, session.received)
+        .await
+        .map_err(lost)?;
     let (mut known, mut left) = (session.received - range.first, range.length());
     let (mut body, mut noted) = (body.into_data_stream(), session.received);
     let came = loop {
         let piece = match body.try_next().await {
             Ok(Some(piece)) => piece,
             Ok(None) if left == 0 => break Ok(()),
-            Ok(None) => break Err(Problem::field("Content-Range", format!("says {left} bytes more than the body has"))),
-            Err(_) => break Err(Problem::say(Code::Malformed, "The request broke off: ask how far the session is.")),
+            Ok(None) => {
+                break Err(Problem::field(
+                    "Content-Range",
+                    format!("says {left} bytes more than the body has"),
+                ));
+            }
+            Err(_) => {
+                break Err(Problem::say(
+                    Code::Malformed,
+                    "The request broke off: ask how far the session is.",
+                ));
+            }
         };
         if piece.len() as u64 > left {
             break Err(Problem::field("Content-Range", "says fewer bytes than the body has"));
@@ -284,7 +296,8 @@ async fn arrived(service: &Service, session: &UploadSession) -> Result<(Arrived,
     let blobs = Arc::clone(&service.files.blobs);
     let landed = Landed::from_blob(blobs, session.blob, session.bytes).await.map_err(lost)?;
     if session.sha256.as_ref().is_some_and(|stated| landed.sha256[..] != stated[..]) {
-        let message = format!("is another one: what came has {}; send the file again", hex::encode(landed.sha256));
+        let message =
+            format!("is another one: what came has {}; send the file again", hex::encode(landed.sha256));
         return Err(Problem::field("sha256", message));
     }
     let upload = service.ids.next(service.clock.now());
@@ -329,7 +342,8 @@ impl Range {
         let (range, stated) = text.strip_prefix("bytes ")?.split_once('/')?;
         let (first, last) = range.split_once('-')?;
         // `parse` would take a sign.
-        let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?;
+        let number =
+            |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?;
         let range = Self { first: number(first)?, last: number(last)? };
         (number(stated)? == size && range.first <= range.last && range.last < size).then_some(range)
     }
@@ -338,7 +352,10 @@ impl Range {
 fn range(headers: &HeaderMap, size: u64) -> Result<Range, Problem> {
     let stated = headers.get(header::CONTENT_RANGE).and_then(|value| value.to_str().ok());
     stated.and_then(|text| Range::parse(text, size)).ok_or_else(|| {
-        Problem::field("Content-Range", format!("must be `bytes first-last/{size}`, as in `bytes 0-{}/{size}`", size - 1))
+        Problem::field(
+            "Content-Range",
+            format!("must be `bytes first-last/{size}`, as in `bytes 0-{}/{size}`", size - 1),
+        )
     })
 }
 
@@ -351,8 +368,16 @@ mod tests {
         assert_eq!(Range::parse("bytes 0-9/10", 10), Some(Range { first: 0, last: 9 }));
         assert_eq!(Range::parse("bytes 4-4/10", 10).map(Range::length), Some(1));
         for refused in [
-            "", "bytes 0-9", "bytes 0-9/11", "bytes 0-10/10", "bytes 5-4/10", "bytes */10", "bytes -9/10", "bytes +0-9/10",
-            "0-9/10", "bytes 0-99999999999999999999999/10",
+            "",
+            "bytes 0-9",
+            "bytes 0-9/11",
+            "bytes 0-10/10",
+            "bytes 5-4/10",
+            "bytes */10",
+            "bytes -9/10",
+            "bytes +0-9/10",
+            "0-9/10",
+            "bytes 0-99999999999999999999999/10",
         ] {
             assert_eq!(Range::parse(refused, 10), None, "{refused}");
         }

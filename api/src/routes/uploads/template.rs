@@ -4,7 +4,7 @@
 use rust_xlsxwriter::{ExcelDateTime, Format, FormatBorder, Workbook, Worksheet, XlsxError};
 
 /// The sheet that is filled in.
-pub(super) const EXAMPLES: &str = "Examples";
+const EXAMPLES: &str = "Examples";
 
 struct Column {
     header: &'static str,
@@ -80,7 +80,8 @@ pub(super) fn workbook() -> Result<Vec<u8>, XlsxError> {
     explain(sheet, &head)?;
     let sheet = book.add_worksheet().set_name(EXAMPLES)?;
     headers(sheet, &head)?;
-    let (day, amount) = (Format::new().set_num_format("dd/mm/yyyy"), Format::new().set_num_format("#,##0.00"));
+    let (day, amount) =
+        (Format::new().set_num_format("dd/mm/yyyy"), Format::new().set_num_format("#,##0.00"));
     for (at, column) in (0..).zip(COLUMNS) {
         for (row, value) in (1..).zip(&column.examples) {
             match value {
