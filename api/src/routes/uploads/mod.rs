@@ -149,7 +149,10 @@ impl From<UploadEntry> for UploadView {
             processing_time: took
                 .map(|(started, finished)| duration_text(finished.duration_since(started).unsigned_abs())),
             failure_reason: entry.failure,
-            download_url: entry.blob.filter(|_| completed).map(|_| format!("/api/upload/download/{}", entry.id)),
+            download_url: entry
+                .blob
+                .filter(|_| completed)
+                .map(|_| format!("/api/upload/download/{}", entry.id)),
             errors_url: completed.then(|| format!("/api/upload/errors/{}", entry.id)),
             columns: completed.then_some(entry.mapping),
             uploaded_by: entry.uploaded_by,
@@ -250,7 +253,10 @@ fn whole(caller: &Caller) -> Result<(), Problem> {
     if caller.scope == RowScope::All {
         return Ok(());
     }
-    Err(Problem::say(Code::Forbidden, "You see only some of the contacts, and files hold those of everybody."))
+    Err(Problem::say(
+        Code::Forbidden,
+        "You see only some of the contacts, and files hold those of everybody.",
+    ))
 }
 
 fn lost(error: BlobError) -> Problem {
