@@ -30,7 +30,7 @@ use crate::{
     http::{
         attachment::attachment,
         envelope::{Data, Envelope},
-        extract::{PathId, Query},
+        extract::{self, PathId},
         page::{Pagination, Start, Wanted},
         problem::{Code, Problem},
     },
@@ -140,7 +140,7 @@ pub(super) async fn errors(
     State(service): State<Service>,
     may: May<needs::UploadsRead>,
     PathId(id): PathId<UploadId>,
-    Query(query): Query<ErrorsQuery>,
+    extract::Query(query): extract::Query<ErrorsQuery>,
 ) -> Result<Response, Problem> {
     let (caller, tenant) = (&may.caller, may.caller.tenant);
     whole(caller)?;

@@ -37,7 +37,7 @@ use crate::{
     auth::caller::{Caller, May},
     http::{
         envelope::{Data, Envelope},
-        extract::{PathId, Query},
+        extract::{self, PathId},
         page::{Pagination, Start, Wanted},
         problem::{Code, Problem},
     },
@@ -203,7 +203,7 @@ struct History {
 async fn history(
     State(service): State<Service>,
     may: May<needs::UploadsRead>,
-    Query(query): Query<HistoryQuery>,
+    extract::Query(query): extract::Query<HistoryQuery>,
 ) -> Result<Data<History>, Problem> {
     whole(&may.caller)?;
     let tenant = may.caller.tenant;
