@@ -30,7 +30,7 @@ use crate::{
     http::{
         attachment::attachment,
         envelope::{Data, Envelope},
-        extract::{self, PathId},
+        extract::{PathId, Query},
         page::{Pagination, Start, Wanted},
         problem::{Code, Problem},
     },
@@ -140,7 +140,7 @@ pub(super) async fn errors(
     State(service): State<Service>,
     may: May<needs::UploadsRead>,
     PathId(id): PathId<UploadId>,
-    extract::Query(query): extract::Query<ErrorsQuery>,
+    Query(query): Query<ErrorsQuery>,
 ) -> Result<Response, Problem> {
     let (caller, tenant) = (&may.caller, may.caller.tenant);
     whole(caller)?;

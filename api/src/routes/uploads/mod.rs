@@ -37,7 +37,7 @@ use crate::{
     auth::caller::{Caller, May},
     http::{
         envelope::{Data, Envelope},
-        extract::{self, PathId},
+        extract::{PathId, Query},
         page::{Pagination, Start, Wanted},
         problem::{Code, Problem},
     },
@@ -203,7 +203,7 @@ struct History {
 async fn history(
     State(service): State<Service>,
     may: May<needs::UploadsRead>,
-    extract::Query(query): extract::Query<HistoryQuery>,
+    Query(query): Query<HistoryQuery>,
 ) -> Result<Data<History>, Problem> {
     whole(&may.caller)?;
     let tenant = may.caller.tenant;
