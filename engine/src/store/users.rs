@@ -223,7 +223,7 @@ pub async fn change(tx: &mut PgConnection, tenant: TenantId, id: UserId, facts: 
     };
     // Two who demote each other at the same moment wait for one another here.
     sqlx::query!("select id from roles where tenant_id = $1 and slug = $2 for update", tenant.uuid(), OWNER)
-        .fetch_all(&mut *tx)
+        .execute(&mut *tx)
         .await?;
     sqlx::query!(
         "update users set first_name = $3, last_name = $4, phone = $5, role_id = roles.id, scope = $8, branch = $9, contact_id = $10,
