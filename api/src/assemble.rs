@@ -6,8 +6,10 @@
 use std::{sync::Arc, time::Duration};
 
 use fanfare_engine::{
+    blobs::postgres::PostgresBlobs,
     clock::{Clock, SystemClock},
     config::{AccountConfig, Config},
+    contacts::Limits,
     deliver::{
         accounts::{AccountHandle, Accounts},
         answers::AnswerTimes,
@@ -149,6 +151,7 @@ pub async fn engine(config: &Config, store: Store, sources: &Sources) -> Result<
     let urgent_accounts = handles(config, &declared, &rows, &limiter)?;
     Ok(Engine {
         process: sources.ids.next(sources.clock.now()),
+        blobs: Arc::new(PostgresBlobs::new(store.clone())),
         store,
         urgent_store,
         queue: Queue::new(link, &config.redis.prefix),
@@ -223,5 +226,17 @@ fn settings(config: &Config) -> Settings {
             look_up_s: config.unknown.look_up_s,
             retention_months: config.retention.months,
         },
+        imports: import_limits(config),
+    }
+}
+
+/// What bounds a file, by whichever way it comes.
+pub(crate) fn import_limits(config: &Config) -> Limits {
+    let import = &config.imports;
+    Limits {
+        max_bytes: import.max_bytes,
+        max_inflated_bytes: import.max_inflated_bytes,
+        max_row_bytes: import.max_row_bytes,
+        max_columns: import.max_columns,
     }
 }

@@ -3,8 +3,10 @@
 use std::{net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use fanfare_engine::{
+    blobs::Blobs,
     clock::Clock,
-    config::sections::{ApiConfig, AuthConfig},
+    config::sections::{ApiConfig, AuthConfig, ImportConfig},
+    contacts::Limits as ImportLimits,
     deliver::accounts::Accounts,
     engine::Engine,
     feedback::{Inbox, InboxSettings, InboxWriter},
@@ -15,7 +17,7 @@ use fanfare_engine::{
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::SecretString;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -30,6 +32,7 @@ use crate::{
 pub struct ApiSettings<'a> {
     pub api: &'a ApiConfig,
     pub auth: &'a AuthConfig,
+    pub imports: &'a ImportConfig,
 }
 
 /// What the routes share; cheap to clone.
@@ -46,7 +49,21 @@ pub struct Service {
     pub(crate) seal: Arc<Seal>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) cors_origins: Arc<[String]>,
+    pub(crate) files: Arc<Files>,
 }
+
+/// Files on their way in.
+#[derive(Debug)]
+pub(crate) struct Files {
+    pub(crate) blobs: Arc<dyn Blobs>,
+    pub(crate) limits: ImportLimits,
+    /// Of the files of one request.
+    pub(crate) max_upload_bytes: u64,
+    /// A look at a file takes a processor for a second or two: so many at once, the others wait.
+    pub(crate) looks: Semaphore,
+}
+
+const LOOKS: usize = 2;
 
 impl Service {
     /// The service, and the task that commits the webhooks it takes in.
@@ -65,6 +82,12 @@ impl Service {
             seal: Arc::new(Seal::parse(settings.auth.sealing_keys.expose()).unwrap_or_default()),
             limits: Arc::new(limits(settings.api)),
             cors_origins: settings.api.cors_origins.clone().into(),
+            files: Arc::new(Files {
+                blobs: Arc::clone(&engine.blobs),
+                limits: engine.settings.imports,
+                max_upload_bytes: settings.imports.max_upload_bytes,
+                looks: Semaphore::new(LOOKS),
+            }),
         };
         (service, writer)
     }

@@ -6,7 +6,9 @@ use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    blobs::Blobs,
     clock::Clock,
+    contacts::{Limits, intake::Intake},
     deliver::{
         accounts::Accounts,
         chunk::ChunkDesk,
@@ -85,6 +87,8 @@ pub struct Settings {
     pub launch: LaunchSettings,
     pub feed: FeedSettings,
     pub upkeep: UpkeepSettings,
+    /// Of the files that are taken.
+    pub imports: Limits,
 }
 
 /// What a process is built of. The urgent have connections of their own, to the database and to the providers.
@@ -96,6 +100,8 @@ pub struct Engine {
     pub queue: Queue,
     pub accounts: Accounts,
     pub urgent_accounts: Accounts,
+    /// Where files lie.
+    pub blobs: Arc<dyn Blobs>,
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<Ids>,
     pub settings: Settings,
@@ -174,6 +180,14 @@ impl Engine {
             feed: self.settings.feed.clone(),
             lease: self.settings.worker.lease,
             settings: self.settings.upkeep.clone(),
+            intake: Intake {
+                process: self.process,
+                store: self.store.clone(),
+                blobs: Arc::clone(&self.blobs),
+                clock: Arc::clone(&self.clock),
+                ids: Arc::clone(&self.ids),
+                limits: self.settings.imports,
+            },
         }
     }
 

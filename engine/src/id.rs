@@ -35,6 +35,8 @@ kinds! {
     Template, TemplateId => "tmpl";
     TemplateVersion, TemplateVersionId => "tver";
     Upload, UploadId => "upl";
+    UploadSession, UploadSessionId => "upls";
+    Blob, BlobId => "blob";
     Campaign, CampaignId => "camp";
     Account, AccountId => "acct";
     Process, ProcessId => "proc";

@@ -7,6 +7,7 @@
 //!
 //! Postgres alone can restart everything. Redis may be emptied at any time at the cost of delay, never of loss.
 
+pub mod blobs;
 pub mod clock;
 pub mod config;
 pub mod contacts;

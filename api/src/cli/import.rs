@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use fanfare_engine::contacts::{self, ImportOptions, ImportReport, ImportRequest, Limits, Progress};
+use fanfare_engine::contacts::{self, ImportOptions, ImportReport, ImportRequest, Progress};
 
 use super::{
     context::Context,
@@ -10,6 +10,7 @@ use super::{
     follow::Meter,
     out,
 };
+use crate::assemble::import_limits;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -45,7 +46,7 @@ pub(super) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     }
     let store = context.store().await?;
     let tenant = context.tenant(&store, args.tenant.as_deref()).await?;
-    let limits = limits(context);
+    let limits = import_limits(context.config());
     let request = ImportRequest {
         tenant: tenant.id,
         file_name: args.file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
@@ -75,16 +76,6 @@ pub(super) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         contacts::import(&store, &context.sources.ids, &*context.sources.clock, request, &show).await;
     meter.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).end();
     context.out.show(&imported?, |report| text(report, args.refused.as_ref()))
-}
-
-pub(crate) fn limits(context: &Context) -> Limits {
-    let import = &context.config().imports;
-    Limits {
-        max_bytes: import.max_bytes,
-        max_inflated_bytes: import.max_inflated_bytes,
-        max_row_bytes: import.max_row_bytes,
-        max_columns: import.max_columns,
-    }
 }
 
 fn text(report: &ImportReport, refused: Option<&PathBuf>) -> String {

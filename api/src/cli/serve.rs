@@ -101,7 +101,7 @@ pub(crate) async fn listen(context: &Context, engine: &Engine, life: &Lifecycle)
     })?;
     let address = listener.local_addr()?;
     tracing::info!(%address, "listening");
-    let settings = ApiSettings { api, auth: &context.config().auth };
+    let settings = ApiSettings { api, auth: &context.config().auth, imports: &context.config().imports };
     let ((service, writer), stop) = (Service::new(engine, settings), life.drain().clone());
     life.spawn(async move {
         if let Err(error) = service.serve(writer, listener, stop).await {
@@ -121,6 +121,9 @@ pub(crate) fn work(engine: &Engine, roles: &[Role], life: &Lifecycle) {
         // Another process takes the duties over at once, not when their leases end.
         if let Err(error) = store.drop_duties(process).await {
             tracing::debug!(%error, "the duties are left to their leases");
+        }
+        if let Err(error) = store.drop_claims(process).await {
+            tracing::debug!(%error, "the files that were being taken are left to their leases");
         }
     });
 }

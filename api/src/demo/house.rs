@@ -19,10 +19,12 @@ use fanfare_sandbox::{Limit, RunningSandbox, Sandbox, SandboxConfig, Targets, We
 use fanfare_templates::{Published, publish};
 
 use super::plan::{Plan, Planned};
-use crate::cli::{
-    context::Context,
-    exit::{Exit, Failure},
-    import::limits,
+use crate::{
+    assemble::import_limits,
+    cli::{
+        context::Context,
+        exit::{Exit, Failure},
+    },
 };
 
 /// Shown by the simulated Brevo with its webhooks.
@@ -160,7 +162,7 @@ pub(super) async fn draft(
     planned: &Planned,
     file: &Path,
 ) -> Result<Draft, Failure> {
-    let options = ImportOptions { limits: limits(context), ..ImportOptions::default() };
+    let options = ImportOptions { limits: import_limits(context.config()), ..ImportOptions::default() };
     let request = ImportRequest {
         tenant: tenant.id,
         path: file.to_owned(),

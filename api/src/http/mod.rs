@@ -1,6 +1,7 @@
 //! What every route shares: reading requests strictly, answering in one form, paging, conditions, limits, and the document
 //! that describes it all.
 
+pub(crate) mod attachment;
 pub(crate) mod envelope;
 pub(crate) mod etag;
 pub(crate) mod extract;

@@ -120,6 +120,15 @@ impl Problem {
         Self::fields(vec![FieldError { field: field.into(), message: message.into() }])
     }
 
+    /// The same, where only a part of the request was read.
+    pub(crate) fn within(mut self, part: &str) -> Self {
+        for error in &mut self.errors {
+            error.field =
+                if error.field == "body" { part.to_owned() } else { format!("{part}.{}", error.field) };
+        }
+        self
+    }
+
     /// The same about a field that goes by another name in the request.
     pub(crate) fn about(mut self, field: &str, instead: &str) -> Self {
         for error in self.errors.iter_mut().filter(|error| error.field == field) {

@@ -7,6 +7,7 @@ mod auth;
 mod contacts;
 mod roles;
 mod suppressions;
+mod uploads;
 mod users;
 
 use fanfare_engine::store::{StoreError, audit as log, audit::Deed};
@@ -25,6 +26,7 @@ pub(crate) fn all() -> OpenApiRouter<Service> {
         .merge(audit::routes())
         .merge(contacts::routes())
         .merge(suppressions::routes())
+        .merge(uploads::routes())
 }
 
 /// A transaction of a caller: within their tenant, its deeds in their name.

@@ -119,12 +119,18 @@ async fn things_of_another(open: &Open) -> BTreeMap<&'static str, String> {
     let sessions = stranger.get("/api/auth/sessions").await;
     let contact = stranger.post("/api/contacts", &json!({"email": "theirs@other.example"})).await;
     let suppression = stranger.post("/api/suppressions", &json!({"address": "theirs@other.example"})).await;
+    let piece = json!({"filename": "theirs.csv", "size": 100});
+    let upload_session = stranger.post("/api/upload/sessions", &piece).await;
+    let upload =
+        crate::uploads::upload(&stranger, "theirs.csv", "email\nthem@other.example\n", &json!({})).await;
     BTreeMap::from([
         ("contact_id", id(&contact, "/data/id")),
         ("suppression_id", id(&suppression, "/data/id")),
         ("role_id", id(&role, "/data/id")),
         ("user_id", id(&user, "/data/user/id")),
         ("key_id", id(&key, "/data/id")),
+        ("upload_session_id", id(&upload_session, "/data/sessionId")),
+        ("upload_id", id(&upload, "/data/uploadId")),
         ("session_id", id(&sessions, "/data/sessions/0/id")),
         // Whoever has the link is whom it is for.
         ("token", "ffl_guess".to_owned()),

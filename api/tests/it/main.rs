@@ -14,3 +14,4 @@ mod refusals;
 mod routes;
 mod support;
 mod suppressions;
+mod uploads;

@@ -84,7 +84,7 @@ impl Open {
             .unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let (service, writer) = Service::new(&engine, ApiSettings { api: &config.api, auth: &config.auth });
+        let (service, writer) = Service::new(&engine, api_settings(&config));
         let stop = CancellationToken::new();
         let (mut tasks, until) = (tokio::task::JoinSet::new(), stop.clone());
         tasks.spawn(async move { service.serve(writer, listener, until).await.unwrap() });
@@ -146,6 +146,10 @@ impl Open {
     pub(crate) fn run(&self, arguments: &[&str]) -> crate::support::Ran {
         self.house.run(arguments)
     }
+}
+
+fn api_settings(config: &Config) -> ApiSettings<'_> {
+    ApiSettings { api: &config.api, auth: &config.auth, imports: &config.imports }
 }
 
 fn config(house: &House) -> Config {

@@ -17,8 +17,20 @@ pub(super) fn check(config: &Config, tree: &Tree) -> Result<(), ConfigErrors> {
             errors.push(ConfigError::Value { key: key.to_owned(), origin, problem });
         }
     };
-    let Config { database, api, auth, worker, recorder, launch, queue, http, unknown, retention, .. } =
-        config;
+    let Config {
+        database,
+        api,
+        auth,
+        worker,
+        recorder,
+        launch,
+        queue,
+        http,
+        imports,
+        unknown,
+        retention,
+        ..
+    } = config;
     for (key, value) in [
         ("api.tenant_per_second", api.tenant_per_second as usize),
         ("api.program_per_second", api.program_per_second as usize),
@@ -94,6 +106,15 @@ pub(super) fn check(config: &Config, tree: &Tree) -> Result<(), ConfigErrors> {
         "launch.chunk",
         launch.slice >= launch.chunk,
         format!("is {}, which must be at least launch.chunk ({})", launch.slice, launch.chunk),
+    );
+    rule(
+        "imports.max_upload_bytes",
+        "imports.max_bytes",
+        (1..=imports.max_bytes).contains(&imports.max_upload_bytes),
+        format!(
+            "is {}, and must be between 1 and imports.max_bytes ({})",
+            imports.max_upload_bytes, imports.max_bytes
+        ),
     );
     rule(
         "unknown.look_up_s",

@@ -157,6 +157,8 @@ section! {
     ImportConfig in "imports" {
         /// Bytes of a file.
         max_bytes: u64 = 1 << 30,
+        /// Bytes of the files of one upload over the API. A larger one, up to max_bytes, comes in pieces.
+        max_upload_bytes: u64 = 200 << 20,
         /// Bytes of a workbook once it is inflated.
         max_inflated_bytes: u64 = 2 << 30,
         /// Bytes of one row.

@@ -9,6 +9,7 @@ use super::{
     error::ImportError,
     header::Override,
     inspect::{Inspected, inspect},
+    options::ReadingOptions,
     parse::{self, Job, Summary},
     refused,
     report::ImportReport,
@@ -111,6 +112,14 @@ impl Default for Limits {
     }
 }
 
+/// An upload whose row is there already, and the claim under which it is taken.
+#[derive(Debug, Clone)]
+pub(super) struct Claimed {
+    pub(super) upload: UploadId,
+    pub(super) number: i32,
+    pub(super) options: ReadingOptions,
+}
+
 /// How far an import is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
@@ -135,13 +144,29 @@ pub async fn import(
     request: ImportRequest,
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<ImportReport, ImportError> {
-    let defaults =
+    import_claimed(store, ids, clock, request, None, progress).await
+}
+
+/// The same, into an upload that exists.
+pub(super) async fn import_claimed(
+    store: &Store,
+    ids: &Ids,
+    clock: &dyn Clock,
+    request: ImportRequest,
+    claimed: Option<&Claimed>,
+    progress: &(dyn Fn(Progress) + Send + Sync),
+) -> Result<ImportReport, ImportError> {
+    let usual =
         store.tenant_defaults(request.tenant).await?.ok_or(ImportError::UnknownTenant(request.tenant))?;
+    let defaults = match claimed {
+        Some(claimed) => claimed.options.over(usual),
+        None => usual,
+    };
     let (path, limit) = (request.path.clone(), request.options.limits.max_bytes);
     let inspected = blocking(move || inspect(&path, limit)).await?;
     refuse_known(store.upload_by_hash(request.tenant, &inspected.sha256).await?, request.options.force)?;
 
-    let file = File { request, inspected, defaults };
+    let file = File { request, inspected, defaults, claimed: claimed.cloned() };
     let now = clock.now();
     match take(store, ids, now, &file, None, progress).await {
         // Not this time: every row goes the way that can meet somebody.
@@ -157,6 +182,7 @@ struct File {
     request: ImportRequest,
     inspected: Inspected,
     defaults: TenantDefaults,
+    claimed: Option<Claimed>,
 }
 
 /// Takes the file by the given route, or by the shortest.
@@ -168,8 +194,8 @@ async fn take(
     route: Option<Route>,
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<ImportReport, ImportError> {
-    let File { request, inspected, defaults } = file;
-    let upload: UploadId = ids.next(now);
+    let File { request, inspected, defaults, claimed } = file;
+    let upload = claimed.as_ref().map_or_else(|| ids.next(now), |claimed| claimed.upload);
     let home = Home { upload, tenant: request.tenant, time_zone: &defaults.time_zone };
     // The parser's thread outlives the borrow of `ids`: it gets a generator of its own.
     let ids = Ids::from_seed(ids.random_uuid().as_u64_pair().0);
@@ -193,7 +219,11 @@ async fn take(
     // On an error the connection is dropped, and with it everything written.
     let summary = ended(parser).await?;
     progress(Progress::Merging { rows: summary.rows_read });
-    let merged = staging.merge(&facts(request, home, inspected, &summary)).await?;
+    let facts = UploadFacts {
+        claim: claimed.as_ref().map(|claimed| claimed.number),
+        ..facts(request, home, inspected, &summary)
+    };
+    let merged = staging.merge(&facts).await?;
     if let Some(path) = &request.options.refused_to {
         // Before the commit: a list that can't be written is a reason not to take the file.
         let mut file = tokio::fs::File::create(path).await?;
@@ -236,7 +266,7 @@ fn refuse_known(known: Option<(UploadId, jiff::Timestamp)>, force: bool) -> Resu
     }
 }
 
-fn job(
+pub(super) fn job(
     request: &ImportRequest,
     inspected: Inspected,
     defaults: &TenantDefaults,
@@ -291,6 +321,7 @@ fn facts<'a>(
 ) -> UploadFacts<'a> {
     UploadFacts {
         home,
+        claim: None,
         file_name: &request.file_name,
         sha256: &inspected.sha256,
         bytes: inspected.bytes,

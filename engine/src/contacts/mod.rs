@@ -9,9 +9,16 @@
 //! dropped future or a `kill -9` leaves nothing); memory is bounded whatever the file; every row ends up taken or
 //! refused with a reason, and every field that was left out of a taken row is reported; nothing is guessed silently:
 //! which column became what is part of the report. The same file twice is refused unless forced.
+//!
+//! A file that comes over the API lands in a blob ([`landing`]), is looked at while its sender waits ([`look`]), and is taken
+//! by whichever process claims it ([`intake`]).
 
 pub mod error;
 pub mod import;
+pub mod intake;
+pub mod landing;
+pub mod look;
+pub mod options;
 pub mod person;
 pub mod refused;
 pub mod report;

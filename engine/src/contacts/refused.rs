@@ -12,6 +12,9 @@ use crate::{
     },
 };
 
+/// Lines that are written together.
+const PAGE: usize = 500;
+
 /// Writes row number, field, value, reason and whether the row was refused (`yes`) or only the value left out (`no`).
 /// Returns the number of lines below the header.
 pub async fn write_csv(
@@ -32,38 +35,43 @@ pub(super) async fn write_staged(
     write(staging.problems(upload), writer).await
 }
 
+/// The header of the list, with the mark that makes spreadsheet programs read it as UTF-8.
+pub fn csv_header() -> Vec<u8> {
+    let mut lines = csv::Writer::from_writer("\u{feff}".as_bytes().to_vec());
+    lines.write_record(HEADER).expect("a vector takes whatever is written");
+    lines.into_inner().expect("a vector takes whatever is written")
+}
+
+/// A piece of the list.
+pub fn csv_lines(problems: &[ProblemRow]) -> Vec<u8> {
+    let mut lines = csv::Writer::from_writer(Vec::new());
+    for problem in problems {
+        lines.write_record(fields(problem)).expect("a vector takes whatever is written");
+    }
+    lines.into_inner().expect("a vector takes whatever is written")
+}
+
+const HEADER: [&str; 5] = ["row", "field", "value", "reason", "refused"];
+
+fn fields(problem: &ProblemRow) -> [String; 5] {
+    let refused = if problem.refused { "yes" } else { "no" };
+    let [field, value, reason] = [&problem.field, &problem.value, &problem.reason].map(|text| harmless(text));
+    [problem.row_no.to_string(), field, value, reason, refused.to_owned()]
+}
+
 async fn write(
     problems: impl Stream<Item = StoreResult<ProblemRow>> + Send,
     writer: &mut (dyn AsyncWrite + Send + Unpin),
 ) -> Result<u64, ImportError> {
-    let mut problems = std::pin::pin!(problems);
-    let mut lines = csv::Writer::from_writer(Vec::new());
-    // The mark makes spreadsheet programs read the file as UTF-8.
-    writer.write_all("\u{feff}".as_bytes()).await?;
-    lines.write_record(["row", "field", "value", "reason", "refused"]).map_err(std::io::Error::from)?;
+    let mut pages = std::pin::pin!(problems.try_chunks(PAGE));
+    writer.write_all(&csv_header()).await?;
     let mut count = 0;
-    while let Some(problem) = problems.try_next().await? {
-        let refused = if problem.refused { "yes" } else { "no" };
-        let row = problem.row_no.to_string();
-        let texts = [&problem.field, &problem.value, &problem.reason].map(|text| harmless(text));
-        lines.write_record([&row, &texts[0], &texts[1], &texts[2], refused]).map_err(std::io::Error::from)?;
-        count += 1;
-        if count % 500 == 0 {
-            lines = flush(lines, writer).await?;
-        }
+    while let Some(page) = pages.try_next().await.map_err(|error| error.1)? {
+        writer.write_all(&csv_lines(&page)).await?;
+        count += page.len() as u64;
     }
-    flush(lines, writer).await?;
     writer.flush().await?;
     Ok(count)
-}
-
-async fn flush(
-    lines: csv::Writer<Vec<u8>>,
-    writer: &mut (dyn AsyncWrite + Send + Unpin),
-) -> Result<csv::Writer<Vec<u8>>, ImportError> {
-    let bytes = lines.into_inner().map_err(|error| std::io::Error::other(error.to_string()))?;
-    writer.write_all(&bytes).await?;
-    Ok(csv::Writer::from_writer(Vec::new()))
 }
 
 /// A value that a spreadsheet would run as a formula gets an apostrophe, which makes it text.

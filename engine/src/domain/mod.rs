@@ -13,3 +13,4 @@ pub mod outcome;
 pub mod permission;
 pub mod retry;
 pub mod search;
+pub mod upload;

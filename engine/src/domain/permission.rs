@@ -43,6 +43,7 @@ permissions! {
     SuppressionsUpdate => "suppressions:update",
     UploadsRead => "uploads:read",
     UploadsCreate => "uploads:create",
+    UploadsDelete => "uploads:delete",
     TemplatesRead => "templates:read",
     TemplatesCreate => "templates:create",
     TemplatesPublish => "templates:publish",

@@ -6,6 +6,7 @@
 pub mod accounts;
 pub mod api_keys;
 pub mod audit;
+pub mod blobs;
 pub mod campaigns;
 pub mod check;
 pub mod chunks;
@@ -18,6 +19,7 @@ mod grace;
 pub mod health;
 pub mod idempotency;
 pub mod inbox;
+pub mod intake;
 pub(crate) mod lines;
 pub mod listing;
 mod merge;
@@ -36,6 +38,8 @@ pub mod templates;
 mod tenancy;
 pub mod tenants;
 pub mod timeline;
+pub mod upload_history;
+pub mod upload_sessions;
 pub mod uploads;
 pub mod users;
 

@@ -65,7 +65,7 @@ impl Store {
         Ok(query.fetch_optional(self.pool()).await?)
     }
 
-    /// The last upload of the same bytes.
+    /// The last upload of the same bytes that was taken.
     pub async fn upload_by_hash(
         &self,
         tenant: TenantId,
@@ -127,7 +127,7 @@ async fn upload_by_hash(
 ) -> StoreResult<Option<(UploadId, Timestamp)>> {
     let found = sqlx::query!(
         r#"select id, created_at as "created_at: jiff_sqlx::Timestamp" from uploads
-           where tenant_id = $1 and sha256 = $2 order by created_at desc limit 1"#,
+           where tenant_id = $1 and sha256 = $2 and state = 'completed' order by created_at desc limit 1"#,
         tenant.uuid(),
         sha256.as_slice()
     );
@@ -139,6 +139,8 @@ async fn upload_by_hash(
 #[derive(Debug)]
 pub(crate) struct UploadFacts<'a> {
     pub(crate) home: Home<'a>,
+    /// Under which the upload's row was claimed; none where there is no row yet.
+    pub(crate) claim: Option<i32>,
     pub(crate) file_name: &'a str,
     pub(crate) sha256: &'a [u8; 32],
     pub(crate) bytes: u64,
@@ -261,9 +263,15 @@ async fn insert_upload(
 ) -> StoreResult<()> {
     let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     let insert = sqlx::query!(
-        "insert into uploads (id, tenant_id, file_name, sha256, bytes, format, mapping, rows_read, rows_taken,
-                              rows_refused, contacts_created, contacts_updated)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+        "insert into uploads as known (id, tenant_id, file_name, sha256, bytes, format, mapping, rows_read, rows_taken,
+                                       rows_refused, contacts_created, contacts_updated, started_at, finished_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, now(), clock_timestamp())
+         on conflict (id) do update
+             set state = 'completed', format = excluded.format, mapping = excluded.mapping, rows_read = excluded.rows_read,
+                 rows_taken = excluded.rows_taken, rows_refused = excluded.rows_refused,
+                 contacts_created = excluded.contacts_created, contacts_updated = excluded.contacts_updated,
+                 finished_at = excluded.finished_at, claimed_by = null, claimed_until = null
+             where known.tenant_id = $2 and known.state = 'processing' and known.claim = $13",
         facts.home.upload.uuid(),
         facts.home.tenant.uuid(),
         facts.file_name,
@@ -276,9 +284,13 @@ async fn insert_upload(
         count(merged.rows_refused),
         count(merged.contacts_created),
         count(merged.contacts_updated),
+        facts.claim,
     );
-    insert.execute(connection).await?;
-    Ok(())
+    match insert.execute(connection).await?.rows_affected() {
+        1 => Ok(()),
+        // Somebody else has claimed the file meanwhile: this import is not committed.
+        _ => Err(StoreError::Superseded("take_files")),
+    }
 }
 
 /// Every row that was not refused must find its contact; if one does not, the import is not committed.

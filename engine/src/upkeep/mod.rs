@@ -19,6 +19,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::feed::FeedSettings;
 use crate::{
+    contacts::intake::Intake,
     deliver::accounts::Accounts,
     id::ProcessId,
     launch::freeze::{Freezing, LaunchSettings},
@@ -64,6 +65,7 @@ pub struct Upkeep {
     /// How long a worker owns a chunk without a word: a hint that it has had for longer may be somebody else's.
     pub lease: Duration,
     pub settings: UpkeepSettings,
+    pub intake: Intake,
 }
 
 /// Which role runs a task.
@@ -85,6 +87,8 @@ enum Task {
     LookUpUnknown,
     AbandonUnknown,
     Reclaim,
+    TakeFiles,
+    TidyFiles,
     Partitions,
     Retention,
 }
@@ -101,6 +105,8 @@ const TASKS: &[(Task, &str, Role, Duration)] = &[
     (Task::LookUpUnknown, "look_up_unknown", Role::Upkeep, Duration::from_secs(5)),
     (Task::AbandonUnknown, "abandon_unknown", Role::Upkeep, Duration::from_secs(30)),
     (Task::Reclaim, "reclaim", Role::Upkeep, Duration::from_secs(2)),
+    (Task::TakeFiles, "take_files", Role::Upkeep, Duration::from_millis(500)),
+    (Task::TidyFiles, "tidy_files", Role::Upkeep, Duration::from_secs(60)),
     (Task::Partitions, "partitions", Role::Upkeep, Duration::from_secs(3_600)),
     (Task::Retention, "retention", Role::Upkeep, Duration::from_secs(6 * 3_600)),
 ];
@@ -152,7 +158,13 @@ impl Upkeep {
                     () = stop.cancelled() => return,
                 }
             };
-            let result = match self.on_duty(proof).run(task).await {
+            let turn = self.on_duty(proof);
+            let outcome = tokio::select! {
+                outcome = turn.run(task) => outcome,
+                // A file can take minutes: it is let go, and whoever claims it next begins anew.
+                () = stop.cancelled(), if task == Task::TakeFiles => return,
+            };
+            let result = match outcome {
                 Ok(()) => "done",
                 Err(error) => {
                     tracing::warn!(%error, task = name, "a task of upkeep failed; it is tried again");

@@ -15,6 +15,8 @@ use crate::{
 const OLDEST_UNKNOWN: Duration = Duration::from_secs(48 * 3_600);
 /// Messages that one run asks about, or gives up.
 const UNKNOWN_BATCH: i64 = 1_000;
+/// Blobs that one run removes.
+const CONDEMNED: i64 = 100;
 /// A reader that has not come back for so long is gone.
 const IDLE_READER: Duration = Duration::from_secs(600);
 
@@ -31,6 +33,9 @@ impl Upkeep {
             Task::LookUpUnknown => self.look_up_unknown().await,
             Task::AbandonUnknown => self.abandon_unknown().await,
             Task::Reclaim => self.reclaim().await,
+            // Its imports are fenced by their claims: they may outlast the duty.
+            Task::TakeFiles => self.intake.drain().await,
+            Task::TidyFiles => self.tidy_files().await,
             Task::Partitions => self.partitions().await,
             Task::Retention => self.retention().await,
         }
@@ -138,6 +143,23 @@ impl Upkeep {
             }
             if let Err(error) = self.queue.forget_consumers(lane, IDLE_READER).await {
                 tracing::debug!(%error, %lane, "idle readers could not be forgotten");
+            }
+        }
+        Ok(())
+    }
+
+    async fn tidy_files(&self) -> StoreResult<()> {
+        let forgotten = self.store.forget_unreceived().await?;
+        if forgotten > 0 {
+            tracing::info!(files = forgotten, "files that nobody sent to their end were forgotten");
+        }
+        for blob in self.store.condemned_blobs(CONDEMNED).await? {
+            match self.intake.blobs.remove(blob).await {
+                Ok(()) => self.store.forget_blob(blob).await?,
+                // Its row stays, so the next run tries again.
+                Err(error) => {
+                    tracing::warn!(%error, blob = %blob.id, "the bytes of a file could not be removed")
+                }
             }
         }
         Ok(())

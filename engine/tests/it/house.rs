@@ -3,6 +3,7 @@
 use std::{num::NonZeroU64, sync::Arc, time::Duration};
 
 use fanfare_engine::{
+    blobs::postgres::PostgresBlobs,
     clock::SystemClock,
     deliver::accounts::{AccountHandle, Accounts},
     domain::channel::{Channel, MessageClass},
@@ -134,6 +135,7 @@ impl House {
             queue,
             urgent_accounts: accounts.clone(),
             accounts,
+            blobs: Arc::new(PostgresBlobs::new(self.store.clone())),
             clock: Arc::new(SystemClock),
             ids: Arc::clone(&self.ids),
             settings,

@@ -1,0 +1,204 @@
+//! What can be taken home of uploads: the file itself, the list of what was not taken, and a workbook to begin with.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::{
+    body::{Body, Bytes},
+    extract::State,
+    http::{HeaderValue, header},
+    response::{IntoResponse as _, Response},
+};
+use fanfare_engine::{
+    blobs::{self, Blob},
+    contacts::refused,
+    domain::permission::needs,
+    id::{TenantId, UploadId},
+    store::{
+        Store, StoreError, StoreResult,
+        upload_history::{self, ProblemKey},
+        uploads::ProblemRow,
+    },
+};
+use futures::{Stream, StreamExt as _, stream};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::{IntoParams, ToSchema};
+
+use super::{Work, template, whole};
+use crate::{
+    auth::caller::May,
+    http::{
+        attachment::attachment,
+        envelope::{Data, Envelope},
+        extract::{PathId, Query},
+        page::{Pagination, Start, Wanted},
+        problem::{Code, Problem},
+    },
+    service::Service,
+};
+
+const WORKBOOK: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
+const CSV: &str = "text/csv; charset=utf-8";
+/// Lines of a list that are read together.
+const PAGE: i64 = 1_000;
+
+/// The file as it was uploaded.
+#[utoipa::path(get, path = "/api/upload/download/{upload_id}", tag = "uploads", security(("bearer" = ["uploads:read"])),
+    params(("upload_id" = String, Path, description = "`upl_…`")),
+    responses((status = 200, description = "The file", body = Vec<u8>, content_type = "application/octet-stream")))]
+pub(super) async fn download(
+    State(service): State<Service>,
+    may: May<needs::UploadsRead>,
+    PathId(id): PathId<UploadId>,
+) -> Result<Response, Problem> {
+    let caller = &may.caller;
+    whole(caller)?;
+    let mut work = Work::begin(&service, caller).await?;
+    let entry = upload_history::get(&mut work.tx, caller.tenant, id).await?;
+    let Some(blob) = entry.blob.filter(|_| !entry.format.is_empty()) else {
+        return Err(Problem::say(Code::NotFound, "The file itself is not kept of this upload."));
+    };
+    work.note("upload.download", &id.to_string(), json!({"bytes": entry.bytes})).await?;
+    work.commit().await?;
+    let blob = Blob { tenant: caller.tenant, id: blob };
+    let bytes = entry.bytes.unsigned_abs();
+    let parts = blobs::read(Arc::clone(&service.files.blobs), blob, bytes);
+    let kind = if entry.format == "xlsx" { WORKBOOK } else { "text/csv" };
+    let mut response = file(Body::from_stream(parts), kind, &entry.file_name);
+    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(bytes));
+    Ok(response)
+}
+
+fn file(body: Body, kind: &'static str, name: &str) -> Response {
+    let mut response = body.into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(header::CONTENT_DISPOSITION, attachment(name));
+    response
+}
+
+/// In which form the list comes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum ListFormat {
+    #[default]
+    Json,
+    Csv,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ErrorsQuery {
+    /// `json`, page by page, or `csv`, all of it.
+    #[serde(default)]
+    #[param(inline)]
+    format: ListFormat,
+    /// From 1; not together with `cursor`.
+    page: Option<u32>,
+    /// At most 500; 20 if not said.
+    limit: Option<u32>,
+    /// `nextCursor` of the list before.
+    cursor: Option<String>,
+}
+
+/// A row that was refused, or a value that was left out of a row that was taken.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct RowError {
+    /// As a spreadsheet program numbers rows.
+    #[schema(example = 17)]
+    row: i64,
+    /// The column's header; `row` for the row as a whole.
+    #[schema(example = "Mobile")]
+    field: String,
+    #[schema(example = "5234")]
+    value: String,
+    #[schema(example = "not a possible phone number in its region")]
+    reason: String,
+    /// Whether the row was refused, and not only the value.
+    refused: bool,
+}
+
+impl From<ProblemRow> for RowError {
+    fn from(row: ProblemRow) -> Self {
+        Self { row: row.row_no, field: row.field, value: row.value, reason: row.reason, refused: row.refused }
+    }
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct RowErrors {
+    errors: Vec<RowError>,
+    pagination: Pagination,
+}
+
+/// What of a file was not taken, row by row.
+///
+/// As CSV it is safe to open in a spreadsheet program: what would run as a formula is text.
+#[utoipa::path(get, path = "/api/upload/errors/{upload_id}", tag = "uploads", security(("bearer" = ["uploads:read"])),
+    params(("upload_id" = String, Path, description = "`upl_…`"), ErrorsQuery),
+    responses((status = 200, description = "The rows and values", content((Envelope<RowErrors> = "application/json"), (String = "text/csv")))))]
+pub(super) async fn errors(
+    State(service): State<Service>,
+    may: May<needs::UploadsRead>,
+    PathId(id): PathId<UploadId>,
+    Query(query): Query<ErrorsQuery>,
+) -> Result<Response, Problem> {
+    let (caller, tenant) = (&may.caller, may.caller.tenant);
+    whole(caller)?;
+    let wanted = Wanted { page: query.page, limit: query.limit, cursor: query.cursor };
+    let window = wanted.window::<ProblemKey>()?;
+    let mut work = Work::begin(&service, caller).await?;
+    let entry = upload_history::get(&mut work.tx, tenant, id).await?;
+    // Values of a list of people are what people said of themselves.
+    work.note("upload.errors", &id.to_string(), json!({})).await?;
+    if query.format == ListFormat::Csv {
+        work.commit().await?;
+        let name = format!("{} - errors.csv", entry.file_name);
+        return Ok(file(Body::from_stream(lines(service.store.clone(), tenant, id)), CSV, &name));
+    }
+    let after = match &window.start {
+        Start::After(key) => Some(key),
+        Start::Page(_) => None,
+    };
+    // One more than asked for tells whether there is more.
+    let part = (window.offset(), i64::from(window.limit) + 1);
+    let mut rows = upload_history::problems(&mut work.tx, tenant, id, after, part).await?;
+    let total = upload_history::count_problems(&mut work.tx, tenant, id).await?;
+    work.commit().await?;
+    let more = rows.len() > window.limit as usize;
+    rows.truncate(window.limit as usize);
+    let next = rows.last().filter(|_| more).map(|row| (row.row_no, row.field.clone()));
+    let errors = rows.into_iter().map(RowError::from).collect();
+    Ok(Data(RowErrors { errors, pagination: window.pagination(total, next) }).into_response())
+}
+
+/// The list as CSV, a page at a time.
+fn lines(store: Store, tenant: TenantId, upload: UploadId) -> impl Stream<Item = StoreResult<Bytes>> + Send {
+    let pages =
+        stream::try_unfold((store, None), move |(store, after): (Store, Option<ProblemKey>)| async move {
+            let mut tx = store.within(tenant).await?;
+            let rows = upload_history::problems(&mut tx, tenant, upload, after.as_ref(), (0, PAGE)).await?;
+            tx.commit().await.map_err(StoreError::from)?;
+            let last = rows.last().map(|row| (row.row_no, row.field.clone()));
+            Ok(last.map(|last| (Bytes::from(refused::csv_lines(&rows)), (store, Some(last)))))
+        });
+    stream::once(async { Ok(Bytes::from(refused::csv_header())) }).chain(pages)
+}
+
+/// A workbook to fill in: the headers that are understood, what each means, and examples.
+#[utoipa::path(get, path = "/api/upload/template", tag = "uploads", security(("bearer" = ["uploads:create"])),
+    responses((status = 200, description = "policy_upload_template.xlsx", body = Vec<u8>,
+               content_type = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet")))]
+pub(super) async fn workbook(_: May<needs::UploadsCreate>) -> Result<Response, Problem> {
+    static MADE: OnceLock<Bytes> = OnceLock::new();
+    let made = match MADE.get() {
+        Some(made) => made.clone(),
+        None => {
+            let made = template::workbook().map_err(|error| {
+                tracing::error!(%error, "the template could not be made");
+                Problem::from(Code::Broken)
+            })?;
+            MADE.get_or_init(|| made.into()).clone()
+        }
+    };
+    Ok(file(Body::from(made), WORKBOOK, "policy_upload_template.xlsx"))
+}
