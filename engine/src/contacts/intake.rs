@@ -122,6 +122,8 @@ impl Intake {
             path: landed.path.to_path_buf(),
             file_name: claim.file_name.clone(),
             options: claim.options.import(self.limits),
+            // Whoever sent the file was noted when it came.
+            author: None,
         };
         let claimed = Claimed { upload: claim.upload, number: claim.number, options: claim.options.clone() };
         let note = |progress: Progress| {

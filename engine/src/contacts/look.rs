@@ -59,7 +59,13 @@ pub fn look(request: LookRequest, enough: &dyn Fn() -> bool) -> Result<Look, Imp
     if inspected.content == Content::Zip && inspected.bytes > LARGE_WORKBOOK {
         return Ok(Look { format, rows: by_size, exactly: false });
     }
-    let import = ImportRequest { tenant, path, file_name: String::new(), options: options.import(limits) };
+    let import = ImportRequest {
+        tenant,
+        path,
+        file_name: String::new(),
+        options: options.import(limits),
+        author: None,
+    };
     let job = job(&import, inspected, &options.over(usual), ids, now)?;
     let mut cut = None;
     let read = parse::run(&job, &mut |batch| {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     header::Override,
-    import::{ImportOptions, Limits},
+    import::{ImportOptions, Limits, Shape},
 };
 use crate::{domain::address::Region, store::uploads::TenantDefaults};
 
@@ -82,6 +82,7 @@ impl ReadingOptions {
 
     pub(super) fn import(&self, limits: Limits) -> ImportOptions {
         ImportOptions {
+            shape: Shape::Table,
             force: self.force,
             mapping: self.mapping.clone(),
             day_first: self.day_first,
