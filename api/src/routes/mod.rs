@@ -2,10 +2,14 @@
 //! tenant, notes the deed in the audit log, and answers; rules live in the engine.
 
 mod roles;
+mod templates;
 
-use fanfare_engine::store::{
-    StoreError,
-    audit::{self, Deed},
+use fanfare_engine::{
+    id::Id,
+    store::{
+        StoreError,
+        audit::{self, Deed},
+    },
 };
 use serde_json::Value;
 use sqlx::PgTransaction;
@@ -14,7 +18,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::{auth::caller::Caller, http::problem::Problem, service::Service};
 
 pub(crate) fn all() -> OpenApiRouter<Service> {
-    OpenApiRouter::new().merge(roles::routes())
+    OpenApiRouter::new().merge(roles::routes()).merge(templates::routes())
 }
 
 /// A transaction of a caller: within their tenant, its deeds in their name.
@@ -28,6 +32,10 @@ pub(crate) struct Work<'a> {
 impl<'a> Work<'a> {
     pub(crate) async fn begin(service: &'a Service, caller: &'a Caller) -> Result<Self, Problem> {
         Ok(Self { tx: service.store.within(caller.tenant).await?, caller, service })
+    }
+
+    pub(crate) fn new_id<K>(&self) -> Id<K> {
+        self.service.ids.next(self.service.clock.now())
     }
 
     /// Notes what was done, in the same transaction. `detail` bears no secrets, and addresses masked.

@@ -9,3 +9,4 @@ mod files;
 mod refusals;
 mod routes;
 mod support;
+mod templates;

@@ -12,3 +12,4 @@ pub mod event;
 pub mod outcome;
 pub mod permission;
 pub mod retry;
+pub mod slug;

@@ -29,6 +29,7 @@ pub mod roles;
 pub mod sessions;
 pub(crate) mod straight;
 pub mod suppressions;
+pub mod template_versions;
 pub mod templates;
 mod tenancy;
 pub mod tenants;
