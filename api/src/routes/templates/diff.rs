@@ -49,7 +49,7 @@ struct Between {
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
-struct Line {
+struct ChangedLine {
     /// `same`, `removed` or `added`.
     change: &'static str,
     text: String,
@@ -60,34 +60,34 @@ struct Line {
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
-struct Part {
+struct ChangedPart {
     /// `subject`, `preheader`, `content` or `text`.
     part: &'static str,
     /// Each change with three lines around it.
-    lines: Vec<Line>,
+    lines: Vec<ChangedLine>,
     /// There are more than 5,000 such lines.
     truncated: bool,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct Diff {
+struct TemplateDiff {
     locale: String,
     from: i32,
     to: i32,
     /// Those that differ.
-    parts: Vec<Part>,
+    parts: Vec<ChangedPart>,
 }
 
 /// What changed between two versions, line by line, each as its author wrote it.
 #[utoipa::path(get, path = "/api/templates/{template_id}/diff", tag = "templates", security(("bearer" = ["templates:read"])),
     params(("template_id" = String, Path, description = "`tmpl_…`, or a slug that one channel only has"), Between),
-    responses((status = 200, description = "What changed", body = Envelope<Diff>)))]
+    responses((status = 200, description = "What changed", body = Envelope<TemplateDiff>)))]
 async fn diff(
     State(service): State<Service>,
     may: May<needs::TemplatesRead>,
     PathId(named): PathId<String>,
     Query(between): Query<Between>,
-) -> Result<Data<Diff>, Problem> {
+) -> Result<Data<TemplateDiff>, Problem> {
     let asked = between.locale.as_deref().map(locale).transpose()?;
     let mut work = Work::begin(&service, &may.caller).await?;
     let id = templates::resolve(&mut work.tx, may.caller.tenant, &named, None).await?;
@@ -99,10 +99,10 @@ async fn diff(
     let later = template_versions::get(&mut work.tx, id, &locale, Some(between.to)).await?;
     drop(work);
     let parts = apart(move || changed(earlier.into(), later.into())).await?;
-    Ok(Data(Diff { locale, from: between.from, to: between.to, parts }))
+    Ok(Data(TemplateDiff { locale, from: between.from, to: between.to, parts }))
 }
 
-fn changed(earlier: TextsView, later: TextsView) -> Vec<Part> {
+fn changed(earlier: TextsView, later: TextsView) -> Vec<ChangedPart> {
     let (before, after) = (texts(earlier), texts(later));
     before
         .iter()
@@ -125,13 +125,13 @@ fn texts(view: TextsView) -> [(&'static str, String); 4] {
     ]
 }
 
-fn lines(part: &'static str, before: &str, after: &str) -> Part {
+fn lines(part: &'static str, before: &str, after: &str) -> ChangedPart {
     let diff = TextDiff::configure().timeout(PATIENCE).diff_lines(before, after);
     let groups = diff.grouped_ops(AROUND);
     let changes = groups.iter().flatten().flat_map(|op| diff.iter_changes(op));
-    let mut lines: Vec<Line> = changes
+    let mut lines: Vec<ChangedLine> = changes
         .take(LINES + 1)
-        .map(|change| Line {
+        .map(|change| ChangedLine {
             change: match change.tag() {
                 ChangeTag::Equal => "same",
                 ChangeTag::Delete => "removed",
@@ -144,15 +144,15 @@ fn lines(part: &'static str, before: &str, after: &str) -> Part {
         .collect();
     let truncated = lines.len() > LINES;
     lines.truncate(LINES);
-    Part { part, lines, truncated }
+    ChangedPart { part, lines, truncated }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn line(change: &'static str, text: &str, from: Option<usize>, to: Option<usize>) -> Line {
-        Line { change, text: text.to_owned(), from, to }
+    fn line(change: &'static str, text: &str, from: Option<usize>, to: Option<usize>) -> ChangedLine {
+        ChangedLine { change, text: text.to_owned(), from, to }
     }
 
     #[test]
@@ -169,7 +169,7 @@ mod tests {
             line("same", "line 12", Some(12), Some(12)),
             line("same", "line 13", Some(13), Some(13)),
         ];
-        assert_eq!(part, Part { part: "content", lines: expected, truncated: false });
+        assert_eq!(part, ChangedPart { part: "content", lines: expected, truncated: false });
     }
 
     #[test]

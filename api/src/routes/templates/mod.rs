@@ -28,7 +28,7 @@ use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use self::texts::{Format, Texts, TextsView};
+use self::texts::{TextFormat, Texts, TextsView};
 use super::Work;
 use crate::{
     auth::caller::May,
@@ -188,7 +188,7 @@ struct NewTemplate {
     #[schema(max_items = 100)]
     variables: Vec<String>,
     /// What an e-mail's `content` is; seen from the content if not said.
-    format: Option<Format>,
+    format: Option<TextFormat>,
     /// `single`: variables are written `{name}`, and all other braces are text. `handlebars`: `{{name}}`, with blocks and
     /// helpers. Seen from the texts if not said.
     #[schema(value_type = Option<String>)]
@@ -214,7 +214,7 @@ struct NewTemplate {
 
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Created {
+struct TemplateCreated {
     #[schema(value_type = String)]
     template_id: TemplateId,
     message: &'static str,
@@ -222,12 +222,12 @@ struct Created {
 
 /// Makes a template, and publishes its first version unless it is a draft; publishing needs `templates:publish`, too.
 #[utoipa::path(post, path = "/api/templates", tag = "templates", security(("bearer" = ["templates:create"])),
-    request_body = NewTemplate, responses((status = 201, description = "It is made", body = Envelope<Created>)))]
+    request_body = NewTemplate, responses((status = 201, description = "It is made", body = Envelope<TemplateCreated>)))]
 async fn create(
     State(service): State<Service>,
     may: May<needs::TemplatesCreate>,
     Body(new): Body<NewTemplate>,
-) -> Result<Made<Created>, Problem> {
+) -> Result<Made<TemplateCreated>, Problem> {
     let caller = &may.caller;
     if !new.draft {
         caller.needs(Permission::TemplatesPublish)?;
@@ -261,7 +261,7 @@ async fn create(
     let detail = json!({"slug": slug, "type": channel, "class": class, "locale": locale, "draft": draft});
     work.note("template.create", &id.to_string(), detail).await?;
     work.commit().await?;
-    Ok(Made(Created { template_id: id, message: "Template created successfully" }))
+    Ok(Made(TemplateCreated { template_id: id, message: "Template created successfully" }))
 }
 
 fn named(name: &str) -> Result<(), Problem> {
@@ -276,7 +276,7 @@ fn locale(text: &str) -> Result<String, Problem> {
 
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct VersionLineView {
+struct TemplateVersionLine {
     locale: String,
     version: i32,
     /// `published` or `draft`.
@@ -287,7 +287,7 @@ struct VersionLineView {
     updated_at: jiff::Timestamp,
 }
 
-impl From<VersionLine> for VersionLineView {
+impl From<VersionLine> for TemplateVersionLine {
     fn from(line: VersionLine) -> Self {
         Self {
             locale: line.locale,
@@ -304,7 +304,7 @@ struct TemplateWithVersions {
     #[serde(flatten)]
     template: TemplateView,
     /// The newest 20.
-    versions: Vec<VersionLineView>,
+    versions: Vec<TemplateVersionLine>,
 }
 
 /// One template, with its newest versions.
@@ -320,7 +320,7 @@ async fn show(
     let id = templates::resolve(&mut work.tx, may.caller.tenant, &named, None).await?;
     let shown = templates::get(&mut work.tx, may.caller.tenant, id).await?;
     let lines = template_versions::list(&mut work.tx, id, None, (0, NEWEST)).await?;
-    let versions = lines.into_iter().map(VersionLineView::from).collect();
+    let versions = lines.into_iter().map(TemplateVersionLine::from).collect();
     Ok(Tagged(shown.template.updated_at, Data(TemplateWithVersions { template: shown.into(), versions })))
 }
 

@@ -49,7 +49,7 @@ const LONGEST: usize = 320;
 
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Wanted {
+struct PreviewOf {
     /// Number of the version; the newest published one, else the newest draft, if not said.
     version: Option<i32>,
     /// Language of the version; the contact's, where the template has it, else the tenant's, if not said.
@@ -65,7 +65,7 @@ struct Wanted {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct SegmentsView {
+struct SmsSegments {
     /// `gsm7`, or `ucs2` as soon as one character is outside of that.
     #[schema(value_type = String)]
     encoding: Encoding,
@@ -76,7 +76,7 @@ struct SegmentsView {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct PreviewView {
+struct TemplatePreview {
     locale: String,
     version: i32,
     /// `published` or `draft`.
@@ -87,13 +87,13 @@ struct PreviewView {
     /// Of an e-mail or an SMS.
     text: Option<String>,
     /// Of an SMS.
-    segments: Option<SegmentsView>,
+    segments: Option<SmsSegments>,
     /// What WhatsApp is sent.
     #[schema(value_type = Option<Object>)]
     whatsapp: Option<Value>,
 }
 
-impl PreviewView {
+impl TemplatePreview {
     fn of(version: &Version, rendered: Rendered) -> Self {
         let empty = Self {
             locale: version.locale.clone(),
@@ -111,7 +111,7 @@ impl PreviewView {
             }
             Rendered::Sms { text, segments } => {
                 let segments =
-                    SegmentsView { encoding: segments.encoding, units: segments.units, count: segments.count };
+                    SmsSegments { encoding: segments.encoding, units: segments.units, count: segments.count };
                 Self { text: Some(text), segments: Some(segments), ..empty }
             }
             Rendered::Whatsapp(message) => Self { whatsapp: serde_json::to_value(message).ok(), ..empty },
@@ -122,13 +122,13 @@ impl PreviewView {
 /// Shows what a recipient would read; sends nothing. The contact is a real one, or the values are given.
 #[utoipa::path(post, path = "/api/templates/{template_id}/preview", tag = "templates", security(("bearer" = ["templates:read"])),
     params(("template_id" = String, Path, description = "`tmpl_…`, or a slug that one channel only has")),
-    request_body = Wanted, responses((status = 200, description = "What they would read", body = Envelope<PreviewView>)))]
+    request_body = PreviewOf, responses((status = 200, description = "What they would read", body = Envelope<TemplatePreview>)))]
 async fn preview(
     State(service): State<Service>,
     may: May<needs::TemplatesRead>,
     PathId(named): PathId<String>,
-    Body(wanted): Body<Wanted>,
-) -> Result<Data<PreviewView>, Problem> {
+    Body(wanted): Body<PreviewOf>,
+) -> Result<Data<TemplatePreview>, Problem> {
     let caller = &may.caller;
     texts::values(&wanted.values)?;
     let asked = wanted.locale.as_deref().map(locale).transpose()?;
@@ -147,7 +147,7 @@ async fn preview(
     let source = version.source.clone();
     let tag = version.locale.clone();
     let rendered = texts::apart(move || render(published, &source, &values, &tag)).await??;
-    Ok(Data(PreviewView::of(&version, rendered)))
+    Ok(Data(TemplatePreview::of(&version, rendered)))
 }
 
 /// The version that was asked for; where no language was, that of the contact if the template has it.
@@ -239,7 +239,7 @@ fn render(
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct TestSend {
+struct TemplateTest {
     /// Addresses of active users of the tenant: e-mail addresses, or phone numbers.
     #[schema(min_items = 1, max_items = 5)]
     to: Vec<String>,
@@ -254,7 +254,7 @@ struct TestSend {
 
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct TestView {
+struct TestMessage {
     to: String,
     #[schema(value_type = String)]
     message_id: MessageId,
@@ -265,21 +265,21 @@ struct TestView {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct Tests {
-    messages: Vec<TestView>,
+struct TestMessages {
+    messages: Vec<TestMessage>,
 }
 
 /// Sends the newest published version to colleagues: at most five, and nobody who is no user of the tenant. No figure counts
 /// these messages.
 #[utoipa::path(post, path = "/api/templates/{template_id}/test", tag = "templates", security(("bearer" = ["templates:create"])),
     params(("template_id" = String, Path, description = "`tmpl_…`, or a slug that one channel only has")),
-    request_body = TestSend, responses((status = 202, description = "They are on their way", body = Envelope<Tests>)))]
+    request_body = TemplateTest, responses((status = 202, description = "They are on their way", body = Envelope<TestMessages>)))]
 async fn test(
     State(service): State<Service>,
     may: May<needs::TemplatesCreate>,
     PathId(named): PathId<String>,
-    Body(send): Body<TestSend>,
-) -> Result<(StatusCode, Data<Tests>), Problem> {
+    Body(send): Body<TemplateTest>,
+) -> Result<(StatusCode, Data<TestMessages>), Problem> {
     let caller = &may.caller;
     texts::values(&send.values)?;
     let wanted = send.locale.as_deref().map(locale).transpose()?;
@@ -307,7 +307,7 @@ async fn test(
         let taken = direct.take(request).await.map_err(refused)?;
         messages.push(told(to, taken));
     }
-    Ok((StatusCode::ACCEPTED, Data(Tests { messages })))
+    Ok((StatusCode::ACCEPTED, Data(TestMessages { messages })))
 }
 
 /// The addresses in their normal form; every one is a user's.
@@ -346,13 +346,13 @@ async fn colleagues(
     if errors.is_empty() { Ok(users) } else { Err(Problem::fields(errors)) }
 }
 
-fn told(to: String, taken: Taken) -> TestView {
+fn told(to: String, taken: Taken) -> TestMessage {
     match taken {
         Taken::Accepted { message, .. } | Taken::Duplicate { message } => {
-            TestView { to, message_id: message, status: "accepted", reason: None }
+            TestMessage { to, message_id: message, status: "accepted", reason: None }
         }
         Taken::Refused { message, reason } => {
-            TestView { to, message_id: message, status: "suppressed", reason: Some(reason.sentence()) }
+            TestMessage { to, message_id: message, status: "suppressed", reason: Some(reason.sentence()) }
         }
     }
 }

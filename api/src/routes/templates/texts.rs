@@ -19,13 +19,13 @@ const RESERVED: &[&str] = &["else", "this", "true", "false", "null"];
 /// What the body of an e-mail is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Format {
+pub(super) enum TextFormat {
     Text,
     Html,
     Mjml,
 }
 
-impl Format {
+impl TextFormat {
     /// Of a body whose author did not say.
     fn of(content: &str) -> Self {
         let start = content.trim_start();
@@ -47,7 +47,7 @@ pub(super) struct Texts {
     pub(super) subject: Option<String>,
     pub(super) content: Value,
     pub(super) variables: Vec<String>,
-    pub(super) format: Option<Format>,
+    pub(super) format: Option<TextFormat>,
     pub(super) notation: Option<Notation>,
     pub(super) preheader: Option<String>,
     pub(super) text: Option<String>,
@@ -81,7 +81,7 @@ pub(super) struct TextsView {
     pub(super) variables: Vec<String>,
     /// Of e-mails only.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) format: Option<Format>,
+    pub(super) format: Option<TextFormat>,
     /// `single`: `{name}`; `handlebars`: `{{name}}`.
     #[schema(value_type = Option<String>)]
     pub(super) notation: Option<Notation>,
@@ -159,17 +159,17 @@ fn declared(variables: &[String], wrong: &mut Wrong) {
 fn email(
     subject: String,
     content: Value,
-    format: Option<Format>,
+    format: Option<TextFormat>,
     (preheader, text): (Option<String>, Option<String>),
 ) -> Result<Source, FieldError> {
     let content = plain(content)?;
-    let body = match format.unwrap_or_else(|| Format::of(&content)) {
-        Format::Html => EmailBody::Html(content),
-        Format::Mjml => EmailBody::Mjml(content),
-        Format::Text if text.is_some() => {
+    let body = match format.unwrap_or_else(|| TextFormat::of(&content)) {
+        TextFormat::Html => EmailBody::Html(content),
+        TextFormat::Mjml => EmailBody::Mjml(content),
+        TextFormat::Text if text.is_some() => {
             return Err(wrong("text", "is what `content` is already: leave it out, or say another `format`"));
         }
-        Format::Text => EmailBody::Text(content),
+        TextFormat::Text => EmailBody::Text(content),
     };
     let given = |text: &String| !text.trim().is_empty();
     Ok(Source::Email { subject, preheader: preheader.filter(given), body, text: text.filter(given) })
@@ -243,8 +243,8 @@ impl Written {
             let published = publish(&self.source).map_err(|error| refused(&error, &self.source));
             let mut written = self;
             if let Ok(published) = &published {
-                let known = |name: &&str| !written.variables.iter().any(|declared| declared == name);
-                let more: Vec<String> = published.variables().all().filter(known).map(str::to_owned).collect();
+                let unknown = |name: &&str| !written.variables.iter().any(|declared| declared == name);
+                let more: Vec<String> = published.variables().all().filter(unknown).map(str::to_owned).collect();
                 written.variables.extend(more);
             }
             Ready { written, published }
@@ -285,9 +285,9 @@ impl From<Version> for TextsView {
         match source {
             Source::Email { subject, preheader, body, text } => {
                 let (format, content) = match body {
-                    EmailBody::Html(content) => (Format::Html, content),
-                    EmailBody::Mjml(content) => (Format::Mjml, content),
-                    EmailBody::Text(content) => (Format::Text, content),
+                    EmailBody::Html(content) => (TextFormat::Html, content),
+                    EmailBody::Mjml(content) => (TextFormat::Mjml, content),
+                    EmailBody::Text(content) => (TextFormat::Text, content),
                 };
                 Self { subject: Some(subject), content: content.into(), format: Some(format), preheader, text, ..view }
             }

@@ -1,4 +1,4 @@
-//! Versions: drafts that may be edited, and published ones that stay as they are and are what is sent.
+//! TemplateVersions: drafts that may be edited, and published ones that stay as they are and are what is sent.
 
 use axum::{
     extract::{FromRequestParts, Path, State},
@@ -19,8 +19,8 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    VersionLineView, locale, status,
-    texts::{Format, Ready, Texts, TextsView, Written},
+    TemplateVersionLine, locale, status,
+    texts::{TextFormat, Ready, Texts, TextsView, Written},
 };
 use crate::{
     auth::caller::May,
@@ -69,7 +69,7 @@ pub(super) struct InLocale {
 
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct VersionView {
+struct TemplateVersionView {
     #[schema(value_type = String)]
     template_id: TemplateId,
     locale: String,
@@ -84,7 +84,7 @@ struct VersionView {
     updated_at: jiff::Timestamp,
 }
 
-impl VersionView {
+impl TemplateVersionView {
     fn of(template_id: TemplateId, version: Version) -> Self {
         Self {
             template_id,
@@ -99,21 +99,21 @@ impl VersionView {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct Versions {
-    versions: Vec<VersionLineView>,
+struct TemplateVersions {
+    versions: Vec<TemplateVersionLine>,
     pagination: Pagination,
 }
 
 /// The versions of a template, the newest first.
 #[utoipa::path(get, path = "/api/templates/{template_id}/versions", tag = "templates", security(("bearer" = ["templates:read"])),
     params(("template_id" = String, Path, description = "`tmpl_…`, or a slug that one channel only has"), Wanted),
-    responses((status = 200, description = "The versions", body = Envelope<Versions>)))]
+    responses((status = 200, description = "The versions", body = Envelope<TemplateVersions>)))]
 async fn list(
     State(service): State<Service>,
     may: May<needs::TemplatesRead>,
     PathId(named): PathId<String>,
     Query(wanted): Query<Wanted>,
-) -> Result<Data<Versions>, Problem> {
+) -> Result<Data<TemplateVersions>, Problem> {
     let window = wanted.window::<(i32, String)>()?;
     let after = match &window.start {
         Start::Page(_) => None,
@@ -131,12 +131,12 @@ async fn list(
     lines.truncate(window.limit as usize);
     let next = lines.last().filter(|_| more).map(|last| (last.version, last.locale.clone()));
     let pagination = window.pagination(u64::try_from(total).unwrap_or_default(), next);
-    Ok(Data(Versions { versions: lines.into_iter().map(VersionLineView::from).collect(), pagination }))
+    Ok(Data(TemplateVersions { versions: lines.into_iter().map(TemplateVersionLine::from).collect(), pagination }))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct NewVersion {
+struct NewTemplateVersion {
     /// E-mails have one.
     #[schema(max_length = 1000)]
     subject: Option<String>,
@@ -146,7 +146,7 @@ struct NewVersion {
     #[serde(default)]
     #[schema(max_items = 100)]
     variables: Vec<String>,
-    format: Option<Format>,
+    format: Option<TextFormat>,
     /// `single` or `handlebars`.
     #[schema(value_type = Option<String>)]
     notation: Option<Notation>,
@@ -165,13 +165,13 @@ struct NewVersion {
 /// launched already keep the version that they were launched with.
 #[utoipa::path(post, path = "/api/templates/{template_id}/versions", tag = "templates", security(("bearer" = ["templates:create"])),
     params(("template_id" = String, Path, description = "`tmpl_…`, or a slug that one channel only has")),
-    request_body = NewVersion, responses((status = 201, description = "The version", body = Envelope<VersionView>)))]
+    request_body = NewTemplateVersion, responses((status = 201, description = "The version", body = Envelope<TemplateVersionView>)))]
 async fn create(
     State(service): State<Service>,
     may: May<needs::TemplatesCreate>,
     PathId(named): PathId<String>,
-    Body(new): Body<NewVersion>,
-) -> Result<Made<VersionView>, Problem> {
+    Body(new): Body<NewTemplateVersion>,
+) -> Result<Made<TemplateVersionView>, Problem> {
     let caller = &may.caller;
     if !new.draft {
         caller.needs(Permission::TemplatesPublish)?;
@@ -197,7 +197,7 @@ async fn create(
     templates::touch(&mut work.tx, caller.tenant, id).await?;
     let version = template_versions::get(&mut work.tx, id, &locale, Some(number)).await?;
     work.commit().await?;
-    Ok(Made(VersionView::of(id, version)))
+    Ok(Made(TemplateVersionView::of(id, version)))
 }
 
 /// Keeps texts as the next version, published or as a draft; returns its number.
@@ -242,21 +242,21 @@ async fn meant(
 #[utoipa::path(get, path = "/api/templates/{template_id}/versions/{version}", tag = "templates", security(("bearer" = ["templates:read"])),
     params(("template_id" = String, Path, description = "`tmpl_…`, or a slug that one channel only has"),
            ("version" = i32, Path, description = "Its number"), InLocale),
-    responses((status = 200, description = "The version", body = Envelope<VersionView>)))]
+    responses((status = 200, description = "The version", body = Envelope<TemplateVersionView>)))]
 async fn show(
     State(service): State<Service>,
     may: May<needs::TemplatesRead>,
     path: VersionPath,
     Query(query): Query<InLocale>,
-) -> Result<Tagged<Data<VersionView>>, Problem> {
+) -> Result<Tagged<Data<TemplateVersionView>>, Problem> {
     let mut work = Work::begin(&service, &may.caller).await?;
     let (id, version) = meant(&mut work, may.caller.tenant, &path, &query).await?;
-    Ok(Tagged(version.updated_at, Data(VersionView::of(id, version))))
+    Ok(Tagged(version.updated_at, Data(TemplateVersionView::of(id, version))))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct DraftChange {
+struct TemplateDraftChange {
     #[schema(max_length = 1000)]
     subject: Option<String>,
     /// As of a new template.
@@ -265,7 +265,7 @@ struct DraftChange {
     #[serde(default)]
     #[schema(max_items = 100)]
     variables: Vec<String>,
-    format: Option<Format>,
+    format: Option<TextFormat>,
     /// `single` or `handlebars`.
     #[schema(value_type = Option<String>)]
     notation: Option<Notation>,
@@ -279,15 +279,15 @@ struct DraftChange {
     params(("template_id" = String, Path, description = "`tmpl_…`, or a slug that one channel only has"),
            ("version" = i32, Path, description = "Its number"), InLocale,
            ("If-Match" = Option<String>, Header, description = "The ETag that was read")),
-    request_body = DraftChange, responses((status = 200, description = "The draft", body = Envelope<VersionView>)))]
+    request_body = TemplateDraftChange, responses((status = 200, description = "The draft", body = Envelope<TemplateVersionView>)))]
 async fn change(
     State(service): State<Service>,
     may: May<needs::TemplatesCreate>,
     path: VersionPath,
     Query(query): Query<InLocale>,
     demand: IfMatch,
-    Body(change): Body<DraftChange>,
-) -> Result<Tagged<Data<VersionView>>, Problem> {
+    Body(change): Body<TemplateDraftChange>,
+) -> Result<Tagged<Data<TemplateVersionView>>, Problem> {
     let tenant = may.caller.tenant;
     let mut work = Work::begin(&service, &may.caller).await?;
     let id = templates::resolve(&mut work.tx, tenant, &path.template, None).await?;
@@ -312,7 +312,7 @@ async fn change(
     work.note("template.version.change", &id.to_string(), detail).await?;
     let version = template_versions::get(&mut work.tx, id, &before.locale, Some(path.version)).await?;
     work.commit().await?;
-    Ok(Tagged(version.updated_at, Data(VersionView::of(id, version))))
+    Ok(Tagged(version.updated_at, Data(TemplateVersionView::of(id, version))))
 }
 
 /// Publishes a draft: it is what is sent from now on.
@@ -320,7 +320,7 @@ async fn change(
     params(("template_id" = String, Path, description = "`tmpl_…`, or a slug that one channel only has"),
            ("version" = i32, Path, description = "Its number"), InLocale,
            ("If-Match" = Option<String>, Header, description = "The ETag that was read")),
-    responses((status = 200, description = "The version", body = Envelope<VersionView>),
+    responses((status = 200, description = "The version", body = Envelope<TemplateVersionView>),
               (status = 409, description = "It is published, or a newer one is", body = ProblemDetails, content_type = "application/problem+json"),
               (status = 422, description = "It can't be read as a template", body = ProblemDetails, content_type = "application/problem+json")))]
 async fn publish(
@@ -329,7 +329,7 @@ async fn publish(
     path: VersionPath,
     Query(query): Query<InLocale>,
     demand: IfMatch,
-) -> Result<Tagged<Data<VersionView>>, Problem> {
+) -> Result<Tagged<Data<TemplateVersionView>>, Problem> {
     let tenant = may.caller.tenant;
     let mut work = Work::begin(&service, &may.caller).await?;
     let id = templates::resolve(&mut work.tx, tenant, &path.template, None).await?;
@@ -346,7 +346,7 @@ async fn publish(
     work.note("template.publish", &id.to_string(), detail).await?;
     let version = template_versions::get(&mut work.tx, id, &draft.locale, Some(draft.version)).await?;
     work.commit().await?;
-    Ok(Tagged(version.updated_at, Data(VersionView::of(id, version))))
+    Ok(Tagged(version.updated_at, Data(TemplateVersionView::of(id, version))))
 }
 
 /// Discards a draft.
