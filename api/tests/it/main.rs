@@ -4,8 +4,11 @@
 
 mod commands;
 mod configuration;
+mod contract;
 mod faults;
 mod files;
+mod identity;
+mod open;
 mod refusals;
 mod routes;
 mod support;

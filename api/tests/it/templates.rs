@@ -19,13 +19,13 @@ fn renewal() -> Value {
 }
 
 async fn made(client: &Client, body: Value) -> String {
-    let (status, answer) = client.post("/api/templates", body).await;
+    let (status, answer) = client.post("/api/templates", &body).await;
     assert_eq!(status, 201, "{answer}");
     answer["data"]["templateId"].as_str().expect("an id").to_owned()
 }
 
 async fn refused(client: &Client, path: &str, body: Value, field: &str) {
-    let (status, answer) = client.post(path, body).await;
+    let (status, answer) = client.post(path, &body).await;
     assert_eq!((status, &answer["success"]), (422, &json!(false)), "{answer}");
     let fields: Vec<&str> =
         answer["errors"].as_array().expect("errors").iter().filter_map(|error| error["field"].as_str()).collect();
@@ -36,7 +36,7 @@ async fn refused(client: &Client, path: &str, body: Value, field: &str) {
 async fn the_sample_works_as_written(pool: PgPool) {
     let open = Open::new(&pool).await;
     let owner = open.owner().await;
-    let (status, answer) = owner.post("/api/templates", renewal()).await;
+    let (status, answer) = owner.post("/api/templates", &renewal()).await;
     let id = answer["data"]["templateId"].as_str().expect("an id").to_owned();
     let expected = json!({"success": true, "data": {"templateId": id, "message": "Template created successfully"}});
     assert_eq!((status, answer), (201, expected));
@@ -92,7 +92,7 @@ async fn whatsapp_has_its_kinds(pool: PgPool) {
     let (status, answer) = owner.get("/api/templates/renewal_reminder").await;
     assert_eq!((status, &answer["data"]["id"]), (200, &json!(id)), "{answer}");
     assert_eq!((&answer["data"]["content"], &answer["data"]["subject"]), (&content, &Value::Null));
-    let (_, answer) = owner.post(&format!("/api/templates/{id}/preview"), json!({"values": {"name": "Ann"}})).await;
+    let (_, answer) = owner.post(&format!("/api/templates/{id}/preview"), &json!({"values": {"name": "Ann"}})).await;
     assert_eq!(answer["data"]["whatsapp"]["template"]["components"][0]["parameters"][0]["text"], "Ann", "{answer}");
     let wrong = json!({"name": "x", "type": "whatsapp", "content": {"kind": "template", "name": "Bad Name", "language": "en"}});
     refused(&owner, "/api/templates", wrong, "content.name").await;
@@ -132,7 +132,7 @@ async fn what_can_t_be_taken_is_named(pool: PgPool) {
     ] {
         refused(&owner, "/api/templates", with(key, value), field).await;
     }
-    assert_eq!(owner.post("/api/templates", with("colour", json!("red"))).await.0, 422);
+    assert_eq!(owner.post("/api/templates", &with("colour", json!("red"))).await.0, 422);
     refused(&owner, "/api/templates", json!({"name": "x", "type": "sms", "content": "x", "format": "html"}), "format").await;
     for path in ["/api/templates?limit=101", "/api/templates?type=fax", "/api/templates?active=perhaps", "/api/templates?cursor=x", "/api/templates?x=1"] {
         assert_eq!(owner.get(path).await.0, 422, "{path}");
@@ -152,7 +152,7 @@ async fn slugs_are_unique_in_a_channel(pool: PgPool) {
     assert_eq!(answer["data"]["slug"], "custom-renewal-template-2");
     let mut taken = renewal();
     taken["slug"] = json!("custom-renewal-template");
-    assert_eq!(owner.post("/api/templates", taken).await.0, 409);
+    assert_eq!(owner.post("/api/templates", &taken).await.0, 409);
     made(&owner, json!({"name": "Custom Renewal Template", "type": "sms", "content": "Renew"})).await;
     // Two channels have it.
     assert_eq!(owner.get("/api/templates/custom-renewal-template").await.0, 409);
@@ -171,26 +171,26 @@ async fn a_draft_is_edited_and_then_published(pool: PgPool) {
     let versions = format!("/api/templates/{id}/versions");
     // A draft may be unfinished, but what is published may not.
     let unfinished = json!({"subject": "S", "content": "{{#if x}}"});
-    assert_eq!(owner.put(&format!("{versions}/1"), unfinished).await.0, 200);
+    assert_eq!(owner.put(&format!("{versions}/1"), &unfinished).await.0, 200);
     refused(&owner, &format!("{versions}/1/publish"), json!({}), "content").await;
-    let (status, answer) = owner.put(&format!("{versions}/1"), json!({"subject": "S", "content": "Dear {{name}}"})).await;
+    let (status, answer) = owner.put(&format!("{versions}/1"), &json!({"subject": "S", "content": "Dear {{name}}"})).await;
     assert_eq!((status, &answer["data"]["variables"]), (200, &json!(["name"])), "{answer}");
-    let (status, answer) = owner.post(&format!("{versions}/1/publish"), json!({})).await;
+    let (status, answer) = owner.post(&format!("{versions}/1/publish"), &json!({})).await;
     assert_eq!((status, &answer["data"]["status"]), (200, &json!("published")), "{answer}");
 
     // It stays as it is.
-    assert_eq!(owner.put(&format!("{versions}/1"), json!({"subject": "S", "content": "x"})).await.0, 409);
-    assert_eq!(owner.post(&format!("{versions}/1/publish"), json!({})).await.0, 409);
+    assert_eq!(owner.put(&format!("{versions}/1"), &json!({"subject": "S", "content": "x"})).await.0, 409);
+    assert_eq!(owner.post(&format!("{versions}/1/publish"), &json!({})).await.0, 409);
     assert_eq!(owner.delete(&format!("{versions}/1")).await.0, 409);
 
-    let (status, answer) = owner.post(&versions, json!({"subject": "S", "content": "Two", "draft": true})).await;
+    let (status, answer) = owner.post(&versions, &json!({"subject": "S", "content": "Two", "draft": true})).await;
     assert_eq!((status, &answer["data"]["version"]), (201, &json!(2)), "{answer}");
-    let (_, answer) = owner.post(&versions, json!({"subject": "S", "content": "Three"})).await;
+    let (_, answer) = owner.post(&versions, &json!({"subject": "S", "content": "Three"})).await;
     assert_eq!((&answer["data"]["version"], &answer["data"]["status"]), (&json!(3), &json!("published")), "{answer}");
     // Somebody was quicker.
-    assert_eq!(owner.post(&format!("{versions}/2/publish"), json!({})).await.0, 409);
+    assert_eq!(owner.post(&format!("{versions}/2/publish"), &json!({})).await.0, 409);
     assert_eq!(owner.delete(&format!("{versions}/2")).await.0, 204);
-    let (_, answer) = owner.post(&versions, json!({"subject": "S", "content": "Trois", "locale": "fr"})).await;
+    let (_, answer) = owner.post(&versions, &json!({"subject": "S", "content": "Trois", "locale": "fr"})).await;
     assert_eq!((&answer["data"]["version"], &answer["data"]["locale"]), (&json!(1), &json!("fr")), "{answer}");
     let (_, answer) = owner.get(&format!("{versions}?limit=1")).await;
     assert_eq!(answer["data"]["versions"][0]["version"], 3, "{answer}");
@@ -211,7 +211,7 @@ async fn a_preview_is_what_a_recipient_reads(pool: PgPool) {
     refused(&owner, &path, json!({}), "values.name").await;
     refused(&owner, &path, json!({"contact": "nobody@example.com"}), "contact").await;
     refused(&owner, &path, json!({"contact": "\0"}), "contact").await;
-    let (status, answer) = owner.post(&path, json!({"values": {"name": "<Ann>"}})).await;
+    let (status, answer) = owner.post(&path, &json!({"values": {"name": "<Ann>"}})).await;
     assert_eq!((status, &answer["data"]["subject"]), (200, &json!("Policy Renewal Notice")), "{answer}");
     assert_eq!(answer["data"]["text"], "Dear <Ann>, please renew your policy...");
     assert!(answer["data"]["html"].as_str().expect("HTML").contains("Dear &lt;Ann&gt;, please"));
@@ -223,15 +223,15 @@ async fn a_preview_is_what_a_recipient_reads(pool: PgPool) {
     .execute(&pool)
     .await
     .unwrap();
-    let (status, answer) = owner.post(&path, json!({"contact": "Ann@Example.com"})).await;
+    let (status, answer) = owner.post(&path, &json!({"contact": "Ann@Example.com"})).await;
     assert_eq!((status, &answer["data"]["text"]), (200, &json!("Dear Ann, please renew your policy...")), "{answer}");
     let reads: i64 = sqlx::query_scalar("select count(*) from audit_log where action = 'contact.read'").fetch_one(&pool).await.unwrap();
     assert_eq!(reads, 1);
     let blind = open.key(&["templates:read"]).await;
-    assert_eq!(blind.post(&path, json!({"contact": "ann@example.com"})).await.0, 403);
+    assert_eq!(blind.post(&path, &json!({"contact": "ann@example.com"})).await.0, 403);
 
     let sms = made(&owner, json!({"name": "SMS", "type": "sms", "content": "Pay {{name}} €"})).await;
-    let (_, answer) = owner.post(&format!("/api/templates/{sms}/preview"), json!({"values": {"name": "x".repeat(160)}})).await;
+    let (_, answer) = owner.post(&format!("/api/templates/{sms}/preview"), &json!({"values": {"name": "x".repeat(160)}})).await;
     assert_eq!(answer["data"]["segments"], json!({"encoding": "gsm7", "units": 167, "count": 2}), "{answer}");
     let endless: String = "{{#each l}}{{#each this}}{{this}}{{/each}}{{/each}}".repeat(100);
     let hostile = made(&owner, json!({"name": "Hostile", "type": "sms", "content": endless})).await;
@@ -257,14 +257,14 @@ async fn a_test_goes_to_colleagues_only(pool: PgPool) {
         .await
         .unwrap();
     refused(&owner, &path, json!({"to": ["+23052345678"]}), "values").await;
-    let (status, answer) = owner.post(&path, json!({"to": ["5234 5678"], "values": values})).await;
+    let (status, answer) = owner.post(&path, &json!({"to": ["5234 5678"], "values": values})).await;
     assert_eq!((status, &answer["data"]["messages"][0]["status"]), (202, &json!("accepted")), "{answer}");
     let gathered: Vec<(String, bool)> = sqlx::query_as("select class, test from campaigns").fetch_all(&pool).await.unwrap();
     assert_eq!(gathered, [("transactional".to_owned(), true)]);
 
-    let (status, answer) = owner.patch(&format!("/api/templates/{id}"), json!({"active": false})).await;
+    let (status, answer) = owner.patch(&format!("/api/templates/{id}"), &json!({"active": false})).await;
     assert_eq!((status, &answer["data"]["active"]), (200, &json!(false)), "{answer}");
-    assert_eq!(owner.post(&path, json!({"to": ["+23052345678"], "values": values})).await.0, 409);
+    assert_eq!(owner.post(&path, &json!({"to": ["+23052345678"], "values": values})).await.0, 409);
     // Something was sent with it: it is kept.
     assert_eq!(owner.delete(&format!("/api/templates/{id}")).await.0, 409);
     let unused = made(&owner, renewal()).await;
@@ -278,7 +278,7 @@ async fn a_diff_tells_what_changed(pool: PgPool) {
     let owner = open.owner().await;
     let id = made(&owner, renewal()).await;
     let next = json!({"subject": "Policy Renewal Notice", "content": "Dear {name}, hurry!", "variables": ["name"]});
-    assert_eq!(owner.post(&format!("/api/templates/{id}/versions"), next).await.0, 201);
+    assert_eq!(owner.post(&format!("/api/templates/{id}/versions"), &next).await.0, 201);
     let (status, answer) = owner.get(&format!("/api/templates/{id}/diff?from=1&to=2")).await;
     let lines = json!([
         {"change": "removed", "text": "Dear {name}, please renew your policy...", "from": 1, "to": null},
@@ -299,25 +299,25 @@ async fn nobody_else_sees_or_touches_it(pool: PgPool) {
     let path = format!("/api/templates/{id}");
     for named in [path.clone(), "/api/templates/custom-renewal-template".to_owned()] {
         assert_eq!(stranger.get(&named).await.0, 404);
-        assert_eq!(stranger.patch(&named, json!({"name": "Mine"})).await.0, 404);
+        assert_eq!(stranger.patch(&named, &json!({"name": "Mine"})).await.0, 404);
         assert_eq!(stranger.delete(&named).await.0, 404);
         assert_eq!(stranger.get(&format!("{named}/versions")).await.0, 404);
         assert_eq!(stranger.get(&format!("{named}/versions/1")).await.0, 404);
         assert_eq!(stranger.get(&format!("{named}/diff?from=1&to=1")).await.0, 404);
-        assert_eq!(stranger.post(&format!("{named}/versions"), json!({"content": "x"})).await.0, 404);
-        assert_eq!(stranger.post(&format!("{named}/versions/1/publish"), json!({})).await.0, 404);
-        assert_eq!(stranger.post(&format!("{named}/preview"), json!({"values": {"name": "x"}})).await.0, 404);
-        assert_eq!(stranger.post(&format!("{named}/test"), json!({"to": ["a@example.com"]})).await.0, 404);
+        assert_eq!(stranger.post(&format!("{named}/versions"), &json!({"content": "x"})).await.0, 404);
+        assert_eq!(stranger.post(&format!("{named}/versions/1/publish"), &json!({})).await.0, 404);
+        assert_eq!(stranger.post(&format!("{named}/preview"), &json!({"values": {"name": "x"}})).await.0, 404);
+        assert_eq!(stranger.post(&format!("{named}/test"), &json!({"to": ["a@example.com"]})).await.0, 404);
     }
     let reader = open.key(&["templates:read"]).await;
     assert_eq!(reader.get(&path).await.0, 200);
-    assert_eq!(reader.post("/api/templates", renewal()).await.0, 403);
+    assert_eq!(reader.post("/api/templates", &renewal()).await.0, 403);
     let author = open.key(&["templates:read", "templates:create"]).await;
-    assert_eq!(author.post("/api/templates", renewal()).await.0, 403);
+    assert_eq!(author.post("/api/templates", &renewal()).await.0, 403);
     let mut draft = renewal();
     draft["draft"] = json!(true);
-    assert_eq!(author.post("/api/templates", draft).await.0, 201);
-    assert_eq!(author.patch(&path, json!({"active": false})).await.0, 403);
-    assert_eq!(author.patch(&path, json!({"name": "Renamed"})).await.0, 200);
+    assert_eq!(author.post("/api/templates", &draft).await.0, 201);
+    assert_eq!(author.patch(&path, &json!({"active": false})).await.0, 403);
+    assert_eq!(author.patch(&path, &json!({"name": "Renamed"})).await.0, 200);
     assert_eq!(author.delete(&path).await.0, 403);
 }

@@ -40,10 +40,10 @@ const LINES: usize = 5_000;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Between {
-    /// Number of the earlier version.
-    from: i32,
-    /// Number of the later version.
-    to: i32,
+    /// Number of the earlier version; the one before `to` if not said.
+    from: Option<i32>,
+    /// Number of the later version; the newest published one, else the newest draft, if not said.
+    to: Option<i32>,
     /// Language of both; the tenant's, else the first that the template has, if not said.
     locale: Option<String>,
 }
@@ -95,11 +95,13 @@ async fn diff(
         Some(locale) => locale,
         None => template_versions::usual_locale(&mut work.tx, id).await?,
     };
-    let earlier = template_versions::get(&mut work.tx, id, &locale, Some(between.from)).await?;
-    let later = template_versions::get(&mut work.tx, id, &locale, Some(between.to)).await?;
+    let later = template_versions::get(&mut work.tx, id, &locale, between.to).await?;
+    let from = between.from.unwrap_or(later.version.saturating_sub(1));
+    let earlier = template_versions::get(&mut work.tx, id, &locale, Some(from)).await?;
     drop(work);
+    let to = later.version;
     let parts = apart(move || changed(earlier.into(), later.into())).await?;
-    Ok(Data(TemplateDiff { locale, from: between.from, to: between.to, parts }))
+    Ok(Data(TemplateDiff { locale, from, to, parts }))
 }
 
 fn changed(earlier: TextsView, later: TextsView) -> Vec<ChangedPart> {

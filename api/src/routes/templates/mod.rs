@@ -155,10 +155,8 @@ async fn list(
     let slice = Slice { after, offset: window.offset(), limit: i64::from(window.limit) + 1 };
     let mut work = Work::begin(&service, &may.caller).await?;
     let total = templates::count(&mut work.tx, may.caller.tenant, &filter).await?;
-    let mut found = templates::list(&mut work.tx, may.caller.tenant, &filter, &slice).await?;
-    let more = found.len() > window.limit as usize;
-    found.truncate(window.limit as usize);
-    let next = found.last().filter(|_| more).map(|last| (last.template.name.clone(), last.template.id));
+    let found = templates::list(&mut work.tx, may.caller.tenant, &filter, &slice).await?;
+    let (found, next) = window.cut(found, |shown| (shown.template.name.clone(), shown.template.id));
     let pagination = window.pagination(u64::try_from(total).unwrap_or_default(), next);
     Ok(Data(Templates { templates: found.into_iter().map(TemplateView::from).collect(), pagination }))
 }

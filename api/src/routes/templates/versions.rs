@@ -126,10 +126,8 @@ async fn list(
     let id = templates::resolve(&mut work.tx, may.caller.tenant, &named, None).await?;
     let total = template_versions::count(&mut work.tx, id).await?;
     let slice = (window.offset(), i64::from(window.limit) + 1);
-    let mut lines = template_versions::list(&mut work.tx, id, after, slice).await?;
-    let more = lines.len() > window.limit as usize;
-    lines.truncate(window.limit as usize);
-    let next = lines.last().filter(|_| more).map(|last| (last.version, last.locale.clone()));
+    let lines = template_versions::list(&mut work.tx, id, after, slice).await?;
+    let (lines, next) = window.cut(lines, |line| (line.version, line.locale.clone()));
     let pagination = window.pagination(u64::try_from(total).unwrap_or_default(), next);
     Ok(Data(TemplateVersions { versions: lines.into_iter().map(TemplateVersionLine::from).collect(), pagination }))
 }
