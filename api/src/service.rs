@@ -38,6 +38,7 @@ pub struct Service {
     pub(crate) store: Store,
     pub(crate) queue: Queue,
     pub(crate) accounts: Accounts,
+    /// Takes single messages in.
     pub(crate) direct: DirectPath,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<Ids>,
@@ -50,7 +51,8 @@ pub struct Service {
 }
 
 impl Service {
-    /// The service, and the task that commits the webhooks it takes in. `direct` is that of the engine at work.
+    /// The service, and the task that commits the webhooks it takes in. `direct` is that of the engine at work: it is let go
+    /// of when the last request has been answered, and only then the engine has ended.
     pub fn new(engine: &Engine, direct: DirectPath, settings: ApiSettings<'_>) -> (Self, InboxWriter) {
         let (inbox, writer) = Inbox::new(engine.store.clone(), InboxSettings::default());
         let service = Self {

@@ -193,7 +193,9 @@ fn unescaped(text: &str, declared: &[String]) -> String {
         // Of what another hand wrote, the rest is copied as it stands.
         let (kept, shown, length) = match backslashes {
             1 => (0, "{{", 0),
-            _ if backslashes > 1 && rest[start..].starts_with(BREAK) => (backslashes - 1, "", BREAK.len() - 2),
+            _ if backslashes > 1 && rest[start..].starts_with(BREAK) => {
+                (backslashes - 1, "", BREAK.len() - 2)
+            }
             _ => match named(after, declared) {
                 Some(inside) => {
                     out.extend(std::iter::repeat_n('\\', backslashes.saturating_sub(1)));

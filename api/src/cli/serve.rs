@@ -1,7 +1,6 @@
 //! `fanfare serve`: the service, in any of its roles.
 
 use fanfare_engine::{
-    deliver::direct::DirectPath,
     engine::{Engine, Role, Running},
     lifecycle::{Ended, Lifecycle},
     store::{Store, health::Schema},
@@ -57,8 +56,11 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
     let roles: Vec<Role> = args.roles.iter().copied().map(Role::from).collect();
     let life = Lifecycle::new();
     let running = engine.start(&roles);
-    if roles.contains(&Role::Api) {
-        listen(context, &engine, running.direct.clone(), &life).await?;
+    if roles.contains(&Role::Api)
+        && let Err(failure) = listen(context, &engine, &running, &life).await
+    {
+        running.shut_down().await;
+        return Err(failure);
     }
     work(&engine, running, &life);
     tracing::info!(process = %engine.process, roles = ?roles, accounts = engine.accounts.all().len(), "fanfare serves");
@@ -95,7 +97,7 @@ async fn prepare(context: &Context, store: &Store) -> Result<(), Failure> {
 pub(crate) async fn listen(
     context: &Context,
     engine: &Engine,
-    direct: DirectPath,
+    running: &Running,
     life: &Lifecycle,
 ) -> Result<u16, Failure> {
     let api = &context.config().api;
@@ -109,7 +111,7 @@ pub(crate) async fn listen(
     let address = listener.local_addr()?;
     tracing::info!(%address, "listening");
     let settings = ApiSettings { api, auth: &context.config().auth };
-    let ((service, writer), stop) = (Service::new(engine, direct, settings), life.drain().clone());
+    let ((service, writer), stop) = (Service::new(engine, running.direct.clone(), settings), life.drain().clone());
     life.spawn(async move {
         if let Err(error) = service.serve(writer, listener, stop).await {
             tracing::error!(%error, "the HTTP service ended");
@@ -118,7 +120,7 @@ pub(crate) async fn listen(
     Ok(address.port())
 }
 
-/// Has the engine at work drained with the process.
+/// Leaves an engine at work to the process, to be drained with it.
 pub(crate) fn work(engine: &Engine, running: Running, life: &Lifecycle) {
     let drain = life.drain().clone();
     let (store, process) = (engine.store.clone(), engine.process);

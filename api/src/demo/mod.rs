@@ -96,7 +96,7 @@ async fn show(
     let context = Context { loaded, out: caller.out, sources: caller.sources.clone() };
     let engine = assemble::engine(context.config(), context.store().await?, &context.sources).await?;
     let running = engine.start(&Role::ALL);
-    let port = serve::listen(&context, &engine, running.direct.clone(), life).await?;
+    let port = serve::listen(&context, &engine, &running, life).await?;
     house::hook_up(sandbox, &engine.accounts, port);
     serve::work(&engine, running, life);
     say(format!(

@@ -85,14 +85,14 @@ impl Open {
             assemble::engine(&config, Store::from_pool(pool.clone()), &assemble::Sources::default()).await.unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let _running = engine.start(&[]);
+        let running = engine.start(&[]);
         let settings = ApiSettings { api: &config.api, auth: &config.auth };
-        let (service, writer) = Service::new(&engine, _running.direct.clone(), settings);
+        let (service, writer) = Service::new(&engine, running.direct.clone(), settings);
         let stop = CancellationToken::new();
         let (mut tasks, until) = (tokio::task::JoinSet::new(), stop.clone());
         tasks.spawn(async move { service.serve(writer, listener, until).await.unwrap() });
         let (client, people, _stop) = (client(), AtomicUsize::new(0), stop.drop_guard());
-        Self { base, engine, client, house, people, _running, _stop, _tasks: tasks }
+        Self { base, engine, client, house, people, _running: running, _stop, _tasks: tasks }
     }
 
     pub(crate) fn hook(&self, slug: &str) -> String {

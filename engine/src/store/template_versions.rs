@@ -140,7 +140,10 @@ pub async fn get(
         locale,
         number,
     );
-    row.fetch_optional(tx).await?.ok_or_else(|| StoreError::not_found("this version of the template"))?.into_version()
+    row.fetch_optional(tx)
+        .await?
+        .ok_or_else(|| StoreError::not_found("this version of the template"))?
+        .into_version()
 }
 
 /// What is sent of a version; `None` of a draft.
@@ -241,7 +244,9 @@ pub async fn publish_draft(
     );
     if let Some(newer) = newer.fetch_one(&mut *tx).await? {
         // Its number says which is newer, and what somebody published meanwhile must not go unnoticed.
-        let sentence = format!("version {newer} has been published since this draft was made: compare them, and send a new version");
+        let sentence = format!(
+            "version {newer} has been published since this draft was made: compare them, and send a new version"
+        );
         return Err(StoreError::Conflict(sentence));
     }
     discard_draft(&mut *tx, template, &draft.locale, draft.version).await?;
@@ -278,7 +283,9 @@ pub async fn discard_draft(
 
 fn was_draft(rows: u64, number: i32) -> StoreResult<()> {
     if rows == 0 {
-        return Err(StoreError::Conflict(format!("version {number} is published, and stays as it is: send a new version")));
+        return Err(StoreError::Conflict(format!(
+            "version {number} is published, and stays as it is: send a new version"
+        )));
     }
     Ok(())
 }

@@ -129,7 +129,8 @@ impl Store {
         }
         let manner = Manner { locale, notation: Notation::Handlebars, variables: None };
         let number =
-            template_versions::publish_next(&mut tx, row.id.into(), ids.next(now), &manner, published).await?;
+            template_versions::publish_next(&mut tx, row.id.into(), ids.next(now), &manner, published)
+                .await?;
         tx.commit().await?;
         Ok((row.id.into(), number))
     }
@@ -356,7 +357,8 @@ pub async fn resolve(
     text: &str,
     channel: Option<Channel>,
 ) -> StoreResult<TemplateId> {
-    let missing = || StoreError::not_found(format!("template `{}`", text.chars().take(64).collect::<String>()));
+    let missing =
+        || StoreError::not_found(format!("template `{}`", text.chars().take(64).collect::<String>()));
     let id = text.parse::<TemplateId>().ok();
     let slug = text.replace('_', "-");
     if id.is_none() && !is_slug(&slug) {
@@ -400,7 +402,10 @@ pub async fn create(
     .execute(tx)
     .await?;
     if made.rows_affected() == 0 {
-        return Err(StoreError::Conflict(format!("a template `{}` for {} exists already", head.slug, head.channel)));
+        return Err(StoreError::Conflict(format!(
+            "a template `{}` for {} exists already",
+            head.slug, head.channel
+        )));
     }
     Ok(())
 }
@@ -470,7 +475,8 @@ pub async fn delete(tx: &mut PgConnection, tenant: TenantId, id: TemplateId) -> 
         return Err(in_use());
     }
     sqlx::query!("delete from template_versions where template_id = $1", id.uuid()).execute(&mut *tx).await?;
-    let deleted = sqlx::query!("delete from templates where tenant_id = $1 and id = $2", tenant.uuid(), id.uuid());
+    let deleted =
+        sqlx::query!("delete from templates where tenant_id = $1 and id = $2", tenant.uuid(), id.uuid());
     match deleted.execute(tx).await {
         Ok(_) => Ok(()),
         // Somebody has made a campaign of it since.

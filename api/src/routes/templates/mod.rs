@@ -162,7 +162,8 @@ async fn list(
 }
 
 fn channels(text: &str) -> Result<Vec<Channel>, Problem> {
-    let parsed: Result<_, String> = text.split(',').take(Channel::ALL.len() + 1).map(|one| one.trim().parse()).collect();
+    let parsed: Result<_, String> =
+        text.split(',').take(Channel::ALL.len() + 1).map(|one| one.trim().parse()).collect();
     parsed.map_err(|error| Problem::field("type", error.chars().take(200).collect::<String>()))
 }
 
@@ -232,7 +233,10 @@ async fn create(
     }
     named(&new.name)?;
     if new.slug.as_deref().is_some_and(|slug| !is_slug(slug)) {
-        return Err(Problem::field("slug", "must begin with a-z or a digit and go on with a-z, digits and -, 63 at most"));
+        return Err(Problem::field(
+            "slug",
+            "must begin with a-z or a digit and go on with a-z, digits and -, 63 at most",
+        ));
     }
     let tenant = service.store.tenant_by_id(caller.tenant).await?;
     let locale = new.locale.as_deref().map(locale).transpose()?.unwrap_or(tenant.locale);
@@ -250,7 +254,9 @@ async fn create(
     let mut work = Work::begin(&service, caller).await?;
     let slug = match new.slug {
         Some(slug) => slug,
-        None => templates::free_slug(&mut work.tx, tenant.id, channel, &slug_of(&new.name, "template")).await?,
+        None => {
+            templates::free_slug(&mut work.tx, tenant.id, channel, &slug_of(&new.name, "template")).await?
+        }
     };
     let id: TemplateId = service.ids.next(service.clock.now());
     let head = TemplateHead { slug: &slug, channel, class, name: &new.name };
@@ -264,7 +270,11 @@ async fn create(
 
 fn named(name: &str) -> Result<(), Problem> {
     let sound = (1..=100).contains(&name.chars().count()) && !name.contains('\0') && !name.trim().is_empty();
-    if sound { Ok(()) } else { Err(Problem::field("name", "must have 1 to 100 characters, not all blank, and no NUL")) }
+    if sound {
+        Ok(())
+    } else {
+        Err(Problem::field("name", "must have 1 to 100 characters, not all blank, and no NUL"))
+    }
 }
 
 /// A language tag in its usual form.
@@ -354,7 +364,8 @@ async fn change(
     let id = templates::resolve(&mut work.tx, caller.tenant, &named, None).await?;
     let before = templates::lock(&mut work.tx, caller.tenant, id).await?;
     demand.check(before.updated_at)?;
-    let (name, active) = (change.name.as_deref().unwrap_or(&before.name), change.active.unwrap_or(before.active));
+    let (name, active) =
+        (change.name.as_deref().unwrap_or(&before.name), change.active.unwrap_or(before.active));
     templates::change(&mut work.tx, caller.tenant, id, name, active).await?;
     let detail = json!({"before": {"name": before.name, "active": before.active}, "after": {"name": name, "active": active}});
     work.note("template.change", &id.to_string(), detail).await?;
@@ -381,7 +392,8 @@ async fn delete(
     let template = templates::lock(&mut work.tx, caller.tenant, id).await?;
     demand.check(template.updated_at)?;
     templates::delete(&mut work.tx, caller.tenant, id).await?;
-    work.note("template.delete", &id.to_string(), json!({"slug": template.slug, "type": template.channel})).await?;
+    work.note("template.delete", &id.to_string(), json!({"slug": template.slug, "type": template.channel}))
+        .await?;
     work.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -187,12 +187,10 @@ async fn contact_values(
     let key = ContactKey::parse(contact, &region).filter(|_| sound).ok_or_else(|| {
         Problem::field("contact", "is no e-mail address, phone number or id of a contact (cont_…)")
     })?;
-    let found = people::find(&mut work.tx, tenant.id, &key)
-        .await
-        .map_err(|error| match error {
-            StoreError::NotFound { .. } => Problem::field("contact", "is nobody that is known"),
-            error => error.into(),
-        })?;
+    let found = people::find(&mut work.tx, tenant.id, &key).await.map_err(|error| match error {
+        StoreError::NotFound { .. } => Problem::field("contact", "is nobody that is known"),
+        error => error.into(),
+    })?;
     work.note("contact.read", &found.id.to_string(), json!({"for": "template.preview"})).await?;
     let facts = match found.facts {
         Value::Object(facts) => facts,
@@ -214,7 +212,9 @@ fn render(
     values: &Map<String, Value>,
     tag: &str,
 ) -> Result<Rendered, Problem> {
-    let unfit = |error: &dyn std::fmt::Display| Problem::say(Code::Conflict, format!("The version can't be rendered: {error}."));
+    let unfit = |error: &dyn std::fmt::Display| {
+        Problem::say(Code::Conflict, format!("The version can't be rendered: {error}."))
+    };
     let published = match published {
         Some(published) => published,
         None => publish(source).map_err(|error| unfit(&error))?,
@@ -224,7 +224,10 @@ fn render(
         .required
         .iter()
         .filter(|name| values.get(*name).is_none_or(Value::is_null))
-        .map(|name| FieldError { field: format!("values.{name}"), message: "is needed by the template, and missing".to_owned() })
+        .map(|name| FieldError {
+            field: format!("values.{name}"),
+            message: "is needed by the template, and missing".to_owned(),
+        })
         .collect();
     if !missing.is_empty() {
         return Err(Problem::fields(missing));
@@ -232,7 +235,9 @@ fn render(
     let compiled = Compiled::new(&published).map_err(|error| unfit(&error))?;
     let locale = Locale::parse(tag).map_err(|error| unfit(&error))?;
     compiled.render(&Value::Object(values.clone()), &locale).map_err(|error| match &error {
-        RenderError::MissingVariable { name, .. } => Problem::field(format!("values.{name}"), error.to_string()),
+        RenderError::MissingVariable { name, .. } => {
+            Problem::field(format!("values.{name}"), error.to_string())
+        }
         _ => Problem::field("values", error.to_string()),
     })
 }
@@ -327,11 +332,15 @@ async fn colleagues(
         let sound = text.chars().count() <= LONGEST && !text.contains('\0');
         let address = match channel {
             Channel::Email => EmailAddress::parse(text).map(EmailAddress::into_string),
-            Channel::Sms | Channel::Whatsapp => PhoneNumber::parse(text, &region).map(PhoneNumber::into_string),
+            Channel::Sms | Channel::Whatsapp => {
+                PhoneNumber::parse(text, &region).map(PhoneNumber::into_string)
+            }
         };
         match address {
             Ok(address) if sound => parsed.push(address),
-            Ok(_) => errors.push(FieldError { field: format!("to[{i}]"), message: "is no address".to_owned() }),
+            Ok(_) => {
+                errors.push(FieldError { field: format!("to[{i}]"), message: "is no address".to_owned() })
+            }
             Err(error) => errors.push(FieldError { field: format!("to[{i}]"), message: error.to_string() }),
         }
     }
@@ -341,7 +350,10 @@ async fn colleagues(
     let users = people::users_among(&mut work.tx, tenant.id, channel, &parsed).await?;
     let strangers = parsed.iter().enumerate().filter(|(_, address)| !users.contains(*address));
     let errors: Vec<FieldError> = strangers
-        .map(|(i, _)| FieldError { field: format!("to[{i}]"), message: "belongs to no active user of yours".to_owned() })
+        .map(|(i, _)| FieldError {
+            field: format!("to[{i}]"),
+            message: "belongs to no active user of yours".to_owned(),
+        })
         .collect();
     if errors.is_empty() { Ok(users) } else { Err(Problem::fields(errors)) }
 }

@@ -30,7 +30,9 @@ impl TextFormat {
     fn of(content: &str) -> Self {
         let start = content.trim_start();
         let tag = |tag: &str| start.get(..tag.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(tag));
-        let closes = content.match_indices("</").any(|(at, _)| content[at + 2..].starts_with(|c: char| c.is_ascii_alphabetic()));
+        let closes = content
+            .match_indices("</")
+            .any(|(at, _)| content[at + 2..].starts_with(|c: char| c.is_ascii_alphabetic()));
         if tag("<mjml") {
             Self::Mjml
         } else if tag("<!doctype") || closes || content.contains("<br") {
@@ -100,17 +102,23 @@ impl Texts {
         wrong.check("content", !has_nul(&content), "must not contain NUL");
         wrong.check("content", size(&content) <= limits::SOURCE_BYTES, "must have at most 262144 bytes");
         for (field, line) in [("subject", &subject), ("preheader", &preheader)] {
-            let fits = line.as_deref().is_none_or(|line| line.chars().count() <= LINE && !line.contains('\0'));
+            let fits =
+                line.as_deref().is_none_or(|line| line.chars().count() <= LINE && !line.contains('\0'));
             wrong.check(field, fits, "must have at most 1000 characters, and no NUL");
         }
-        let fits = text.as_deref().is_none_or(|text| text.len() <= limits::SOURCE_BYTES && !text.contains('\0'));
+        let fits =
+            text.as_deref().is_none_or(|text| text.len() <= limits::SOURCE_BYTES && !text.contains('\0'));
         wrong.check("text", fits, "must have at most 262144 bytes, and no NUL");
         let subject = subject.filter(|subject| !subject.trim().is_empty());
         if channel == Channel::Email {
             wrong.check("subject", subject.is_some(), "is missing: an e-mail has one");
         } else {
-            let mail_only =
-                [("subject", subject.is_some()), ("preheader", preheader.is_some()), ("text", text.is_some()), ("format", format.is_some())];
+            let mail_only = [
+                ("subject", subject.is_some()),
+                ("preheader", preheader.is_some()),
+                ("text", text.is_some()),
+                ("format", format.is_some()),
+            ];
             for (field, given) in mail_only {
                 wrong.check(field, !given, "is for e-mails only");
             }
@@ -232,7 +240,11 @@ pub(super) fn values(values: &serde_json::Map<String, Value>) -> Result<(), Prob
     let nul = values.iter().any(|(name, value)| name.contains('\0') || has_nul(value));
     let mut wrong = Wrong::default();
     wrong.check("values", !nul, "must not contain NUL");
-    wrong.check("values", values.iter().map(|(name, value)| name.len() + value.to_string().len()).sum::<usize>() <= MOST, "must have at most 65536 bytes");
+    wrong.check(
+        "values",
+        values.iter().map(|(name, value)| name.len() + value.to_string().len()).sum::<usize>() <= MOST,
+        "must have at most 65536 bytes",
+    );
     if wrong.0.is_empty() { Ok(()) } else { Err(Problem::fields(wrong.0)) }
 }
 
@@ -244,7 +256,8 @@ impl Written {
             let mut written = self;
             if let Ok(published) = &published {
                 let unknown = |name: &&str| !written.variables.iter().any(|declared| declared == name);
-                let more: Vec<String> = published.variables().all().filter(unknown).map(str::to_owned).collect();
+                let more: Vec<String> =
+                    published.variables().all().filter(unknown).map(str::to_owned).collect();
                 written.variables.extend(more);
             }
             Ready { written, published }
@@ -254,7 +267,9 @@ impl Written {
 }
 
 /// Does work that takes a while on a thread of its own.
-pub(super) async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+pub(super) async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
     tokio::task::spawn_blocking(work).await.map_err(|panic| {
         tracing::error!(%panic, "work on a template panicked");
         Code::Broken.into()
@@ -265,7 +280,9 @@ pub(super) async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + '
 fn refused(error: &PublishError, source: &Source) -> Problem {
     let part = error.part();
     let field = match (source, part) {
-        (Source::Email { body: EmailBody::Text(_), .. }, "text") | (_, "html" | "mjml" | "sms") => "content".to_owned(),
+        (Source::Email { body: EmailBody::Text(_), .. }, "text") | (_, "html" | "mjml" | "sms") => {
+            "content".to_owned()
+        }
         (Source::Whatsapp(Whatsapp::Text { preview_url: false, .. }), _) => "content".to_owned(),
         (Source::Whatsapp(_), part) => part.replacen("whatsapp", "content", 1),
         (_, part) => part.to_owned(),
@@ -289,10 +306,19 @@ impl From<Version> for TextsView {
                     EmailBody::Mjml(content) => (TextFormat::Mjml, content),
                     EmailBody::Text(content) => (TextFormat::Text, content),
                 };
-                Self { subject: Some(subject), content: content.into(), format: Some(format), preheader, text, ..view }
+                Self {
+                    subject: Some(subject),
+                    content: content.into(),
+                    format: Some(format),
+                    preheader,
+                    text,
+                    ..view
+                }
             }
             Source::Sms { text } => Self { content: text.into(), ..view },
-            Source::Whatsapp(Whatsapp::Text { body, preview_url: false }) => Self { content: body.into(), ..view },
+            Source::Whatsapp(Whatsapp::Text { body, preview_url: false }) => {
+                Self { content: body.into(), ..view }
+            }
             Source::Whatsapp(whatsapp) => {
                 let content = serde_json::to_value(whatsapp).expect("texts under names are JSON");
                 Self { content, ..view }

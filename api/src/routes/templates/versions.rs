@@ -20,7 +20,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     TemplateVersionLine, locale, status,
-    texts::{TextFormat, Ready, Texts, TextsView, Written},
+    texts::{Ready, TextFormat, Texts, TextsView, Written},
 };
 use crate::{
     auth::caller::May,
@@ -129,7 +129,10 @@ async fn list(
     let lines = template_versions::list(&mut work.tx, id, after, slice).await?;
     let (lines, next) = window.cut(lines, |line| (line.version, line.locale.clone()));
     let pagination = window.pagination(u64::try_from(total).unwrap_or_default(), next);
-    Ok(Data(TemplateVersions { versions: lines.into_iter().map(TemplateVersionLine::from).collect(), pagination }))
+    Ok(Data(TemplateVersions {
+        versions: lines.into_iter().map(TemplateVersionLine::from).collect(),
+        pagination,
+    }))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -215,7 +218,11 @@ pub(super) async fn keep(
     Ok(template_versions::publish_next(&mut work.tx, template, id, &manner, &published?).await?)
 }
 
-async fn in_locale(work: &mut Work<'_>, template: TemplateId, wanted: Option<String>) -> Result<String, Problem> {
+async fn in_locale(
+    work: &mut Work<'_>,
+    template: TemplateId,
+    wanted: Option<String>,
+) -> Result<String, Problem> {
     match wanted {
         Some(locale) => Ok(locale),
         None => Ok(template_versions::usual_locale(&mut work.tx, template).await?),
@@ -334,8 +341,11 @@ async fn publish(
     templates::lock(&mut work.tx, tenant, id).await?;
     let (_, draft) = meant(&mut work, tenant, &path, &query).await?;
     demand.check(draft.updated_at)?;
-    let written =
-        Written { source: draft.source.clone(), notation: draft.notation, variables: draft.variables.clone() };
+    let written = Written {
+        source: draft.source.clone(),
+        notation: draft.notation,
+        variables: draft.variables.clone(),
+    };
     let published = written.prepare().await?.published?;
     let new = work.new_id();
     template_versions::publish_draft(&mut work.tx, id, &draft, new, &published).await?;
