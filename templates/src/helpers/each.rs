@@ -65,7 +65,9 @@ impl HelperDef for Each {
 fn weight(body: &Template) -> usize {
     let inside = |inner: Option<&Template>| inner.map_or(0, weight);
     let elements = body.elements.iter().map(|element| match element {
-        TemplateElement::HelperBlock(block) => inside(block.template.as_ref()) + inside(block.inverse.as_ref()),
+        TemplateElement::HelperBlock(block) => {
+            inside(block.template.as_ref()) + inside(block.inverse.as_ref())
+        }
         _ => 1,
     });
     1 + elements.sum::<usize>()
