@@ -27,8 +27,12 @@ async fn made(client: &Client, body: Value) -> String {
 async fn refused(client: &Client, path: &str, body: Value, field: &str) {
     let (status, answer) = client.post(path, &body).await;
     assert_eq!((status, &answer["success"]), (422, &json!(false)), "{answer}");
-    let fields: Vec<&str> =
-        answer["errors"].as_array().expect("errors").iter().filter_map(|error| error["field"].as_str()).collect();
+    let fields: Vec<&str> = answer["errors"]
+        .as_array()
+        .expect("errors")
+        .iter()
+        .filter_map(|error| error["field"].as_str())
+        .collect();
     assert!(fields.contains(&field), "{field}: {answer}");
 }
 
@@ -38,7 +42,8 @@ async fn the_sample_works_as_written(pool: PgPool) {
     let owner = open.owner().await;
     let (status, answer) = owner.post("/api/templates", &renewal()).await;
     let id = answer["data"]["templateId"].as_str().expect("an id").to_owned();
-    let expected = json!({"success": true, "data": {"templateId": id, "message": "Template created successfully"}});
+    let expected =
+        json!({"success": true, "data": {"templateId": id, "message": "Template created successfully"}});
     assert_eq!((status, answer), (201, expected));
 
     let (status, answer) = owner.get("/api/templates?type=email&active=true").await;
@@ -55,7 +60,10 @@ async fn the_sample_works_as_written(pool: PgPool) {
         let (_, answer) = owner.get(&format!("/api/templates?{none}")).await;
         assert_eq!(answer["data"]["pagination"]["total"], 0, "{none}");
     }
-    let stored: Value = sqlx::query_scalar("select published -> 'source' from template_versions").fetch_one(&pool).await.unwrap();
+    let stored: Value = sqlx::query_scalar("select published -> 'source' from template_versions")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
     assert_eq!(stored["body"], json!({"text": "Dear {{name}}, please renew your policy..."}));
 }
 
@@ -76,9 +84,18 @@ async fn texts_come_back_as_they_were_given(pool: PgPool) {
     };
     let braces = r#"Dear { name }, {"a": {"b": 1}} {{{x} \{name} \\{{ {other} }}"#;
     check(json!({"content": braces, "variables": ["name"], "notation": "single"}), None).await;
-    check(json!({"subject": "{name}", "content": "<p>{name} {x}</p>", "variables": ["name"]}), Some("html")).await;
-    check(json!({"subject": "S", "content": "{{#if late}}<b>{{name}}</b>{{/if}}", "notation": "handlebars"}), Some("html")).await;
-    check(json!({"subject": "S", "content": "<mjml><mj-body><mj-text>{{name}}</mj-text></mj-body></mjml>"}), Some("mjml")).await;
+    check(json!({"subject": "{name}", "content": "<p>{name} {x}</p>", "variables": ["name"]}), Some("html"))
+        .await;
+    check(
+        json!({"subject": "S", "content": "{{#if late}}<b>{{name}}</b>{{/if}}", "notation": "handlebars"}),
+        Some("html"),
+    )
+    .await;
+    check(
+        json!({"subject": "S", "content": "<mjml><mj-body><mj-text>{{name}}</mj-text></mj-body></mjml>"}),
+        Some("mjml"),
+    )
+    .await;
     check(json!({"subject": "S", "content": "<b> is text", "format": "text"}), Some("text")).await;
 }
 
@@ -92,8 +109,12 @@ async fn whatsapp_has_its_kinds(pool: PgPool) {
     let (status, answer) = owner.get("/api/templates/renewal_reminder").await;
     assert_eq!((status, &answer["data"]["id"]), (200, &json!(id)), "{answer}");
     assert_eq!((&answer["data"]["content"], &answer["data"]["subject"]), (&content, &Value::Null));
-    let (_, answer) = owner.post(&format!("/api/templates/{id}/preview"), &json!({"values": {"name": "Ann"}})).await;
-    assert_eq!(answer["data"]["whatsapp"]["template"]["components"][0]["parameters"][0]["text"], "Ann", "{answer}");
+    let (_, answer) =
+        owner.post(&format!("/api/templates/{id}/preview"), &json!({"values": {"name": "Ann"}})).await;
+    assert_eq!(
+        answer["data"]["whatsapp"]["template"]["components"][0]["parameters"][0]["text"], "Ann",
+        "{answer}"
+    );
     let wrong = json!({"name": "x", "type": "whatsapp", "content": {"kind": "template", "name": "Bad Name", "language": "en"}});
     refused(&owner, "/api/templates", wrong, "content.name").await;
 }
@@ -133,11 +154,28 @@ async fn what_can_t_be_taken_is_named(pool: PgPool) {
         refused(&owner, "/api/templates", with(key, value), field).await;
     }
     assert_eq!(owner.post("/api/templates", &with("colour", json!("red"))).await.0, 422);
-    refused(&owner, "/api/templates", json!({"name": "x", "type": "sms", "content": "x", "format": "html"}), "format").await;
-    for path in ["/api/templates?limit=101", "/api/templates?type=fax", "/api/templates?active=perhaps", "/api/templates?cursor=x", "/api/templates?x=1"] {
+    refused(
+        &owner,
+        "/api/templates",
+        json!({"name": "x", "type": "sms", "content": "x", "format": "html"}),
+        "format",
+    )
+    .await;
+    for path in [
+        "/api/templates?limit=101",
+        "/api/templates?type=fax",
+        "/api/templates?active=perhaps",
+        "/api/templates?cursor=x",
+        "/api/templates?x=1",
+    ] {
         assert_eq!(owner.get(path).await.0, 422, "{path}");
     }
-    for path in ["/api/templates/none", "/api/templates/tmpl_0", "/api/templates/%00", "/api/templates/x/versions/9999999999"] {
+    for path in [
+        "/api/templates/none",
+        "/api/templates/tmpl_0",
+        "/api/templates/%00",
+        "/api/templates/x/versions/9999999999",
+    ] {
         assert_eq!(owner.get(path).await.0, 404, "{path}");
     }
 }
@@ -173,7 +211,8 @@ async fn a_draft_is_edited_and_then_published(pool: PgPool) {
     let unfinished = json!({"subject": "S", "content": "{{#if x}}"});
     assert_eq!(owner.put(&format!("{versions}/1"), &unfinished).await.0, 200);
     refused(&owner, &format!("{versions}/1/publish"), json!({}), "content").await;
-    let (status, answer) = owner.put(&format!("{versions}/1"), &json!({"subject": "S", "content": "Dear {{name}}"})).await;
+    let (status, answer) =
+        owner.put(&format!("{versions}/1"), &json!({"subject": "S", "content": "Dear {{name}}"})).await;
     assert_eq!((status, &answer["data"]["variables"]), (200, &json!(["name"])), "{answer}");
     let (status, answer) = owner.post(&format!("{versions}/1/publish"), &json!({})).await;
     assert_eq!((status, &answer["data"]["status"]), (200, &json!("published")), "{answer}");
@@ -183,20 +222,31 @@ async fn a_draft_is_edited_and_then_published(pool: PgPool) {
     assert_eq!(owner.post(&format!("{versions}/1/publish"), &json!({})).await.0, 409);
     assert_eq!(owner.delete(&format!("{versions}/1")).await.0, 409);
 
-    let (status, answer) = owner.post(&versions, &json!({"subject": "S", "content": "Two", "draft": true})).await;
+    let (status, answer) =
+        owner.post(&versions, &json!({"subject": "S", "content": "Two", "draft": true})).await;
     assert_eq!((status, &answer["data"]["version"]), (201, &json!(2)), "{answer}");
     let (_, answer) = owner.post(&versions, &json!({"subject": "S", "content": "Three"})).await;
-    assert_eq!((&answer["data"]["version"], &answer["data"]["status"]), (&json!(3), &json!("published")), "{answer}");
+    assert_eq!(
+        (&answer["data"]["version"], &answer["data"]["status"]),
+        (&json!(3), &json!("published")),
+        "{answer}"
+    );
     // Somebody was quicker.
     assert_eq!(owner.post(&format!("{versions}/2/publish"), &json!({})).await.0, 409);
     assert_eq!(owner.delete(&format!("{versions}/2")).await.0, 204);
-    let (_, answer) = owner.post(&versions, &json!({"subject": "S", "content": "Trois", "locale": "fr"})).await;
-    assert_eq!((&answer["data"]["version"], &answer["data"]["locale"]), (&json!(1), &json!("fr")), "{answer}");
+    let (_, answer) =
+        owner.post(&versions, &json!({"subject": "S", "content": "Trois", "locale": "fr"})).await;
+    assert_eq!(
+        (&answer["data"]["version"], &answer["data"]["locale"]),
+        (&json!(1), &json!("fr")),
+        "{answer}"
+    );
     let (_, answer) = owner.get(&format!("{versions}?limit=1")).await;
     assert_eq!(answer["data"]["versions"][0]["version"], 3, "{answer}");
     let cursor = answer["data"]["pagination"]["nextCursor"].as_str().expect("more").to_owned();
     let (_, answer) = owner.get(&format!("{versions}?cursor={cursor}")).await;
-    let rest: Vec<_> = answer["data"]["versions"].as_array().expect("a list").iter().map(|v| v["locale"].clone()).collect();
+    let rest: Vec<_> =
+        answer["data"]["versions"].as_array().expect("a list").iter().map(|v| v["locale"].clone()).collect();
     assert_eq!(rest, [json!("en"), json!("fr")]);
     assert_eq!(owner.get(&format!("{versions}/1?locale=fr")).await.1["data"]["content"], "Trois");
     assert_eq!(owner.get(&format!("/api/templates/{id}")).await.1["data"]["content"], "Three");
@@ -224,14 +274,23 @@ async fn a_preview_is_what_a_recipient_reads(pool: PgPool) {
     .await
     .unwrap();
     let (status, answer) = owner.post(&path, &json!({"contact": "Ann@Example.com"})).await;
-    assert_eq!((status, &answer["data"]["text"]), (200, &json!("Dear Ann, please renew your policy...")), "{answer}");
-    let reads: i64 = sqlx::query_scalar("select count(*) from audit_log where action = 'contact.read'").fetch_one(&pool).await.unwrap();
+    assert_eq!(
+        (status, &answer["data"]["text"]),
+        (200, &json!("Dear Ann, please renew your policy...")),
+        "{answer}"
+    );
+    let reads: i64 = sqlx::query_scalar("select count(*) from audit_log where action = 'contact.read'")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
     assert_eq!(reads, 1);
     let blind = open.key(&["templates:read"]).await;
     assert_eq!(blind.post(&path, &json!({"contact": "ann@example.com"})).await.0, 403);
 
     let sms = made(&owner, json!({"name": "SMS", "type": "sms", "content": "Pay {{name}} €"})).await;
-    let (_, answer) = owner.post(&format!("/api/templates/{sms}/preview"), &json!({"values": {"name": "x".repeat(160)}})).await;
+    let (_, answer) = owner
+        .post(&format!("/api/templates/{sms}/preview"), &json!({"values": {"name": "x".repeat(160)}}))
+        .await;
     assert_eq!(answer["data"]["segments"], json!({"encoding": "gsm7", "units": 167, "count": 2}), "{answer}");
     let endless: String = "{{#each l}}{{#each this}}{{this}}{{/each}}{{/each}}".repeat(100);
     let hostile = made(&owner, json!({"name": "Hostile", "type": "sms", "content": endless})).await;
@@ -259,7 +318,8 @@ async fn a_test_goes_to_colleagues_only(pool: PgPool) {
     refused(&owner, &path, json!({"to": ["+23052345678"]}), "values").await;
     let (status, answer) = owner.post(&path, &json!({"to": ["5234 5678"], "values": values})).await;
     assert_eq!((status, &answer["data"]["messages"][0]["status"]), (202, &json!("accepted")), "{answer}");
-    let gathered: Vec<(String, bool)> = sqlx::query_as("select class, test from campaigns").fetch_all(&pool).await.unwrap();
+    let gathered: Vec<(String, bool)> =
+        sqlx::query_as("select class, test from campaigns").fetch_all(&pool).await.unwrap();
     assert_eq!(gathered, [("transactional".to_owned(), true)]);
 
     let (status, answer) = owner.patch(&format!("/api/templates/{id}"), &json!({"active": false})).await;
@@ -277,7 +337,8 @@ async fn a_diff_tells_what_changed(pool: PgPool) {
     let open = Open::new(&pool).await;
     let owner = open.owner().await;
     let id = made(&owner, renewal()).await;
-    let next = json!({"subject": "Policy Renewal Notice", "content": "Dear {name}, hurry!", "variables": ["name"]});
+    let next =
+        json!({"subject": "Policy Renewal Notice", "content": "Dear {name}, hurry!", "variables": ["name"]});
     assert_eq!(owner.post(&format!("/api/templates/{id}/versions"), &next).await.0, 201);
     let (status, answer) = owner.get(&format!("/api/templates/{id}/diff?from=1&to=2")).await;
     let lines = json!([
@@ -306,7 +367,10 @@ async fn nobody_else_sees_or_touches_it(pool: PgPool) {
         assert_eq!(stranger.get(&format!("{named}/diff?from=1&to=1")).await.0, 404);
         assert_eq!(stranger.post(&format!("{named}/versions"), &json!({"content": "x"})).await.0, 404);
         assert_eq!(stranger.post(&format!("{named}/versions/1/publish"), &json!({})).await.0, 404);
-        assert_eq!(stranger.post(&format!("{named}/preview"), &json!({"values": {"name": "x"}})).await.0, 404);
+        assert_eq!(
+            stranger.post(&format!("{named}/preview"), &json!({"values": {"name": "x"}})).await.0,
+            404
+        );
         assert_eq!(stranger.post(&format!("{named}/test"), &json!({"to": ["a@example.com"]})).await.0, 404);
     }
     let reader = open.key(&["templates:read"]).await;
