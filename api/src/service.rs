@@ -7,7 +7,7 @@ use fanfare_engine::{
     clock::Clock,
     config::sections::{ApiConfig, AuthConfig, ImportConfig},
     contacts::Limits as ImportLimits,
-    deliver::accounts::Accounts,
+    deliver::{accounts::Accounts, direct::DirectPath},
     engine::Engine,
     feedback::{Inbox, InboxSettings, InboxWriter},
     id::Ids,
@@ -41,6 +41,8 @@ pub struct Service {
     pub(crate) store: Store,
     pub(crate) queue: Queue,
     pub(crate) accounts: Accounts,
+    /// Takes single messages in.
+    pub(crate) direct: DirectPath,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<Ids>,
     pub(crate) inbox: Inbox,
@@ -66,13 +68,15 @@ pub(crate) struct Files {
 const LOOKS: usize = 2;
 
 impl Service {
-    /// The service, and the task that commits the webhooks it takes in.
-    pub fn new(engine: &Engine, settings: ApiSettings<'_>) -> (Self, InboxWriter) {
+    /// The service, and the task that commits the webhooks it takes in. `direct` is that of the engine at work: it is let go
+    /// of when the last request has been answered, and only then the engine has ended.
+    pub fn new(engine: &Engine, direct: DirectPath, settings: ApiSettings<'_>) -> (Self, InboxWriter) {
         let (inbox, writer) = Inbox::new(engine.store.clone(), InboxSettings::default());
         let service = Self {
             store: engine.store.clone(),
             queue: engine.queue.clone(),
             accounts: engine.accounts.clone(),
+            direct,
             clock: Arc::clone(&engine.clock),
             ids: Arc::clone(&engine.ids),
             inbox,

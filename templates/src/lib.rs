@@ -21,6 +21,7 @@ mod error;
 mod helpers;
 mod locale;
 mod mail;
+mod notation;
 mod part;
 mod pinned;
 mod publish;
@@ -34,9 +35,9 @@ mod whatsapp;
 
 pub use error::{PublishError, RenderError};
 pub use locale::{Locale, LocaleError};
+pub use notation::Notation;
 pub use publish::{Published, publish};
 pub use render::{Compiled, Rendered};
-pub use scan::accept_single_braces;
 pub use segments::{Encoding, Segments, segments};
 pub use source::{Channel, EmailBody, Source};
 pub use starters::{Class, Starter, starters};

@@ -16,8 +16,10 @@ pub const BLOCKS: usize = 300;
 pub const LOOP_DEPTH: usize = 2;
 /// Rounds of one loop.
 pub const LOOP_ITEMS: usize = 500;
-/// Writes and loop rounds of one rendered part.
-pub const STEPS: usize = 200_000;
+/// Writes of one rendered part, and the things that its loops look at, round by round.
+pub const STEPS: usize = 50_000;
+/// Longest text that a helper takes.
+pub const HELPER_BYTES: usize = 2 * 1024;
 /// Helper calls inside one another, as in `{{upper (default name "x")}}`.
 pub const CALL_DEPTH: usize = 4;
 /// Elements inside one another in MJML, and in HTML that a text part is derived from.

@@ -1,4 +1,5 @@
-//! From an e-mail's body to its parts, all at publish, never per message: here MJML to HTML and the preheader, in `text` plain text.
+//! From an e-mail's body to its parts, all at publish, never per message: here MJML and plain text to HTML, and the preheader,
+//! in `text` HTML to plain text.
 
 mod decorator;
 mod markup;
@@ -65,6 +66,51 @@ fn nothing_lost(mjml: &str, html: &str) -> Result<(), PublishError> {
         }
     }
     Ok(())
+}
+
+/// The HTML that says what a plain text says: its lines, and what is not between braces escaped.
+pub(crate) fn html_from_plain(text: &str) -> Result<String, PublishError> {
+    let mustaches = scan::scan(text).map_err(|problem| problem.in_part("text"))?;
+    let mut html = String::with_capacity(text.len() + text.len() / 8 + 128);
+    html.push_str("<!doctype html>\n<html><head><meta charset=\"utf-8\"></head><body><div>");
+    let mut at = 0;
+    let mut swallows = false;
+    for Mustache { range, kind } in mustaches {
+        lines(&text[at..range.start], swallows, &mut html);
+        html.push_str(&text[range.clone()]);
+        swallows = kind != Kind::Expression && stands_alone(text, &range);
+        at = range.end;
+    }
+    lines(&text[at..], swallows, &mut html);
+    html.push_str("</div></body></html>");
+    Ok(html)
+}
+
+/// Writes a text without expressions. `swallows`: the line that it begins with is that of a block's tag, which is no line of
+/// the message.
+fn lines(text: &str, swallows: bool, html: &mut String) {
+    let mut first = swallows;
+    for c in text.chars() {
+        match c {
+            '&' => html.push_str("&amp;"),
+            '<' => html.push_str("&lt;"),
+            '>' => html.push_str("&gt;"),
+            '"' => html.push_str("&quot;"),
+            '\r' => {}
+            '\n' if first => {
+                html.push('\n');
+                first = false;
+            }
+            '\n' => html.push_str("<br>\n"),
+            c => html.push(c),
+        }
+    }
+}
+
+fn stands_alone(text: &str, range: &std::ops::Range<usize>) -> bool {
+    let before = text[..range.start].rsplit('\n').next().unwrap_or_default();
+    let after = text[range.end..].split('\n').next().unwrap_or_default();
+    before.trim().is_empty() && after.trim().is_empty() && text[range.end..].contains('\n')
 }
 
 fn offset_of(error: &MjmlError) -> Option<usize> {

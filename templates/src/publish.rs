@@ -58,7 +58,7 @@ pub fn publish(source: &Source) -> Result<Published, PublishError> {
     let mut usage = Usage::default();
     let content = match source {
         Source::Email { subject, preheader, body, text } => {
-            email(subject, preheader.as_deref(), body, text.as_deref(), &mut usage)?
+            email(subject, preheader.as_deref(), body, text.as_ref(), &mut usage)?
         }
         Source::Sms { text } => {
             written("sms", text)?;
@@ -78,7 +78,7 @@ fn email(
     subject: &str,
     preheader: Option<&str>,
     body: &EmailBody,
-    text: Option<&str>,
+    text: Option<&String>,
     usage: &mut Usage,
 ) -> Result<Content, PublishError> {
     written("subject", subject)?;
@@ -97,14 +97,19 @@ fn email(
             Part::parse("mjml", mjml, Flavour::Html, usage)?;
             mail::html_from_mjml(mjml)?
         }
+        EmailBody::Text(plain) => {
+            written("text", plain)?;
+            Part::parse("text", plain, Flavour::Plain, usage)?;
+            mail::html_from_plain(plain)?
+        }
     };
     Part::parse("html", &html, Flavour::Html, usage)?;
-    let text = match text {
-        Some(text) => {
+    let text = match (text, body) {
+        (Some(text), _) | (None, EmailBody::Text(text)) => {
             written("text", text)?;
-            text.to_owned()
+            text.clone()
         }
-        None => mail::text_from_html(&html)?,
+        (None, _) => mail::text_from_html(&html)?,
     };
     Part::parse("text", &text, Flavour::Plain, usage)?;
     let html = mail::with_preheader(&html, preheader).into_owned();

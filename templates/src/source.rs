@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::scan::accept_single_braces;
 use crate::whatsapp::Whatsapp;
 
 /// The source of one template in one locale. Every string is a Handlebars template unless its documentation says otherwise.
@@ -37,6 +36,8 @@ pub enum Source {
 pub enum EmailBody {
     Html(String),
     Mjml(String),
+    /// Plain text, which is the text part too; the HTML says the same, line by line.
+    Text(String),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -68,22 +69,22 @@ impl Source {
         }
     }
 
-    /// The same source with `{name}` written as `{{name}}` for every declared name.
+    /// The same source with every text changed; what is no template (names and languages of approved templates) stays.
     #[must_use]
-    pub fn with_single_braces(&self, declared: &[String]) -> Self {
-        let text = |text: &String| accept_single_braces(text, declared);
+    pub fn map(&self, mut text: impl FnMut(&str) -> String) -> Self {
         match self {
             Self::Email { subject, preheader, body, text: own } => Self::Email {
                 subject: text(subject),
-                preheader: preheader.as_ref().map(text),
+                preheader: preheader.as_deref().map(&mut text),
                 body: match body {
                     EmailBody::Html(html) => EmailBody::Html(text(html)),
                     EmailBody::Mjml(mjml) => EmailBody::Mjml(text(mjml)),
+                    EmailBody::Text(plain) => EmailBody::Text(text(plain)),
                 },
-                text: own.as_ref().map(text),
+                text: own.as_deref().map(&mut text),
             },
             Self::Sms { text: own } => Self::Sms { text: text(own) },
-            Self::Whatsapp(whatsapp) => Self::Whatsapp(whatsapp.map(text)),
+            Self::Whatsapp(whatsapp) => Self::Whatsapp(whatsapp.map(|own| text(own))),
         }
     }
 }

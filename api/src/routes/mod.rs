@@ -7,10 +7,14 @@ mod auth;
 mod contacts;
 mod roles;
 mod suppressions;
+mod templates;
 mod uploads;
 mod users;
 
-use fanfare_engine::store::{StoreError, audit as log, audit::Deed};
+use fanfare_engine::{
+    id::Id,
+    store::{StoreError, audit as log, audit::Deed},
+};
 use serde_json::Value;
 use sqlx::PgTransaction;
 use utoipa_axum::router::OpenApiRouter;
@@ -27,6 +31,7 @@ pub(crate) fn all() -> OpenApiRouter<Service> {
         .merge(contacts::routes())
         .merge(suppressions::routes())
         .merge(uploads::routes())
+        .merge(templates::routes())
 }
 
 /// A transaction of a caller: within their tenant, its deeds in their name.
@@ -40,6 +45,10 @@ pub(crate) struct Work<'a> {
 impl<'a> Work<'a> {
     pub(crate) async fn begin(service: &'a Service, caller: &'a Caller) -> Result<Self, Problem> {
         Ok(Self { tx: service.store.within(caller.tenant).await?, caller, service })
+    }
+
+    pub(crate) fn new_id<K>(&self) -> Id<K> {
+        self.service.ids.next(self.service.clock.now())
     }
 
     /// Notes what was done, in the same transaction. `detail` bears no secrets, and addresses masked.

@@ -123,6 +123,8 @@ async fn things_of_another(open: &Open) -> BTreeMap<&'static str, String> {
     let upload_session = stranger.post("/api/upload/sessions", &piece).await;
     let upload =
         crate::uploads::upload(&stranger, "theirs.csv", "email\nthem@other.example\n", &json!({})).await;
+    let template = json!({"name": "Theirs", "type": "sms", "content": "Theirs"});
+    let template = stranger.post("/api/templates", &template).await;
     BTreeMap::from([
         ("contact_id", id(&contact, "/data/id")),
         ("suppression_id", id(&suppression, "/data/id")),
@@ -131,6 +133,8 @@ async fn things_of_another(open: &Open) -> BTreeMap<&'static str, String> {
         ("key_id", id(&key, "/data/id")),
         ("upload_session_id", id(&upload_session, "/data/sessionId")),
         ("upload_id", id(&upload, "/data/uploadId")),
+        ("template_id", id(&template, "/data/templateId")),
+        ("version", "1".to_owned()),
         ("session_id", id(&sessions, "/data/sessions/0/id")),
         // Whoever has the link is whom it is for.
         ("token", "ffl_guess".to_owned()),
@@ -149,6 +153,11 @@ fn good_body(operation: &Operation) -> Value {
             json!({"consents": [{"channel": "email", "granted": true, "source": "mine"}]})
         }
         ("PUT", "/api/contacts/{contact_id}/preferences") => json!({"channels": [], "topics": {}}),
+        ("POST", "/api/templates/{template_id}/versions")
+        | ("PUT", "/api/templates/{template_id}/versions/{version}") => {
+            json!({"content": "Mine"})
+        }
+        ("POST", "/api/templates/{template_id}/test") => json!({"to": ["mine@acme.example"]}),
         _ => json!({}),
     }
 }

@@ -14,4 +14,5 @@ mod refusals;
 mod routes;
 mod support;
 mod suppressions;
+mod templates;
 mod uploads;

@@ -8,7 +8,7 @@ use fanfare::{
 };
 use fanfare_engine::{
     config::{Config, Sources, load},
-    engine::Engine,
+    engine::{Engine, Running},
     store::Store,
 };
 use reqwest::Method;
@@ -62,6 +62,8 @@ pub(crate) struct Open {
     pub(crate) client: reqwest::Client,
     house: House,
     people: AtomicUsize,
+    /// Takes direct messages in.
+    _running: Running,
     _stop: tokio_util::sync::DropGuard,
     _tasks: tokio::task::JoinSet<()>,
 }
@@ -84,12 +86,13 @@ impl Open {
             .unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let (service, writer) = Service::new(&engine, api_settings(&config));
+        let running = engine.start(&[]);
+        let (service, writer) = Service::new(&engine, running.direct.clone(), api_settings(&config));
         let stop = CancellationToken::new();
         let (mut tasks, until) = (tokio::task::JoinSet::new(), stop.clone());
         tasks.spawn(async move { service.serve(writer, listener, until).await.unwrap() });
         let (client, people, _stop) = (client(), AtomicUsize::new(0), stop.drop_guard());
-        Self { base, engine, client, house, people, _stop, _tasks: tasks }
+        Self { base, engine, client, house, people, _running: running, _stop, _tasks: tasks }
     }
 
     pub(crate) fn hook(&self, slug: &str) -> String {

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     domain::{
         address::{self, AddressError},
-        channel::{Channel, Lane},
+        channel::{Channel, Lane, MessageClass},
         chunk::{ChunkRef, Members},
         outcome::{Outcome, Reason},
     },
@@ -34,7 +34,7 @@ use crate::{
         StoreError,
         campaigns::Pins,
         chunks::Claim,
-        direct::{Acceptance, DirectMessage},
+        direct::{Acceptance, DirectMessage, Gathering},
         recipients::Recipient,
         tenants::Tenant,
     },
@@ -62,6 +62,8 @@ pub enum DirectError {
     NoAccount(Channel),
     #[error("template `{0}` has no published version: publish one")]
     NotPublished(String),
+    #[error("template `{0}` is not in use any more: set it active, or take another")]
+    Inactive(String),
     #[error("the template cannot be rendered with these values: {0}")]
     Render(String),
     #[error(transparent)]
@@ -97,6 +99,8 @@ pub struct DirectPath {
     pub tasks: TaskTracker,
     pub latency: UrgentLatency,
     gatherers: Arc<Mutex<HashMap<String, Gatherer>>>,
+    /// What is taken in is a look at a template, which no figure counts.
+    test: bool,
 }
 
 /// A message that nothing but the database can refuse any more.
@@ -141,7 +145,14 @@ impl DirectPath {
         tasks: TaskTracker,
     ) -> Self {
         let latency = UrgentLatency::default();
-        Self { process, deliverer, accounts, plans, queue, tasks, latency, gatherers: Arc::default() }
+        let gatherers = Arc::default();
+        Self { process, deliverer, accounts, plans, queue, tasks, latency, gatherers, test: false }
+    }
+
+    /// The same path for messages that somebody sends to themselves to look at a template. They are transactional, whatever
+    /// the template's class is: whoever asks for one waits for it.
+    pub fn for_tests(&self) -> Self {
+        Self { test: true, ..self.clone() }
     }
 
     /// Takes a message in; when it returns `Accepted` the message survives whatever happens to this process.
@@ -274,12 +285,16 @@ impl DirectPath {
     }
 
     async fn gatherer(&self, request: &DirectRequest<'_>) -> Result<Gatherer, DirectError> {
-        let name = format!("{}/{}/{}", request.tenant.id, request.channel, request.template);
+        let kind = if self.test { "test" } else { "direct" };
+        let name = format!("{kind}/{}/{}/{}", request.tenant.id, request.channel, request.template);
         if let Some(known) = self.lock().get(&name).filter(|known| known.until > Instant::now()) {
             return Ok(known.clone());
         }
         let store = &self.deliverer.store;
         let template = store.template(request.tenant.id, request.template, request.channel).await?;
+        if !template.active {
+            return Err(DirectError::Inactive(template.slug));
+        }
         let variants = store.variants(template.id, &request.tenant.locale).await?;
         if variants.is_empty() {
             return Err(DirectError::NotPublished(template.slug));
@@ -292,8 +307,14 @@ impl DirectPath {
             route,
         };
         let new = self.deliverer.ids.next(self.deliverer.clock.now());
-        let kind = (template.channel, template.class);
-        let campaign = store.direct_campaign(new, request.tenant.id, template.id, kind, &pins).await?;
+        let gathering = Gathering {
+            tenant: request.tenant.id,
+            template: template.id,
+            channel: template.channel,
+            class: if self.test { MessageClass::Transactional } else { template.class },
+            test: self.test,
+        };
+        let campaign = store.direct_campaign(new, &gathering, &pins).await?;
         let until = Instant::now() + GATHERER_LIFETIME;
         let gatherer = Gatherer { campaign, locales: pins.locales, until };
         self.lock().insert(name, gatherer.clone());

@@ -13,4 +13,5 @@ pub mod outcome;
 pub mod permission;
 pub mod retry;
 pub mod search;
+pub mod slug;
 pub mod upload;

@@ -26,6 +26,8 @@ use crate::{
 pub enum LaunchError {
     #[error("template has no published version: publish one first")]
     NotPublished,
+    #[error("the template is not in use any more: set it active, or take another")]
+    TemplateInactive,
     #[error("no provider account serves {0}: configure one under [[accounts]]")]
     NoAccount(crate::domain::channel::Channel),
     #[error("the campaign has no audience: create it with an upload, or with all contacts")]
@@ -69,6 +71,9 @@ pub(crate) async fn pins(store: &Store, campaign: &Campaign) -> Result<(Pins, Ve
             return Err(LaunchError::EmptyUpload(upload));
         }
         Some(_) => {}
+    }
+    if !store.template_is_active(campaign.template).await? {
+        return Err(LaunchError::TemplateInactive);
     }
     let tenant = store.tenant_by_id(campaign.tenant).await?;
     let variants = store.variants(campaign.template, &tenant.locale).await?;

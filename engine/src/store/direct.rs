@@ -39,35 +39,46 @@ pub enum Acceptance {
     Duplicate(MessageId),
 }
 
+/// What the direct messages of a day have in common.
+#[derive(Debug, Clone, Copy)]
+pub struct Gathering {
+    pub tenant: TenantId,
+    pub template: TemplateId,
+    pub channel: Channel,
+    pub class: MessageClass,
+    /// Looks at the template, which no figure counts.
+    pub test: bool,
+}
+
 impl Store {
     /// The campaign row that gathers direct messages of one template on one day, made when it is missing.
     pub async fn direct_campaign(
         &self,
         id: CampaignId,
-        tenant: TenantId,
-        template: TemplateId,
-        (channel, class): (Channel, MessageClass),
+        gathering: &Gathering,
         pins: &Pins,
     ) -> StoreResult<CampaignId> {
         let variants: Vec<uuid::Uuid> = pins.variants.iter().map(|id| id.uuid()).collect();
         let route: Vec<uuid::Uuid> = pins.route.iter().map(|id| id.uuid()).collect();
         let found = sqlx::query_scalar!(
             "insert into campaigns (id, tenant_id, kind, name, channel, class, template_id, state, launched_at,
-                                    variants, locales, variables, route)
+                                    variants, locales, variables, route, test)
              select $1, $2, 'direct',
-                    to_char(now() at time zone 'UTC', 'YYYY-MM-DD') || ' ' || md5($6::uuid[]::text || $9::uuid[]::text),
-                    $3, $4, $5, 'sending', now(), $6, $7, $8, $9
+                    to_char(now() at time zone 'UTC', 'YYYY-MM-DD') || ' ' || md5($6::uuid[]::text || $9::uuid[]::text)
+                        || case when $10::boolean then ' test' else '' end,
+                    $3, $4, $5, 'sending', now(), $6, $7, $8, $9, $10
              on conflict (template_id, name) where kind = 'direct' do update set name = excluded.name
              returning id",
             id.uuid(),
-            tenant.uuid(),
-            channel.as_str(),
-            class.as_str(),
-            template.uuid(),
+            gathering.tenant.uuid(),
+            gathering.channel.as_str(),
+            gathering.class.as_str(),
+            gathering.template.uuid(),
             &variants,
             &pins.locales,
             &pins.variables,
             &route,
+            gathering.test,
         )
         .fetch_one(self.pool())
         .await?;

@@ -34,6 +34,7 @@ pub mod sessions;
 pub mod sign_in;
 pub(crate) mod straight;
 pub mod suppressions;
+pub mod template_versions;
 pub mod templates;
 mod tenancy;
 pub mod tenants;

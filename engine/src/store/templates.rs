@@ -1,22 +1,61 @@
-//! Templates and their immutable published versions.
+//! Templates: what they are called and whether they are in use, and what of them workers send. Their versions as people edit
+//! them are in [`super::template_versions`].
 
 use std::collections::BTreeSet;
 
-use fanfare_templates::Published;
+use fanfare_templates::{Notation, Published};
+use jiff::Timestamp;
+use sqlx::PgConnection;
 
-use super::{Store, StoreError, StoreResult};
+use super::{
+    Store, StoreError, StoreResult,
+    template_versions::{self, Manner, Row as VersionRow, Version},
+};
 use crate::{
-    domain::channel::{Channel, MessageClass},
+    domain::{
+        channel::{Channel, MessageClass},
+        slug::is_slug,
+    },
     id::{Ids, TemplateId, TemplateVersionId, TenantId},
 };
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
     pub id: TemplateId,
     pub slug: String,
     pub channel: Channel,
     pub class: MessageClass,
     pub name: String,
+    /// Otherwise nothing new is sent with it.
+    pub active: bool,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+struct Row {
+    id: uuid::Uuid,
+    slug: String,
+    channel: Channel,
+    class: MessageClass,
+    name: String,
+    active: bool,
+    created_at: jiff_sqlx::Timestamp,
+    updated_at: jiff_sqlx::Timestamp,
+}
+
+impl From<Row> for Template {
+    fn from(row: Row) -> Self {
+        Self {
+            id: row.id.into(),
+            slug: row.slug,
+            channel: row.channel,
+            class: row.class,
+            name: row.name,
+            active: row.active,
+            created_at: row.created_at.to_jiff(),
+            updated_at: row.updated_at.to_jiff(),
+        }
+    }
 }
 
 /// What a publish states about the template beside the content.
@@ -71,7 +110,7 @@ impl Store {
         // The update locks the row, so that two publishers of one template take turns.
         let row = sqlx::query!(
             r#"insert into templates (id, tenant_id, slug, channel, class, name) values ($1, $2, $3, $4, $5, $6)
-               on conflict (tenant_id, slug, channel) do update set name = excluded.name
+               on conflict (tenant_id, slug, channel) do update set name = excluded.name, updated_at = clock_timestamp()
                returning id, class as "class: MessageClass""#,
             new.uuid(),
             tenant.uuid(),
@@ -88,39 +127,38 @@ impl Store {
                 head.slug, row.class, head.class
             )));
         }
-        let version: TemplateVersionId = ids.next(now);
-        let number = sqlx::query_scalar!(
-            r#"insert into template_versions (id, template_id, locale, version, published)
-               select $1, $2, $3, coalesce(max(version), 0) + 1, $4 from template_versions
-               where template_id = $2 and locale = $3
-               returning version"#,
-            version.uuid(),
-            row.id,
-            locale,
-            sqlx::types::Json(published) as _,
-        )
-        .fetch_one(&mut *tx)
-        .await?;
+        let manner = Manner { locale, notation: Notation::Handlebars, variables: None };
+        let number =
+            template_versions::publish_next(&mut tx, row.id.into(), ids.next(now), &manner, published)
+                .await?;
         tx.commit().await?;
         Ok((row.id.into(), number))
     }
 
     pub async fn template(&self, tenant: TenantId, slug: &str, channel: Channel) -> StoreResult<Template> {
-        sqlx::query_as!(
-            Template,
-            r#"select id, slug, channel as "channel: _", class as "class: _", name from templates
-               where tenant_id = $1 and slug = $2 and channel = $3"#,
+        let row = sqlx::query_as!(
+            Row,
+            r#"select id, slug, channel as "channel: _", class as "class: _", name, active,
+                      created_at as "created_at: _", updated_at as "updated_at: _"
+               from templates where tenant_id = $1 and slug = $2 and channel = $3"#,
             tenant.uuid(),
             slug,
             channel.as_str(),
         )
         .fetch_optional(self.pool())
-        .await?
-        .ok_or_else(|| {
+        .await?;
+        let missing = || {
             StoreError::not_found(format!(
                 "template `{slug}` for {channel}; `fanfare template publish` makes it, and"
             ))
-        })
+        };
+        Ok(row.ok_or_else(missing)?.into())
+    }
+
+    /// Whether anything new may be sent with a template.
+    pub async fn template_is_active(&self, template: TemplateId) -> StoreResult<bool> {
+        let active = sqlx::query_scalar!("select active from templates where id = $1", template.uuid());
+        active.fetch_optional(self.pool()).await?.ok_or_else(|| StoreError::not_found(template))
     }
 
     /// The newest version of every locale, `first` and its language before the others: who has no variant gets the first.
@@ -156,4 +194,298 @@ impl Store {
         }
         Ok(rows.into_iter().map(Variant::from).collect())
     }
+}
+
+/// A template with the version that people mean when they speak of it: the newest published one in the tenant's language,
+/// else the newest draft.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    pub template: Template,
+    pub newest: Option<Version>,
+}
+
+/// Which templates of a tenant.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    pub id: Option<TemplateId>,
+    /// Of any of these channels.
+    pub channels: Option<Vec<Channel>>,
+    pub active: Option<bool>,
+}
+
+impl Filter {
+    fn channels(&self) -> Option<Vec<String>> {
+        self.channels.as_ref().map(|channels| channels.iter().map(ToString::to_string).collect())
+    }
+}
+
+/// Which part of the list.
+#[derive(Debug, Clone)]
+pub struct Slice<'a> {
+    /// Name and id of the one before.
+    pub after: Option<(&'a str, TemplateId)>,
+    pub offset: i64,
+    pub limit: i64,
+}
+
+struct ShownRow {
+    id: uuid::Uuid,
+    slug: String,
+    channel: Channel,
+    class: MessageClass,
+    name: String,
+    active: bool,
+    created_at: jiff_sqlx::Timestamp,
+    updated_at: jiff_sqlx::Timestamp,
+    locale: Option<String>,
+    version: Option<i32>,
+    source: Option<sqlx::types::Json<fanfare_templates::Source>>,
+    notation: Option<String>,
+    variables: Option<Vec<String>>,
+    published_at: Option<jiff_sqlx::Timestamp>,
+    changed_at: Option<jiff_sqlx::Timestamp>,
+}
+
+impl ShownRow {
+    fn into_shown(self) -> StoreResult<Shown> {
+        let version = (|| {
+            Some(VersionRow {
+                locale: self.locale?,
+                version: self.version?,
+                source: self.source?,
+                notation: self.notation?,
+                variables: self.variables?,
+                published_at: self.published_at,
+                updated_at: self.changed_at?,
+            })
+        })();
+        let template = Row {
+            id: self.id,
+            slug: self.slug,
+            channel: self.channel,
+            class: self.class,
+            name: self.name,
+            active: self.active,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+        };
+        Ok(Shown { template: template.into(), newest: version.map(VersionRow::into_version).transpose()? })
+    }
+}
+
+/// Templates by name.
+pub async fn list(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    filter: &Filter,
+    slice: &Slice<'_>,
+) -> StoreResult<Vec<Shown>> {
+    let channels = filter.channels();
+    let rows = sqlx::query_as!(
+        ShownRow,
+        r#"select t.id as "id!", t.slug as "slug!", t.channel as "channel!: _", t.class as "class!: _", t.name as "name!",
+                  t.active as "active!", t.created_at as "created_at!: _", t.updated_at as "updated_at!: _",
+                  v.locale as "locale?", v.version as "version?", v.source as "source?: _", v.notation as "notation?",
+                  v.variables as "variables?", v.published_at as "published_at?: _", v.updated_at as "changed_at?: _"
+           from (
+               select * from templates
+               where tenant_id = $1 and ($2::uuid is null or id = $2) and ($3::text[] is null or channel = any ($3))
+                 and ($4::boolean is null or active = $4) and ($5::text is null or (name, id) > ($5, $6::uuid))
+               order by name, id limit $7 offset $8
+           ) t
+           join tenants n on n.id = t.tenant_id
+           -- First which, then what: the texts of the others are not even read.
+           left join lateral (
+               select h.locale, h.version from template_history h where h.template_id = t.id
+               order by h.published_at is null, h.locale = n.locale desc, h.locale = split_part(n.locale, '-', 1) desc,
+                        h.locale, h.version desc
+               limit 1
+           ) newest on true
+           left join template_history v
+               on v.template_id = t.id and v.locale = newest.locale and v.version = newest.version
+           order by t.name, t.id"#,
+        tenant.uuid(),
+        filter.id.map(|id| id.uuid()),
+        channels.as_deref() as _,
+        filter.active,
+        slice.after.map(|(name, _)| name),
+        slice.after.map(|(_, id)| id.uuid()),
+        slice.limit,
+        slice.offset,
+    );
+    rows.fetch_all(tx).await?.into_iter().map(ShownRow::into_shown).collect()
+}
+
+pub async fn count(tx: &mut PgConnection, tenant: TenantId, filter: &Filter) -> StoreResult<i64> {
+    let channels = filter.channels();
+    let count = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from templates
+           where tenant_id = $1 and ($2::uuid is null or id = $2) and ($3::text[] is null or channel = any ($3))
+             and ($4::boolean is null or active = $4)"#,
+        tenant.uuid(),
+        filter.id.map(|id| id.uuid()),
+        channels.as_deref() as _,
+        filter.active,
+    );
+    Ok(count.fetch_one(tx).await?)
+}
+
+pub async fn get(tx: &mut PgConnection, tenant: TenantId, id: TemplateId) -> StoreResult<Shown> {
+    let filter = Filter { id: Some(id), ..Filter::default() };
+    let found = list(tx, tenant, &filter, &Slice { after: None, offset: 0, limit: 1 }).await?;
+    found.into_iter().next().ok_or_else(|| StoreError::not_found(id))
+}
+
+/// The template under its lock: of two who edit it or its versions, one sees what the other did.
+pub async fn lock(tx: &mut PgConnection, tenant: TenantId, id: TemplateId) -> StoreResult<Template> {
+    let row = sqlx::query_as!(
+        Row,
+        r#"select id, slug, channel as "channel: _", class as "class: _", name, active,
+                  created_at as "created_at: _", updated_at as "updated_at: _"
+           from templates where tenant_id = $1 and id = $2 for no key update"#,
+        tenant.uuid(),
+        id.uuid(),
+    );
+    Ok(row.fetch_optional(tx).await?.ok_or_else(|| StoreError::not_found(id))?.into())
+}
+
+/// The template that somebody means: by its id, or by its slug, in which `_` counts as `-`. A slug is unique within a channel
+/// only; where no channel is known and several have it, the answer says so.
+pub async fn resolve(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    text: &str,
+    channel: Option<Channel>,
+) -> StoreResult<TemplateId> {
+    let missing =
+        || StoreError::not_found(format!("template `{}`", text.chars().take(64).collect::<String>()));
+    let id = text.parse::<TemplateId>().ok();
+    let slug = text.replace('_', "-");
+    if id.is_none() && !is_slug(&slug) {
+        return Err(missing());
+    }
+    let found = sqlx::query_scalar!(
+        "select id from templates
+         where tenant_id = $1 and (id = $2 or ($2::uuid is null and slug = $3)) and ($4::text is null or channel = $4)
+         order by id limit 2",
+        tenant.uuid(),
+        id.map(|id| id.uuid()),
+        slug,
+        channel.map(Channel::as_str),
+    )
+    .fetch_all(tx)
+    .await?;
+    match found.as_slice() {
+        [] => Err(missing()),
+        [one] => Ok((*one).into()),
+        _ => Err(StoreError::Conflict(format!("several channels have a template `{slug}`: give its id"))),
+    }
+}
+
+/// Makes a template without any version; another of the same slug and channel is a conflict.
+pub async fn create(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    id: TemplateId,
+    head: &TemplateHead<'_>,
+) -> StoreResult<()> {
+    let made = sqlx::query!(
+        "insert into templates (id, tenant_id, slug, channel, class, name) values ($1, $2, $3, $4, $5, $6)
+         on conflict (tenant_id, slug, channel) do nothing",
+        id.uuid(),
+        tenant.uuid(),
+        head.slug,
+        head.channel.as_str(),
+        head.class.as_str(),
+        head.name,
+    )
+    .execute(tx)
+    .await?;
+    if made.rows_affected() == 0 {
+        return Err(StoreError::Conflict(format!(
+            "a template `{}` for {} exists already",
+            head.slug, head.channel
+        )));
+    }
+    Ok(())
+}
+
+/// This slug, or the first of `wanted-2`, `wanted-3`, … that nobody has.
+pub async fn free_slug(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    channel: Channel,
+    wanted: &str,
+) -> StoreResult<String> {
+    let taken: BTreeSet<String> = sqlx::query_scalar!(
+        "select slug from templates
+         where tenant_id = $1 and channel = $2 and (slug = $3 or starts_with(slug, $3 || '-'))",
+        tenant.uuid(),
+        channel.as_str(),
+        wanted,
+    )
+    .fetch_all(tx)
+    .await?
+    .into_iter()
+    .collect();
+    let numbered = (2_u32..).map(|n| format!("{wanted}-{n}"));
+    let free = std::iter::once(wanted.to_owned()).chain(numbered).find(|slug| !taken.contains(slug));
+    Ok(free.expect("there are more numbers than templates"))
+}
+
+pub async fn change(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    id: TemplateId,
+    name: &str,
+    active: bool,
+) -> StoreResult<()> {
+    sqlx::query!(
+        "update templates set name = $3, active = $4, updated_at = clock_timestamp() where tenant_id = $1 and id = $2",
+        tenant.uuid(),
+        id.uuid(),
+        name,
+        active,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Notes that a version was made or changed.
+pub async fn touch(tx: &mut PgConnection, tenant: TenantId, id: TemplateId) -> StoreResult<()> {
+    sqlx::query!(
+        "update templates set updated_at = clock_timestamp() where tenant_id = $1 and id = $2",
+        tenant.uuid(),
+        id.uuid(),
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Deletes a template that nothing was ever sent with, nor is about to be.
+pub async fn delete(tx: &mut PgConnection, tenant: TenantId, id: TemplateId) -> StoreResult<()> {
+    let used = sqlx::query_scalar!(
+        r#"select exists (select from campaigns where tenant_id = $1 and template_id = $2) as "used!""#,
+        tenant.uuid(),
+        id.uuid(),
+    );
+    if used.fetch_one(&mut *tx).await? {
+        return Err(in_use());
+    }
+    sqlx::query!("delete from template_versions where template_id = $1", id.uuid()).execute(&mut *tx).await?;
+    let deleted =
+        sqlx::query!("delete from templates where tenant_id = $1 and id = $2", tenant.uuid(), id.uuid());
+    match deleted.execute(tx).await {
+        Ok(_) => Ok(()),
+        // Somebody has made a campaign of it since.
+        Err(sqlx::Error::Database(error)) if error.is_foreign_key_violation() => Err(in_use()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn in_use() -> StoreError {
+    let sentence = "campaigns were made with this template: set `active` to false, so that no new ones are";
+    StoreError::Conflict(sentence.to_owned())
 }

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use handlebars::{Helper, PathAndJson, RenderErrorReason};
 use serde_json::Value;
 
+use crate::limits;
+
 pub(super) struct Args<'h, 'rc> {
     name: &'static str,
     helper: &'h Helper<'rc>,
@@ -34,6 +36,9 @@ impl<'h, 'rc> Args<'h, 'rc> {
     /// The value at `index` as text; numbers count as text.
     pub(super) fn text(&self, index: usize) -> Result<Cow<'h, str>, RenderErrorReason> {
         match self.value(index)? {
+            Value::String(text) if text.len() > limits::HELPER_BYTES => {
+                Err(self.fault(index, &format!("is longer than {} bytes", limits::HELPER_BYTES)))
+            }
             Value::String(text) => Ok(Cow::Borrowed(text)),
             Value::Number(number) => Ok(Cow::Owned(number.to_string())),
             other => Err(self.wrong(index, "a text", other)),

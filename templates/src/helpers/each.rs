@@ -1,8 +1,9 @@
 //! `{{#each items}}`: bounded, over lists only.
 //!
-//! It replaces the library's loop because that one has no bound and walks objects in an order of its own. A round counts as a step of
-//! the part's output, so that loops that write nothing end too.
+//! It replaces the library's loop because that one has no bound and walks objects in an order of its own. A round counts as steps of
+//! the part's output, one for each thing that stands in it, so that loops end soon that ask much and write nothing.
 
+use handlebars::template::{Template, TemplateElement};
 use handlebars::{
     BlockContext, BlockParamHolder, Context, Handlebars, Helper, HelperDef, HelperResult, Output,
     RenderContext, RenderErrorReason, Renderable,
@@ -46,8 +47,11 @@ impl HelperDef for Each {
         let Some(body) = helper.template() else {
             return Ok(());
         };
+        let steps = weight(body);
         for (i, item) in items.iter().enumerate() {
-            out.write("")?;
+            for _ in 0..steps {
+                out.write("")?;
+            }
             let path = param.context_path().map(|path| [path.as_slice(), &[i.to_string()]].concat());
             scope.push_block(round(helper, path, item, i, items.len()));
             body.render(engine, context, scope, out)?;
@@ -55,6 +59,18 @@ impl HelperDef for Each {
         }
         Ok(())
     }
+}
+
+/// The things that a round may look at, and one for the round.
+fn weight(body: &Template) -> usize {
+    let inside = |inner: Option<&Template>| inner.map_or(0, weight);
+    let elements = body.elements.iter().map(|element| match element {
+        TemplateElement::HelperBlock(block) => {
+            inside(block.template.as_ref()) + inside(block.inverse.as_ref())
+        }
+        _ => 1,
+    });
+    1 + elements.sum::<usize>()
 }
 
 /// The scope of one round: the item is `this`, by its path in the variables where it has one.

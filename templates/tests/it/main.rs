@@ -4,6 +4,7 @@
 
 mod helpers;
 mod mail;
+mod notation;
 mod properties;
 mod publishing;
 mod rendering;

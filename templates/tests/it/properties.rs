@@ -1,4 +1,4 @@
-use fanfare_templates::{Compiled, Locale, Rendered, accept_single_braces, publish, starters};
+use fanfare_templates::{Compiled, Locale, Rendered, publish, starters};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -69,11 +69,6 @@ proptest! {
         let compiled = Compiled::new(&publish(&sms("{{v}}")).unwrap()).unwrap();
         let Ok(Rendered::Sms { text, .. }) = compiled.render(&json!({"v": value.clone()}), &Locale::default()) else { panic!("an SMS") };
         prop_assert_eq!(text, value);
-    }
-
-    #[test]
-    fn single_braces_change_nothing_without_names(text in "[{}a-z]{0,30}") {
-        prop_assert_eq!(accept_single_braces(&text, &[]), text);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-use fanfare_templates::{Published, Source, accept_single_braces, limits, publish};
+use fanfare_templates::{Published, Source, limits, publish};
 use serde_json::json;
 
 use crate::{refused, sms, source};
@@ -135,25 +135,4 @@ fn sources_refuse_unknown_fields() {
     ] {
         assert!(serde_json::from_value::<Source>(json.clone()).is_err(), "{json}");
     }
-}
-
-#[test]
-fn single_braces_count_for_declared_names_only() {
-    let declared = owned(&["name", "amount"]);
-    for (text, expected) in [
-        ("Dear {name}, pay {amount}.", "Dear {{name}}, pay {{amount}}."),
-        ("{ name }", "{{name}}"),
-        ("{{name}} {{{name}}} {other}", "{{name}} {{{name}}} {other}"),
-        ("a{color:red} {name", "a{color:red} {name"),
-        ("{name}}", "{name}}"),
-        ("{a{name}}", "{a{name}}"),
-        ("{}{name}é{name}", "{}{{name}}é{{name}}"),
-        ("", ""),
-    ] {
-        assert_eq!(accept_single_braces(text, &declared), expected, "{text}");
-    }
-    let source = source(json!({"channel": "whatsapp", "kind": "text", "body": "Dear {name}"}));
-    let expected =
-        json!({"channel": "whatsapp", "kind": "text", "body": "Dear {{name}}", "preview_url": false});
-    assert_eq!(serde_json::to_value(source.with_single_braces(&declared)).unwrap(), expected);
 }

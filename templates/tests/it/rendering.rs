@@ -80,10 +80,14 @@ fn a_subject_stays_one_line() {
 #[test]
 fn output_and_work_are_bounded() {
     let items: Vec<u32> = (0..500).collect();
-    let v = json!({"items": items, "more": (0..501).collect::<Vec<u32>>(), "big": "x".repeat(limits::OUTPUT_BYTES)});
+    let v = json!({"items": items, "more": (0..501).collect::<Vec<u32>>(), "big": "x".repeat(limits::OUTPUT_BYTES), "n": "x"});
+    assert!(
+        render_text("{{upper big}}", &v, "en").unwrap_err().to_string().contains("longer than 2048 bytes")
+    );
     for text in [
         "{{#each items}}{{#each ../items}}x{{/each}}{{/each}}",
         "{{#each items}}{{#each ../items}}{{/each}}{{/each}}",
+        &format!("{{{{#each items}}}}{}{{{{/each}}}}", "{{#if (eq (upper ../n) \"X\")}}{{/if}}".repeat(299)),
         "{{big}}x",
     ] {
         let found = render_text(text, &v, "en");
