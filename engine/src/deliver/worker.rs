@@ -6,7 +6,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::chunk::{ChunkDesk, End};
@@ -105,7 +108,7 @@ impl Worker {
     /// Looks at one chunk: works through it if it is due and free, and acknowledges the hint in any case. A hint that was
     /// wrong, or came too early, costs nothing: the feeder compares lanes with rows.
     async fn look_at(&self, lane: Lane, hint: Hint, room: OwnedSemaphorePermit) {
-        let started = tokio::time::Instant::now();
+        let started = Instant::now();
         let claimed = self.store.claim_chunks(self.process, &[hint.chunk], self.lease).await;
         metrics::histogram!(crate::metrics::STAGE_SECONDS, "stage" => "claim")
             .record(started.elapsed().as_secs_f64());
@@ -133,12 +136,15 @@ impl Worker {
         metrics::gauge!(crate::metrics::CHUNKS_AT_WORK).decrement(1.0);
     }
 
-    /// Not given up while Redis is away: the feeder takes an entry that stays for somebody who looks at the chunk, and a
-    /// chunk that was given back would wait until the entry is reclaimed.
+    /// Tried again for as long as nobody else would reclaim the entry: while it stays, the feeder believes that somebody looks
+    /// at the chunk, and one that was given back waits.
     async fn acknowledge(&self, lane: Lane, entry: EntryId) {
-        let entry = [entry];
+        let (entry, reclaimed) = ([entry], Instant::now() + self.lease);
         while let Err(error) = self.queue.done(lane, &entry).await {
             tracing::debug!(%error, %lane, "a hint could not be acknowledged");
+            if Instant::now() >= reclaimed {
+                return;
+            }
             tokio::select! {
                 () = tokio::time::sleep(POLL) => {}
                 () = self.desk.stop.cancelled() => return,
