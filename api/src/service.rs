@@ -5,7 +5,7 @@ use std::{net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
 use fanfare_engine::{
     clock::Clock,
     config::sections::{ApiConfig, AuthConfig},
-    deliver::accounts::Accounts,
+    deliver::{accounts::Accounts, direct::DirectPath},
     engine::Engine,
     feedback::{Inbox, InboxSettings, InboxWriter},
     id::Ids,
@@ -37,6 +37,10 @@ pub struct Service {
     pub(crate) store: Store,
     pub(crate) queue: Queue,
     pub(crate) accounts: Accounts,
+    /// Takes single messages in.
+    pub(crate) direct: DirectPath,
+    /// How long whoever sends one waits for the provider.
+    pub(crate) send_wait: Duration,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<Ids>,
     pub(crate) inbox: Inbox,
@@ -47,13 +51,16 @@ pub struct Service {
 }
 
 impl Service {
-    /// The service, and the task that commits the webhooks it takes in.
-    pub fn new(engine: &Engine, settings: ApiSettings<'_>) -> (Self, InboxWriter) {
+    /// The service, and the task that commits the webhooks it takes in. `direct` is that of the engine at work: it is let go
+    /// of when the last request has been answered, and only then the engine has ended.
+    pub fn new(engine: &Engine, direct: DirectPath, settings: ApiSettings<'_>) -> (Self, InboxWriter) {
         let (inbox, writer) = Inbox::new(engine.store.clone(), InboxSettings::default());
         let service = Self {
             store: engine.store.clone(),
             queue: engine.queue.clone(),
             accounts: engine.accounts.clone(),
+            direct,
+            send_wait: Duration::from_millis(settings.api.send_wait_ms),
             clock: Arc::clone(&engine.clock),
             ids: Arc::clone(&engine.ids),
             inbox,

@@ -1,7 +1,7 @@
 //! `fanfare serve`: the service, in any of its roles.
 
 use fanfare_engine::{
-    engine::{Engine, Role},
+    engine::{Engine, Role, Running},
     lifecycle::{Ended, Lifecycle},
     store::{Store, health::Schema},
 };
@@ -55,10 +55,14 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
     let engine = assemble::engine(context.config(), store, &context.sources).await?;
     let roles: Vec<Role> = args.roles.iter().copied().map(Role::from).collect();
     let life = Lifecycle::new();
-    if roles.contains(&Role::Api) {
-        listen(context, &engine, &life).await?;
+    let running = engine.start(&roles);
+    if roles.contains(&Role::Api)
+        && let Err(failure) = listen(context, &engine, &running, &life).await
+    {
+        running.shut_down().await;
+        return Err(failure);
     }
-    work(&engine, &roles, &life);
+    work(&engine, running, &life);
     tracing::info!(process = %engine.process, roles = ?roles, accounts = engine.accounts.all().len(), "fanfare serves");
     match life.ended().await? {
         Ended::Drained => Ok(()),
@@ -90,7 +94,12 @@ async fn prepare(context: &Context, store: &Store) -> Result<(), Failure> {
 }
 
 /// Starts the HTTP service; returns its port.
-pub(crate) async fn listen(context: &Context, engine: &Engine, life: &Lifecycle) -> Result<u16, Failure> {
+pub(crate) async fn listen(
+    context: &Context,
+    engine: &Engine,
+    running: &Running,
+    life: &Lifecycle,
+) -> Result<u16, Failure> {
     let api = &context.config().api;
     let listener = TcpListener::bind((api.bind, api.port)).await.map_err(|error| {
         let sentence = format!(
@@ -102,7 +111,7 @@ pub(crate) async fn listen(context: &Context, engine: &Engine, life: &Lifecycle)
     let address = listener.local_addr()?;
     tracing::info!(%address, "listening");
     let settings = ApiSettings { api, auth: &context.config().auth };
-    let ((service, writer), stop) = (Service::new(engine, settings), life.drain().clone());
+    let ((service, writer), stop) = (Service::new(engine, running.direct.clone(), settings), life.drain().clone());
     life.spawn(async move {
         if let Err(error) = service.serve(writer, listener, stop).await {
             tracing::error!(%error, "the HTTP service ended");
@@ -111,9 +120,9 @@ pub(crate) async fn listen(context: &Context, engine: &Engine, life: &Lifecycle)
     Ok(address.port())
 }
 
-/// Starts the engine in its roles, to be drained with the process.
-pub(crate) fn work(engine: &Engine, roles: &[Role], life: &Lifecycle) {
-    let (running, drain) = (engine.start(roles), life.drain().clone());
+/// Leaves an engine at work to the process, to be drained with it.
+pub(crate) fn work(engine: &Engine, running: Running, life: &Lifecycle) {
+    let drain = life.drain().clone();
     let (store, process) = (engine.store.clone(), engine.process);
     life.spawn(async move {
         drain.cancelled().await;

@@ -95,9 +95,10 @@ async fn show(
     let loaded = house::configuration(caller, folder.path(), &slug, &sandbox.base_url())?;
     let context = Context { loaded, out: caller.out, sources: caller.sources.clone() };
     let engine = assemble::engine(context.config(), context.store().await?, &context.sources).await?;
-    let port = serve::listen(&context, &engine, life).await?;
+    let running = engine.start(&Role::ALL);
+    let port = serve::listen(&context, &engine, &running, life).await?;
     house::hook_up(sandbox, &engine.accounts, port);
-    serve::work(&engine, &Role::ALL, life);
+    serve::work(&engine, running, life);
     say(format!(
         "the service: http://127.0.0.1:{port}/readyz and /metrics; the providers' ledger: {}/sandbox/audit",
         sandbox.base_url()

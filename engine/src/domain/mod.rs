@@ -11,4 +11,7 @@ pub mod environment;
 pub mod event;
 pub mod outcome;
 pub mod permission;
+pub mod price;
+pub mod references;
 pub mod retry;
+pub mod status;

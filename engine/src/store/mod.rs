@@ -4,6 +4,7 @@
 //! query that did.
 
 pub mod accounts;
+pub mod addressees;
 pub mod api_keys;
 pub mod audit;
 pub mod campaigns;
@@ -19,10 +20,12 @@ pub mod idempotency;
 pub mod inbox;
 pub(crate) mod lines;
 pub mod listing;
+pub mod message_search;
 pub mod messages;
 mod nodelay;
 pub mod pace;
 pub mod people;
+pub mod prices;
 pub mod recipients;
 pub mod results;
 pub mod roles;

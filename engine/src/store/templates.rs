@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use fanfare_templates::Published;
 
-use super::{Store, StoreError, StoreResult};
+use super::{Store, StoreError, StoreResult, tenants::Tenant};
 use crate::{
     domain::channel::{Channel, MessageClass},
     id::{Ids, TemplateId, TemplateVersionId, TenantId},
@@ -26,6 +26,15 @@ pub struct TemplateHead<'a> {
     pub channel: Channel,
     pub class: MessageClass,
     pub name: &'a str,
+}
+
+/// What messages that are written whole bear, as it is made where it is missing.
+#[derive(Debug, Clone, Copy)]
+pub struct WrittenTemplate {
+    pub template: TemplateId,
+    pub version: TemplateVersionId,
+    pub channel: Channel,
+    pub class: MessageClass,
 }
 
 /// The newest published version of a locale.
@@ -105,22 +114,83 @@ impl Store {
         Ok((row.id.into(), number))
     }
 
-    pub async fn template(&self, tenant: TenantId, slug: &str, channel: Channel) -> StoreResult<Template> {
+    /// By its id, or by its slug, in which `_` counts as `-`.
+    pub async fn template(&self, tenant: TenantId, name: &str, channel: Channel) -> StoreResult<Template> {
+        let id = name.parse::<TemplateId>().ok();
         sqlx::query_as!(
             Template,
             r#"select id, slug, channel as "channel: _", class as "class: _", name from templates
-               where tenant_id = $1 and slug = $2 and channel = $3"#,
+               where tenant_id = $1 and (slug = $2 or id = $4) and channel = $3 and not written"#,
             tenant.uuid(),
-            slug,
+            name.replace('_', "-"),
             channel.as_str(),
+            id.map(|id| id.uuid()) as _,
         )
         .fetch_optional(self.pool())
         .await?
         .ok_or_else(|| {
             StoreError::not_found(format!(
-                "template `{slug}` for {channel}; `fanfare template publish` makes it, and"
+                "template `{name}` for {channel}; `fanfare template publish` makes it, and"
             ))
         })
+    }
+
+    /// The template that messages of a channel and class bear which their senders wrote whole, made when it is missing.
+    /// Whatever else is published under its name, it is its first version that counts.
+    pub async fn written_template(
+        &self,
+        tenant: &Tenant,
+        new: WrittenTemplate,
+        published: &Published,
+    ) -> StoreResult<(Template, Variant)> {
+        let slug = format!("as-written-{}", new.class);
+        let mut tx = self.begin().await?;
+        sqlx::query!(
+            "insert into templates (id, tenant_id, slug, channel, class, name, written) values ($1, $2, $3, $4, $5, $6, true)
+             on conflict (tenant_id, slug, channel) do nothing",
+            new.template.uuid(),
+            tenant.id.uuid(),
+            slug,
+            new.channel.as_str(),
+            new.class.as_str(),
+            "As their senders wrote them",
+        )
+        .execute(&mut *tx)
+        .await?;
+        let template = sqlx::query_as!(
+            Template,
+            r#"select id, slug, channel as "channel: _", class as "class: _", name from templates
+               where tenant_id = $1 and slug = $2 and channel = $3 and written"#,
+            tenant.id.uuid(),
+            slug,
+            new.channel.as_str(),
+        )
+        .fetch_optional(&mut *tx)
+        .await?
+        .ok_or_else(|| {
+            StoreError::Conflict(format!("template `{slug}` bears a name that is needed here: give it another"))
+        })?;
+        sqlx::query!(
+            "insert into template_versions (id, template_id, locale, version, published)
+             select $1, $2, $3, 1, $4 where not exists (select from template_versions where template_id = $2 and version = 1)
+             on conflict (template_id, locale, version) do nothing",
+            new.version.uuid(),
+            template.id.uuid(),
+            tenant.locale,
+            sqlx::types::Json(published) as _,
+        )
+        .execute(&mut *tx)
+        .await?;
+        let variant = sqlx::query_as!(
+            VariantRow,
+            r#"select id, locale, version, published as "published: _" from template_versions
+               where template_id = $1 and version = 1 order by published_at limit 1"#,
+            template.id.uuid(),
+        )
+        .fetch_one(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok((template, variant.into()))
     }
 
     /// The newest version of every locale, `first` and its language before the others: who has no variant gets the first.

@@ -1,11 +1,12 @@
 //! Transactional messages: durable, once per business key, and refused where they must be.
 
 use fanfare_engine::{
-    deliver::direct::{DirectError, DirectRequest, Taken},
+    deliver::direct::{DirectContent, DirectError, DirectRequest, Taken},
     domain::{
         channel::{Channel, MessageClass},
         event::Scope,
         outcome::{Outcome, Reason},
+        references::References,
     },
     engine::Settings,
 };
@@ -20,12 +21,14 @@ fn request<'a>(house: &'a House, to: &'a str, key: Option<&'a str>) -> DirectReq
     DirectRequest {
         tenant: &house.tenant,
         channel: Channel::Sms,
-        template: "transactional",
+        content: DirectContent::Template("transactional"),
         to,
         contact: None,
         locale: None,
         variables: variables.as_object().cloned().unwrap(),
         business_key: key,
+        not_before: None,
+        references: References::default(),
     }
 }
 
@@ -34,7 +37,7 @@ async fn one_is_sent_at_once_and_once_per_business_key(pool: PgPool) {
     let house = House::new(pool).await;
     house.template(Channel::Sms, MessageClass::Transactional).await;
     let running = house.engine(Settings::default()).await.start(ALL);
-    let Taken::Accepted { message, outcome } =
+    let Taken::Accepted { message, outcome, .. } =
         running.direct.take(request(&house, "+23052345678", Some("otp:1"))).await.unwrap()
     else {
         panic!("taken")
@@ -79,7 +82,7 @@ async fn an_account_writes_to_no_more_people_than_its_tier(pool: PgPool) {
     house.until(campaign, "three sent", |progress| progress.sent == 3).await;
 
     let request = DirectRequest { channel: Channel::Whatsapp, ..request(&house, "+23059999999", None) };
-    let Taken::Accepted { message, outcome } = running.direct.take(request).await.unwrap() else {
+    let Taken::Accepted { message, outcome, .. } = running.direct.take(request).await.unwrap() else {
         panic!("taken")
     };
     assert!(outcome.await.is_err(), "left to the queue");
