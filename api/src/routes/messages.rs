@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, State, rejection::PathRejection};
 use fanfare_engine::{
     domain::{
         address::{EmailAddress, PhoneNumber},
@@ -12,7 +12,7 @@ use fanfare_engine::{
         references,
         status::MessageStatus,
     },
-    id::{CampaignId, ContactId, MessageId, TemplateId},
+    id::{CampaignId, ContactId, IdError, MessageId, TemplateId},
     store::{
         message_search::{self, By, Message, Wanted},
         prices::{self, Over},
@@ -89,11 +89,11 @@ struct Narrowed {
 
 impl Narrowed {
     fn read(filter: &Filter) -> Result<Self, Problem> {
-        let channel = filter.channel.as_deref().map(str::parse).transpose();
-        let status = filter.status.as_deref().map(str::parse).transpose();
+        let channel = filter.channel.as_deref().map(str::parse::<Channel>).transpose();
+        let status = filter.status.as_deref().map(str::parse::<MessageStatus>).transpose();
         Ok(Self {
-            channel: channel.map_err(|unknown: String| Problem::field("channel", unknown))?,
-            status: status.map_err(|unknown: String| Problem::field("status", unknown))?,
+            channel: channel.map_err(|unknown| Problem::field("channel", unknown))?,
+            status: status.map_err(|unknown| Problem::field("status", unknown))?,
             from: filter.from,
             to: filter.to,
         })
@@ -235,7 +235,7 @@ fn by<'a>(filter: &'a Filter, address: Option<&'a str>) -> Result<By<'a>, Proble
         all.push(("address", By::Address(address)));
     }
     if let Some(text) = &filter.contact {
-        let id = text.parse().map_err(|error: fanfare_engine::id::IdError| Problem::field("contact", error.to_string()))?;
+        let id = text.parse().map_err(|error: IdError| Problem::field("contact", error.to_string()))?;
         all.push(("contact", By::Contact(id)));
     }
     if let Some(text) = &filter.reference {
@@ -244,7 +244,7 @@ fn by<'a>(filter: &'a Filter, address: Option<&'a str>) -> Result<By<'a>, Proble
         all.push(("reference", By::Reference(name, value)));
     }
     if let Some(text) = &filter.campaign {
-        let id = text.parse().map_err(|error: fanfare_engine::id::IdError| Problem::field("campaign", error.to_string()))?;
+        let id = text.parse().map_err(|error: IdError| Problem::field("campaign", error.to_string()))?;
         all.push(("campaign", By::Campaign(id)));
     }
     match all.as_slice() {
@@ -462,8 +462,9 @@ struct Referred {
 async fn referred(
     State(service): State<Service>,
     may: May<needs::MessagesRead>,
-    Path((name, value)): Path<(String, String)>,
+    path: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<Data<Referred>, Problem> {
+    let Path((name, value)) = path.map_err(|_| Code::NotFound)?;
     if references::pair(&format!("{name}:{value}")) != Some((name.as_str(), value.as_str())) {
         return Err(Code::NotFound.into());
     }

@@ -8,4 +8,5 @@ mod faults;
 mod files;
 mod refusals;
 mod routes;
+mod single_sends;
 mod support;

@@ -87,8 +87,8 @@ mod tests {
         fn an_amount_is_a_json_number_with_all_its_digits(micros: i64) {
             let json = serde_json::to_string(&Micros(micros)).unwrap();
             prop_assert!(serde_json::from_str::<serde_json::Value>(&json).unwrap().is_number());
-            let (whole, part) = json.trim_start_matches('-').split_once('.').unwrap_or((&json, "0"));
-            let (whole, part) = (whole.trim_start_matches('-').parse::<i128>().unwrap(), format!("{part:0<6}"));
+            let (whole, part) = json.trim_start_matches('-').split_once('.').unwrap_or((json.trim_start_matches('-'), "0"));
+            let (whole, part) = (whole.parse::<i128>().unwrap(), format!("{part:0<6}"));
             let back = whole * 1_000_000 + part.parse::<i128>().unwrap();
             prop_assert_eq!(if micros < 0 { -back } else { back }, i128::from(micros));
         }

@@ -91,20 +91,20 @@ impl Message {
     }
 
     pub fn status(&self, now: Timestamp) -> MessageStatus {
-        self.known(now, Known::status)
+        self.known(now, |known| known.status())
     }
 
     /// Why it was not sent, or not yet.
     pub fn reason(&self, now: Timestamp) -> Option<Reason> {
-        self.known(now, Known::reason)
+        self.known(now, |known| known.reason())
     }
 
     pub fn delivered_at(&self) -> Option<Timestamp> {
-        self.known(self.taken_at, Known::delivered_at)
+        self.known(self.taken_at, |known| known.delivered_at())
     }
 
     pub fn read_at(&self) -> Option<Timestamp> {
-        self.known(self.taken_at, Known::read_at)
+        self.known(self.taken_at, |known| known.read_at())
     }
 
     /// The fact that a provider accepted it.
