@@ -208,7 +208,8 @@ async fn list(
     let wanted = Wanted {
         by,
         channel: narrowed.channel,
-        made_before: narrowed.to,
+        // Ids begin with the years of computers.
+        made_before: narrowed.to.map(|to| to.max(Timestamp::UNIX_EPOCH)),
         after: match window.start {
             Start::Page(_) => None,
             Start::After((campaign, n)) => Some(MessageId { campaign, n }),

@@ -95,7 +95,10 @@ impl Known<'_> {
 
     /// Why it was not sent, or not yet, where a reason is known.
     pub fn reason(&self) -> Option<Reason> {
-        self.excluded.or_else(|| AttemptFact::speaking(self.facts)?.reason)
+        match self.status() {
+            MessageStatus::Scheduled | MessageStatus::Sent | MessageStatus::Delivered | MessageStatus::Read => None,
+            _ => self.excluded.or_else(|| AttemptFact::speaking(self.facts)?.reason),
+        }
     }
 
     pub fn delivered_at(&self) -> Option<Timestamp> {
@@ -144,7 +147,10 @@ mod tests {
         check(&[fact(1, FactKind::Unknown, Some(Reason::TimedOut))], &[], MessageStatus::Unknown);
         check(&[fact(1, FactKind::Abandoned, Some(Reason::Unconfirmed))], &[], MessageStatus::Unknown);
         // The webhook knows more than the answer that never came.
-        check(&[fact(1, FactKind::Unknown, Some(Reason::TimedOut))], &[(EventKind::Delivered, at(1))], MessageStatus::Delivered);
+        let (doubtful, delivered) = ([fact(1, FactKind::Unknown, Some(Reason::TimedOut))], [(EventKind::Delivered, at(1))]);
+        check(&doubtful, &delivered, MessageStatus::Delivered);
+        assert_eq!(Known { facts: &doubtful, ..Known::default() }.reason(), Some(Reason::TimedOut));
+        assert_eq!(Known { facts: &doubtful, events: &delivered, ..Known::default() }.reason(), None);
         let excluded = Known { excluded: Some(Reason::Unsubscribed), ..Known::default() };
         assert_eq!((excluded.status(), excluded.reason()), (MessageStatus::Suppressed, Some(Reason::Unsubscribed)));
         assert_eq!(Known { scheduled: true, ..Known::default() }.status(), MessageStatus::Scheduled);

@@ -221,21 +221,20 @@ async fn walked(tx: &mut PgConnection, tenant: TenantId, wanted: &Wanted<'_>) ->
            from campaigns k
            cross join lateral (
                select n from recipients r
-               where r.campaign_id = k.id and ($6::uuid is null or k.id < $6 or n < $7)
-               order by n desc limit $8::bigint + $9::bigint
+               -- One comparison of `n`, so that the index begins where the list before ended.
+               where r.campaign_id = k.id and n < case when k.id = $5 then $6::bigint else 2147483648 end
+               order by n desc limit $7::bigint + $8::bigint
            ) r
            where k.tenant_id = $1 and ($2::uuid is null or k.id = $2) and ($3::text is null or k.channel = $3)
-             and ($4::timestamptz is null or k.id < uuid_floor($4))
-             and ($6::uuid is null or k.id <= $6) and ($5 or k.launched_at is not null)
+             and ($4::timestamptz is null or k.id < uuid_floor($4)) and ($5::uuid is null or k.id <= $5)
            order by k.id desc, r.n desc
-           offset $8::bigint limit $9::bigint"#,
+           offset $7::bigint limit $8::bigint"#,
         tenant.uuid(),
         campaign as _,
         wanted.channel.map(Channel::as_str) as _,
         moment(wanted.made_before) as _,
-        campaign.is_some(),
         wanted.after.map(|message| message.campaign.uuid()) as _,
-        wanted.after.map_or(0, |message| message.n),
+        wanted.after.map_or(0, |message| i64::from(message.n)),
         wanted.offset,
         wanted.limit,
     )
