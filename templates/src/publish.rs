@@ -23,8 +23,14 @@ pub struct Published {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Content {
-    Email { subject: String, html: String, text: String },
-    Sms { text: String },
+    Email {
+        subject: String,
+        html: String,
+        text: String,
+    },
+    Sms {
+        text: String,
+    },
     Whatsapp(Whatsapp<String>),
     /// An e-mail whose subject, HTML and text are values of the recipient, as they are.
     Written,

@@ -166,14 +166,18 @@ mod tests {
         };
         assert_eq!(mail, expected);
         let sms = rendered(Channel::Sms, &json!({"text": "{{x}} & €"})).unwrap();
-        assert!(matches!(sms, Rendered::Sms { text, segments } if text == "{{x}} & €" && segments.count == 1));
+        assert!(
+            matches!(sms, Rendered::Sms { text, segments } if text == "{{x}} & €" && segments.count == 1)
+        );
         assert_eq!(written(Channel::Whatsapp), None);
     }
 
     #[test]
     fn what_was_written_whole_keeps_to_the_limits() {
         let broken = json!({"subject": "a\nBcc: x", "html": "<p>", "text": "t"});
-        assert!(matches!(rendered(Channel::Email, &broken).unwrap(), Rendered::Email { subject, .. } if subject == "a Bcc: x"));
+        assert!(
+            matches!(rendered(Channel::Email, &broken).unwrap(), Rendered::Email { subject, .. } if subject == "a Bcc: x")
+        );
         assert!(rendered(Channel::Sms, &json!({"text": " "})).is_err());
         assert!(rendered(Channel::Sms, &json!({"text": "x".repeat(limits::SMS_CHARS + 1)})).is_err());
         assert!(rendered(Channel::Email, &json!({"subject": "s", "text": "t"})).is_err());
@@ -181,6 +185,9 @@ mod tests {
 
     #[test]
     fn html_of_a_text_says_the_same() {
-        assert_eq!(crate::html_from_text("a <b> & \"c\"\r\nd"), "<p>a &lt;b&gt; &amp; &quot;c&quot;<br>\nd</p>");
+        assert_eq!(
+            crate::html_from_text("a <b> & \"c\"\r\nd"),
+            "<p>a &lt;b&gt; &amp; &quot;c&quot;<br>\nd</p>"
+        );
     }
 }

@@ -111,7 +111,8 @@ pub(crate) async fn listen(
     let address = listener.local_addr()?;
     tracing::info!(%address, "listening");
     let settings = ApiSettings { api, auth: &context.config().auth };
-    let ((service, writer), stop) = (Service::new(engine, running.direct.clone(), settings), life.drain().clone());
+    let ((service, writer), stop) =
+        (Service::new(engine, running.direct.clone(), settings), life.drain().clone());
     life.spawn(async move {
         if let Err(error) = service.serve(writer, listener, stop).await {
             tracing::error!(%error, "the HTTP service ended");

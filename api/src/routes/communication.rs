@@ -12,12 +12,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use fanfare_engine::{
-    domain::{
-        channel::Channel,
-        permission::needs,
-        price::Micros,
-        status::MessageStatus,
-    },
+    domain::{channel::Channel, permission::needs, price::Micros, status::MessageStatus},
     id::MessageId,
     store::{
         direct::{self, Cancellation},
@@ -232,12 +227,14 @@ async fn cancel(
     let mut work = Work::begin(&service, &may.caller).await?;
     match direct::cancel(&mut work.tx, may.caller.tenant, id).await? {
         None => Err(Code::NotFound.into()),
-        Some(Cancellation::TooLate) => {
-            Err(Problem::say(Code::Conflict, "It is too late: the message has left, or may have, or was refused before."))
-        }
-        Some(Cancellation::OfCampaign) => {
-            Err(Problem::say(Code::Conflict, "This message is one of a campaign's: pause or cancel the campaign."))
-        }
+        Some(Cancellation::TooLate) => Err(Problem::say(
+            Code::Conflict,
+            "It is too late: the message has left, or may have, or was refused before.",
+        )),
+        Some(Cancellation::OfCampaign) => Err(Problem::say(
+            Code::Conflict,
+            "This message is one of a campaign's: pause or cancel the campaign.",
+        )),
         Some(Cancellation::Cancelled) => {
             work.note("message.cancel", &id.to_string(), json!({})).await?;
             work.commit().await?;

@@ -224,7 +224,8 @@ async fn list(
         part(&mut work, caller, &wanted).await?
     };
     let now = service.clock.now();
-    let messages: Vec<MessageLine> = found.messages.iter().map(|message| MessageLine::of(message, now)).collect();
+    let messages: Vec<MessageLine> =
+        found.messages.iter().map(|message| MessageLine::of(message, now)).collect();
     work.note("message.list", "messages", json!({"by": named(by), "shown": messages.len()})).await?;
     work.commit().await?;
     Ok(Data(Messages { messages, pagination: pagination(&window, &found) }))
@@ -251,7 +252,9 @@ fn by<'a>(filter: &'a Filter, address: Option<&'a str>) -> Result<By<'a>, Proble
     match all.as_slice() {
         [] => Ok(By::Everything),
         [(_, by)] => Ok(*by),
-        [_, (field, _), ..] => Err(Problem::field(*field, "one of address, contact, reference and campaign at a time")),
+        [_, (field, _), ..] => {
+            Err(Problem::field(*field, "one of address, contact, reference and campaign at a time"))
+        }
     }
 }
 

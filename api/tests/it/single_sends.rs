@@ -104,7 +104,11 @@ async fn the_samples_work_as_written(pool: PgPool) {
         "parameters": {"name": "John Doe", "policy_number": "POL123456", "expiry_date": "2024-06-15"}
     });
     let (status, answer) = stage.owner.post("/api/communication/whatsapp/send", &whatsapp).await;
-    assert_eq!((status, &answer["success"], &answer["data"]["status"]), (201, &json!(true), &json!("sent")), "{answer}");
+    assert_eq!(
+        (status, &answer["success"], &answer["data"]["status"]),
+        (201, &json!(true), &json!("sent")),
+        "{answer}"
+    );
     assert!(answer["data"]["timestamp"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok());
     let message = answer["data"]["messageId"].as_str().unwrap();
 
@@ -120,7 +124,10 @@ async fn the_samples_work_as_written(pool: PgPool) {
     stage.event(message, "read", "2024-05-15T10:35:00Z").await;
     let told = stage.status(message).await;
     assert_eq!(told["messageId"], message);
-    assert_eq!((&told["deliveredAt"], &told["readAt"]), (&json!("2024-05-15T10:32:00Z"), &json!("2024-05-15T10:35:00Z")));
+    assert_eq!(
+        (&told["deliveredAt"], &told["readAt"]),
+        (&json!("2024-05-15T10:32:00Z"), &json!("2024-05-15T10:35:00Z"))
+    );
     assert_eq!(told["status"], "read", "whoever has read it has got it");
 }
 
@@ -129,13 +136,16 @@ async fn a_message_is_sent_once_under_its_key(pool: PgPool) {
     let stage = Stage::new(&pool).await;
     let body = json!({"to": INDIAN, "message": "one", "businessKey": "installment:42:due-3d"});
     let first = stage.sent(body.clone()).await;
-    let (status, again) = stage.sms(json!({"to": INDIAN, "message": "two", "businessKey": "installment:42:due-3d"})).await;
+    let (status, again) =
+        stage.sms(json!({"to": INDIAN, "message": "two", "businessKey": "installment:42:due-3d"})).await;
     assert_eq!((status, &again["data"]["duplicate"]), (200, &json!(true)), "{again}");
     assert_eq!((&again["data"]["messageId"], &again["data"]["status"]), (&json!(first), &json!("sent")));
     // The key of a request is one, too: also when its kept answer is gone.
     let keyed = || {
         let request = stage.owner.request(Method::POST, "/api/communication/sms/send");
-        stage.owner.send(request.header("idempotency-key", "k-1").json(&json!({"to": INDIAN, "message": "one"})))
+        stage
+            .owner
+            .send(request.header("idempotency-key", "k-1").json(&json!({"to": INDIAN, "message": "one"})))
     };
     let (_, one) = keyed().await;
     let (_, replayed) = keyed().await;
@@ -143,7 +153,8 @@ async fn a_message_is_sent_once_under_its_key(pool: PgPool) {
     sqlx::query("delete from idempotency_keys").execute(&stage.pool).await.unwrap();
     let (status, later) = keyed().await;
     assert_eq!((status, &later["data"]["messageId"]), (200, &one["data"]["messageId"]), "{later}");
-    let recipients: i64 = sqlx::query_scalar("select count(*) from recipients").fetch_one(&stage.pool).await.unwrap();
+    let recipients: i64 =
+        sqlx::query_scalar("select count(*) from recipients").fetch_one(&stage.pool).await.unwrap();
     assert_eq!(recipients, 2);
 }
 
@@ -154,7 +165,11 @@ async fn who_must_not_be_written_to_is_refused_with_the_reason(pool: PgPool) {
                     select id, 'sms', $1, 'all', 'bounced', 'test' from tenants where slug = 'acme'";
     sqlx::query(suppress).bind(INDIAN).execute(&stage.pool).await.unwrap();
     let (status, problem) = stage.sms(json!({"to": INDIAN, "message": "m"})).await;
-    assert_eq!((status, &problem["code"], &problem["reason"]), (422, &json!("message_refused"), &json!("bounced")), "{problem}");
+    assert_eq!(
+        (status, &problem["code"], &problem["reason"]),
+        (422, &json!("message_refused"), &json!("bounced")),
+        "{problem}"
+    );
     let told = stage.status(problem["messageId"].as_str().unwrap()).await;
     assert_eq!((&told["status"], &told["reason"]), (&json!("suppressed"), &json!("bounced")));
 
@@ -174,7 +189,10 @@ async fn who_must_not_be_written_to_is_refused_with_the_reason(pool: PgPool) {
 async fn a_message_for_later_waits_and_can_be_stopped(pool: PgPool) {
     let stage = Stage::new(&pool).await;
     let now = jiff::Timestamp::from_second(
-        sqlx::query_scalar::<_, i64>("select extract(epoch from now())::bigint").fetch_one(&stage.pool).await.unwrap(),
+        sqlx::query_scalar::<_, i64>("select extract(epoch from now())::bigint")
+            .fetch_one(&stage.pool)
+            .await
+            .unwrap(),
     )
     .unwrap();
     let at = |hours: i64| (now + jiff::SignedDuration::from_hours(hours)).to_string();
@@ -194,7 +212,10 @@ async fn a_message_for_later_waits_and_can_be_stopped(pool: PgPool) {
         assert_eq!((status, &answer["data"]["status"]), (200, &json!("cancelled")), "{answer}");
     }
     assert_eq!(stage.status(message).await["status"], "cancelled");
-    let open: i64 = sqlx::query_scalar("select count(*) from chunks where done_at is null").fetch_one(&stage.pool).await.unwrap();
+    let open: i64 = sqlx::query_scalar("select count(*) from chunks where done_at is null")
+        .fetch_one(&stage.pool)
+        .await
+        .unwrap();
     assert_eq!(open, 0);
     let sent = stage.sent(json!({"to": INDIAN, "message": "m"})).await;
     let (status, problem) = stage.owner.delete(&format!("/api/communication/messages/{sent}")).await;
@@ -211,7 +232,11 @@ async fn messages_are_found_by_what_callers_call_them(pool: PgPool) {
     let other = stage.sent(json!({"to": "+23052345678", "message": "z"})).await;
 
     let (status, answer) = stage.owner.get("/api/references/policyId/POL123456").await;
-    assert_eq!((status, &answer["data"]["messages"], &answer["data"]["attempts"]), (200, &json!(2), &json!({"sms": 2})), "{answer}");
+    assert_eq!(
+        (status, &answer["data"]["messages"], &answer["data"]["attempts"]),
+        (200, &json!(2), &json!({"sms": 2})),
+        "{answer}"
+    );
     assert!(answer["data"]["lastContactAt"].is_string());
     assert_eq!(stage.owner.get("/api/references/caseId/a%2Fb").await.1["data"]["messages"], 2);
     let stranger = stage.open.stranger().await;
@@ -221,7 +246,8 @@ async fn messages_are_found_by_what_callers_call_them(pool: PgPool) {
         let (status, answer) = stage.owner.get(&format!("/api/messages?{query}")).await;
         assert_eq!(status, 200, "{answer}");
         let messages = answer["data"]["messages"].as_array().unwrap().clone();
-        let ids: Vec<String> = messages.iter().map(|line| line["messageId"].as_str().unwrap().to_owned()).collect();
+        let ids: Vec<String> =
+            messages.iter().map(|line| line["messageId"].as_str().unwrap().to_owned()).collect();
         (ids, answer["data"]["pagination"].clone())
     };
     let both = vec![second.clone(), first.clone()];
@@ -245,9 +271,14 @@ async fn messages_are_found_by_what_callers_call_them(pool: PgPool) {
 
     let (status, answer) = stage.owner.get(&format!("/api/messages/{first}")).await;
     let shown = &answer["data"];
-    assert_eq!((status, &shown["segments"], &shown["cost"], &shown["currency"]), (200, &json!(2), &json!(0.1), &json!("INR")), "{answer}");
+    assert_eq!(
+        (status, &shown["segments"], &shown["cost"], &shown["currency"]),
+        (200, &json!(2), &json!(0.1), &json!("INR")),
+        "{answer}"
+    );
     assert_eq!(shown["references"], json!({"policyId": "POL123456", "caseId": "a/b"}));
-    let what: Vec<&str> = shown["timeline"].as_array().unwrap().iter().map(|entry| entry["what"].as_str().unwrap()).collect();
+    let what: Vec<&str> =
+        shown["timeline"].as_array().unwrap().iter().map(|entry| entry["what"].as_str().unwrap()).collect();
     assert_eq!(what, ["taken", "accepted"]);
     assert_eq!(stranger.get(&format!("/api/messages/{first}")).await.0, 404);
     assert_eq!(stranger.get("/api/messages").await.1["data"]["messages"], json!([]));
@@ -263,7 +294,8 @@ async fn whoever_tries_things_out_reaches_only_whom_the_tenant_allows(pool: PgPo
     let send = || program.post("/api/communication/sms/send", &json!({"to": INDIAN, "message": "m"}));
     let (status, problem) = send().await;
     assert_eq!((status, &problem["code"]), (422, &json!("not_allow_listed")), "{problem}");
-    let kept: i64 = sqlx::query_scalar("select count(*) from recipients").fetch_one(&stage.pool).await.unwrap();
+    let kept: i64 =
+        sqlx::query_scalar("select count(*) from recipients").fetch_one(&stage.pool).await.unwrap();
     assert_eq!(kept, 0);
     let allow = "insert into allowed_addresses (tenant_id, channel, address) select id, 'sms', $1 from tenants where slug = 'acme'";
     sqlx::query(allow).bind(INDIAN).execute(&stage.pool).await.unwrap();
@@ -292,12 +324,29 @@ async fn what_cannot_be_taken_is_named(pool: PgPool) {
         assert_eq!(status, 422, "{body} {problem}");
         assert!(problem["errors"][0].to_string().contains(field), "{field}: {problem}");
     }
-    for query in ["address=x", "contact=x", "campaign=x", "reference=x", "status=x", "channel=x", "from=x", "address=a@b.example&reference=a:b"] {
+    for query in [
+        "address=x",
+        "contact=x",
+        "campaign=x",
+        "reference=x",
+        "status=x",
+        "channel=x",
+        "from=x",
+        "address=a@b.example&reference=a:b",
+    ] {
         assert_eq!(stage.owner.get(&format!("/api/messages?{query}")).await.0, 422, "{query}");
     }
-    for path in ["/api/messages/msg_x", "/api/communication/delivery-status/x", "/api/references/a%00/b", "/api/references/%ff/b"] {
+    for path in [
+        "/api/messages/msg_x",
+        "/api/communication/delivery-status/x",
+        "/api/references/a%00/b",
+        "/api/references/%ff/b",
+    ] {
         assert_eq!(stage.owner.get(path).await.0, 404, "{path}");
     }
     let reader = stage.open.key(&["messages:read"]).await;
-    assert_eq!(reader.post("/api/communication/sms/send", &json!({"to": INDIAN, "message": "m"})).await.0, 403);
+    assert_eq!(
+        reader.post("/api/communication/sms/send", &json!({"to": INDIAN, "message": "m"})).await.0,
+        403
+    );
 }

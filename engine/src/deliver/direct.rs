@@ -286,7 +286,17 @@ impl DirectPath {
         };
         let (tenant, business_key) = (request.tenant.id, request.business_key);
         let (not_before, references) = (request.not_before, request.references);
-        Ok(Ready { tenant, plan, account, recipient, variables, content, business_key, not_before, references })
+        Ok(Ready {
+            tenant,
+            plan,
+            account,
+            recipient,
+            variables,
+            content,
+            business_key,
+            not_before,
+            references,
+        })
     }
 
     /// The message as the one member of its chunk, which this process owns already.

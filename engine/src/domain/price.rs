@@ -107,7 +107,8 @@ mod tests {
     fn the_longest_prefix_holds_and_of_its_prices_the_latest() {
         let prices = [listed("", 0, 9), listed("91", 0, 1), listed("91", 50, 2), listed("9198", 90, 3)];
         let at = |address: &str, second| {
-            price(&prices, address, Timestamp::from_second(second).expect("in range")).map(|price| price.micros.0)
+            price(&prices, address, Timestamp::from_second(second).expect("in range"))
+                .map(|price| price.micros.0)
         };
         assert_eq!(at("+919876543210", 10), Some(1));
         assert_eq!(at("+919876543210", 60), Some(2));

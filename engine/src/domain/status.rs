@@ -96,7 +96,10 @@ impl Known<'_> {
     /// Why it was not sent, or not yet, where a reason is known.
     pub fn reason(&self) -> Option<Reason> {
         match self.status() {
-            MessageStatus::Scheduled | MessageStatus::Sent | MessageStatus::Delivered | MessageStatus::Read => None,
+            MessageStatus::Scheduled
+            | MessageStatus::Sent
+            | MessageStatus::Delivered
+            | MessageStatus::Read => None,
             _ => self.excluded.or_else(|| AttemptFact::speaking(self.facts)?.reason),
         }
     }
@@ -131,7 +134,11 @@ mod tests {
     #[test]
     fn each_state_has_its_word() {
         let check = |facts: &[AttemptFact], events: &[(EventKind, Timestamp)], expected| {
-            assert_eq!(Known { facts, events, ..Known::default() }.status(), expected, "{facts:?} {events:?}");
+            assert_eq!(
+                Known { facts, events, ..Known::default() }.status(),
+                expected,
+                "{facts:?} {events:?}"
+            );
         };
         let accepted = fact(1, FactKind::Accepted, None);
         check(&[], &[], MessageStatus::Queued);
@@ -147,12 +154,16 @@ mod tests {
         check(&[fact(1, FactKind::Unknown, Some(Reason::TimedOut))], &[], MessageStatus::Unknown);
         check(&[fact(1, FactKind::Abandoned, Some(Reason::Unconfirmed))], &[], MessageStatus::Unknown);
         // The webhook knows more than the answer that never came.
-        let (doubtful, delivered) = ([fact(1, FactKind::Unknown, Some(Reason::TimedOut))], [(EventKind::Delivered, at(1))]);
+        let (doubtful, delivered) =
+            ([fact(1, FactKind::Unknown, Some(Reason::TimedOut))], [(EventKind::Delivered, at(1))]);
         check(&doubtful, &delivered, MessageStatus::Delivered);
         assert_eq!(Known { facts: &doubtful, ..Known::default() }.reason(), Some(Reason::TimedOut));
         assert_eq!(Known { facts: &doubtful, events: &delivered, ..Known::default() }.reason(), None);
         let excluded = Known { excluded: Some(Reason::Unsubscribed), ..Known::default() };
-        assert_eq!((excluded.status(), excluded.reason()), (MessageStatus::Suppressed, Some(Reason::Unsubscribed)));
+        assert_eq!(
+            (excluded.status(), excluded.reason()),
+            (MessageStatus::Suppressed, Some(Reason::Unsubscribed))
+        );
         assert_eq!(Known { scheduled: true, ..Known::default() }.status(), MessageStatus::Scheduled);
     }
 

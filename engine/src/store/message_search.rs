@@ -120,7 +120,11 @@ impl Message {
 }
 
 /// The ids of a part of a list, newest first.
-pub async fn ids(tx: &mut PgConnection, tenant: TenantId, wanted: &Wanted<'_>) -> StoreResult<Vec<MessageId>> {
+pub async fn ids(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    wanted: &Wanted<'_>,
+) -> StoreResult<Vec<MessageId>> {
     match wanted.by {
         By::Campaign(_) | By::Everything => walked(tx, tenant, wanted).await,
         By::Contact(_) | By::Address(_) | By::Reference(..) => gathered(tx, tenant, wanted).await,

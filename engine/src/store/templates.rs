@@ -168,7 +168,9 @@ impl Store {
         .fetch_optional(&mut *tx)
         .await?
         .ok_or_else(|| {
-            StoreError::Conflict(format!("template `{slug}` bears a name that is needed here: give it another"))
+            StoreError::Conflict(format!(
+                "template `{slug}` bears a name that is needed here: give it another"
+            ))
         })?;
         sqlx::query!(
             "insert into template_versions (id, template_id, locale, version, published)

@@ -175,7 +175,8 @@ async fn what_a_caller_wrote_whole_is_sent_as_it_is(pool: PgPool) {
         references: References::new([("policyId".to_owned(), "P:1".to_owned())].into()).unwrap(),
         ..request(&house, "+23052345678", None)
     };
-    let Taken::Accepted { message, outcome, units, .. } = running.direct.take(request.clone()).await.unwrap() else {
+    let Taken::Accepted { message, outcome, units, .. } = running.direct.take(request.clone()).await.unwrap()
+    else {
         panic!("taken")
     };
     assert!(matches!(outcome.await.unwrap(), Outcome::Accepted { .. }));
@@ -185,7 +186,10 @@ async fn what_a_caller_wrote_whole_is_sent_as_it_is(pool: PgPool) {
     tx.commit().await.unwrap();
     assert_eq!((found.class, found.single), (MessageClass::Obligation, true));
     assert_eq!(found.references, [("policyId".to_owned(), "P:1".to_owned())]);
-    assert_eq!(running.direct.units(message.campaign, found.variant, &found.variables).await.unwrap(), Some(1));
+    assert_eq!(
+        running.direct.units(message.campaign, found.variant, &found.variables).await.unwrap(),
+        Some(1)
+    );
     assert!(found.variables.contains("5 < 6"), "{}", found.variables);
     let free = DirectRequest { channel: Channel::Whatsapp, ..request };
     let error = running.direct.take(free).await.expect_err("a template is needed");

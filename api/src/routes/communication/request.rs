@@ -76,9 +76,15 @@ pub(super) struct NewMessage {
 /// What is to be sent.
 #[derive(Debug, PartialEq)]
 pub(super) enum Content {
-    Template { name: String, parameters: Map<String, Value> },
+    Template {
+        name: String,
+        parameters: Map<String, Value>,
+    },
     /// Its parts, as [`fanfare_templates::written`] takes them.
-    Written { class: MessageClass, parts: Map<String, Value> },
+    Written {
+        class: MessageClass,
+        parts: Map<String, Value>,
+    },
 }
 
 /// A checked [`NewMessage`].
@@ -278,7 +284,9 @@ mod tests {
         let whatsapp = json!({"to": "+919876543210", "templateId": "renewal_reminder", "parameters":
             {"name": "John Doe", "policy_number": "POL123456", "expiry_date": "2024-06-15"}});
         let single = read(Channel::Whatsapp, whatsapp).unwrap();
-        assert!(matches!(single.content, Content::Template { name, parameters } if name == "renewal_reminder" && parameters.len() == 3));
+        assert!(
+            matches!(single.content, Content::Template { name, parameters } if name == "renewal_reminder" && parameters.len() == 3)
+        );
         let sms = read(Channel::Sms, json!({"to": "+919876543210", "message": "Dear John, {{x}}"})).unwrap();
         let parts = json!({"text": "Dear John, {{x}}"}).as_object().cloned().unwrap();
         assert_eq!(sms.content, Content::Written { class: MessageClass::Transactional, parts });
@@ -300,7 +308,8 @@ mod tests {
     #[test]
     fn everything_that_is_wrong_is_named_at_once() {
         let long = "x".repeat(256);
-        let references: BTreeMap<String, String> = (0..9).map(|no| (no.to_string(), "v".to_owned())).collect();
+        let references: BTreeMap<String, String> =
+            (0..9).map(|no| (no.to_string(), "v".to_owned())).collect();
         refused(
             Channel::Email,
             json!({"to": "", "businessKey": long, "locale": "!", "references": references, "html": "\0", "class": "x"}),
@@ -308,13 +317,25 @@ mod tests {
         );
         refused(Channel::Email, json!({"to": "a@b.example", "html": "<p>\0</p>"}), &["subject", "html"]);
         refused(Channel::Email, json!({"to": "a@b.example", "subject": "S"}), &["message"]);
-        refused(Channel::Sms, json!({"to": "1", "subject": "S", "html": "<p>"}), &["subject", "html", "message"]);
+        refused(
+            Channel::Sms,
+            json!({"to": "1", "subject": "S", "html": "<p>"}),
+            &["subject", "html", "message"],
+        );
         refused(Channel::Sms, json!({"to": "1", "message": "m", "parameters": {}}), &["parameters"]);
-        refused(Channel::Sms, json!({"to": "1", "message": "m", "references": {"a:b": "c"}}), &["references.a:b"]);
+        refused(
+            Channel::Sms,
+            json!({"to": "1", "message": "m", "references": {"a:b": "c"}}),
+            &["references.a:b"],
+        );
         refused(Channel::Whatsapp, json!({"to": "1", "message": "m"}), &["message", "templateId"]);
         let nul = json!({"to": "1", "templateId": "t", "message": "m", "parameters": {"a": [{"b": "\0"}]}});
         refused(Channel::Sms, nul, &["message", "parameters"]);
-        refused(Channel::Sms, json!({"to": "1", "templateId": "t", "parameters": {"a": "x".repeat(70_000)}}), &["parameters"]);
+        refused(
+            Channel::Sms,
+            json!({"to": "1", "templateId": "t", "parameters": {"a": "x".repeat(70_000)}}),
+            &["parameters"],
+        );
     }
 
     #[test]

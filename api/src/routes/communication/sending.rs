@@ -136,7 +136,10 @@ async fn of_contact(work: &mut Work<'_>, caller: &Caller, single: &Single) -> Re
     let who = who.ok_or_else(|| Problem::field("to", "there is no such contact"))?;
     let address = who.address(single.channel).map(str::to_owned);
     let address = address.ok_or_else(|| {
-        Problem::field("to", format!("this contact has no address for {}: give them one first", single.channel))
+        Problem::field(
+            "to",
+            format!("this contact has no address for {}: give them one first", single.channel),
+        )
     })?;
     Ok(To { address, who: Some(who) })
 }
