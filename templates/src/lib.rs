@@ -14,7 +14,7 @@
 //! - Whatever an author writes and a recipient's data hold, the work and the output of one rendering are bounded (`limits`).
 //!
 //! Absent on purpose: partials, includes, raw (unescaped) output, script helpers and any access to files or network. What a sender
-//! wrote whole ([`written`]) passes through as it is: no author's template can do that.
+//! wrote whole ([`as_written`]) passes through as it is: no author's template can do that.
 
 pub mod limits;
 
@@ -36,7 +36,7 @@ mod whatsapp;
 pub use error::{PublishError, RenderError};
 pub use locale::{Locale, LocaleError};
 pub use mail::{html_from_text, text_from_html};
-pub use publish::{Published, publish, written};
+pub use publish::{Published, as_written, publish};
 pub use render::{Compiled, Rendered};
 pub use scan::accept_single_braces;
 pub use segments::{Encoding, Segments, segments};

@@ -85,7 +85,7 @@ pub fn publish(source: &Source) -> Result<Published, PublishError> {
 /// What passes through a message that its sender wrote whole: the values `text`, and for e-mail `subject` and `html` too, are
 /// its parts. Channels on which nobody may write freely have none.
 #[must_use]
-pub fn written(channel: Channel) -> Option<Published> {
+pub fn as_written(channel: Channel) -> Option<Published> {
     match channel {
         Channel::Email => {
             let source = Source::Email {

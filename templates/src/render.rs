@@ -146,10 +146,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{Channel, written};
+    use crate::{Channel, as_written};
 
     fn rendered(channel: Channel, values: &Value) -> Result<Rendered, RenderError> {
-        let published = written(channel).expect("may be written");
+        let published = as_written(channel).expect("may be written");
         // As it comes back from where it was kept.
         let kept = serde_json::from_value(serde_json::to_value(&published).unwrap()).unwrap();
         Compiled::new(&kept).unwrap().render(values, &Locale::parse("en").unwrap())
@@ -169,7 +169,7 @@ mod tests {
         assert!(
             matches!(sms, Rendered::Sms { text, segments } if text == "{{x}} & €" && segments.count == 1)
         );
-        assert_eq!(written(Channel::Whatsapp), None);
+        assert_eq!(as_written(Channel::Whatsapp), None);
     }
 
     #[test]

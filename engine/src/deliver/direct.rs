@@ -53,7 +53,7 @@ use crate::{
 pub enum DirectContent<'a> {
     /// The template of this slug or id, with the request's variables.
     Template(&'a str),
-    /// What the caller wrote whole: the variables are its parts (see [`fanfare_templates::written`]).
+    /// What the caller wrote whole: the variables are its parts (see [`fanfare_templates::as_written`]).
     Written(MessageClass),
 }
 
@@ -392,7 +392,7 @@ impl DirectPath {
                 Ok((template, variants))
             }
             DirectContent::Written(class) => {
-                let written = fanfare_templates::written(source_channel(channel));
+                let written = fanfare_templates::as_written(source_channel(channel));
                 let published = written.ok_or(DirectError::NeedsTemplate(channel))?;
                 let (ids, now) = (&self.deliverer.ids, self.deliverer.clock.now());
                 let new = WrittenTemplate { template: ids.next(now), version: ids.next(now), channel, class };

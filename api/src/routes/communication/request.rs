@@ -80,7 +80,7 @@ pub(super) enum Content {
         name: String,
         parameters: Map<String, Value>,
     },
-    /// Its parts, as [`fanfare_templates::written`] takes them.
+    /// Its parts, as [`fanfare_templates::as_written`] takes them.
     Written {
         class: MessageClass,
         parts: Map<String, Value>,
