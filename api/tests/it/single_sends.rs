@@ -291,7 +291,8 @@ async fn whoever_tries_things_out_reaches_only_whom_the_tenant_allows(pool: PgPo
     let (status, answer) = stage.owner.post("/api/keys", &new).await;
     assert_eq!(status, 201, "{answer}");
     let program = stage.open.bearing(answer["data"]["key"].as_str().unwrap());
-    let send = || program.post("/api/communication/sms/send", &json!({"to": INDIAN, "message": "m"}));
+    let body = json!({"to": INDIAN, "message": "m"});
+    let send = || program.post("/api/communication/sms/send", &body);
     let (status, problem) = send().await;
     assert_eq!((status, &problem["code"]), (422, &json!("not_allow_listed")), "{problem}");
     let kept: i64 =
