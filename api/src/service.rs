@@ -43,6 +43,8 @@ pub struct Service {
     pub(crate) accounts: Accounts,
     /// Takes single messages in.
     pub(crate) direct: DirectPath,
+    /// How long whoever sends one waits for the provider.
+    pub(crate) send_wait: Duration,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<Ids>,
     pub(crate) inbox: Inbox,
@@ -77,6 +79,7 @@ impl Service {
             queue: engine.queue.clone(),
             accounts: engine.accounts.clone(),
             direct,
+            send_wait: Duration::from_millis(settings.api.send_wait_ms),
             clock: Arc::clone(&engine.clock),
             ids: Arc::clone(&engine.ids),
             inbox,

@@ -130,7 +130,8 @@ impl Engine {
             Arc::clone(&plans),
             self.queue.clone(),
             tasks.clone(),
-        );
+        )
+        .keeping(self.settings.upkeep.retention_months);
         let mut places = urgent.deliverer.places.clone();
         if roles.contains(&Role::Worker) {
             let bulk = self.desk(&mut recorders, &plans, Priority::Bulk, &stop);

@@ -13,7 +13,8 @@
 //! - Values are data: they are escaped in HTML, never parsed as templates, and never break a subject into header lines.
 //! - Whatever an author writes and a recipient's data hold, the work and the output of one rendering are bounded (`limits`).
 //!
-//! Absent on purpose: partials, includes, raw (unescaped) output, script helpers and any access to files or network.
+//! Absent on purpose: partials, includes, raw (unescaped) output, script helpers and any access to files or network. What a sender
+//! wrote whole ([`as_written`]) passes through as it is: no author's template can do that.
 
 pub mod limits;
 
@@ -35,8 +36,9 @@ mod whatsapp;
 
 pub use error::{PublishError, RenderError};
 pub use locale::{Locale, LocaleError};
+pub use mail::{html_from_text, text_from_html};
 pub use notation::Notation;
-pub use publish::{Published, publish};
+pub use publish::{Published, as_written, publish};
 pub use render::{Compiled, Rendered};
 pub use segments::{Encoding, Segments, segments};
 pub use source::{Channel, EmailBody, Source};

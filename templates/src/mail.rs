@@ -16,7 +16,7 @@ use crate::limits;
 use crate::scan::{self, Kind, Mustache};
 use markup::{VOID, tag_end, too_deep};
 
-pub(crate) use text::text_from_html;
+pub use text::text_from_html;
 
 /// Compiles MJML; placeholders pass through. Nothing is loaded: `mj-include` is refused and no web font is linked.
 pub(crate) fn html_from_mjml(mjml: &str) -> Result<String, PublishError> {
@@ -138,4 +138,25 @@ pub(crate) fn with_preheader<'h>(html: &'h str, preheader: Option<&str>) -> Cow<
     let hidden =
         "display:none;font-size:1px;line-height:1px;max-height:0;max-width:0;opacity:0;overflow:hidden";
     Cow::Owned(format!("{}<div style=\"{hidden}\">{preheader}</div>{}", &html[..body], &html[body..]))
+}
+
+/// The HTML that says what a plain text says, line by line.
+#[must_use]
+pub fn html_from_text(text: &str) -> String {
+    let mut html = String::with_capacity(text.len() + text.len() / 8 + 16);
+    html.push_str("<p>");
+    for c in text.chars() {
+        match c {
+            '&' => html.push_str("&amp;"),
+            '<' => html.push_str("&lt;"),
+            '>' => html.push_str("&gt;"),
+            '"' => html.push_str("&quot;"),
+            '\'' => html.push_str("&#39;"),
+            '\n' => html.push_str("<br>\n"),
+            '\r' => {}
+            other => html.push(other),
+        }
+    }
+    html.push_str("</p>");
+    html
 }

@@ -23,9 +23,17 @@ pub struct Published {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Content {
-    Email { subject: String, html: String, text: String },
-    Sms { text: String },
+    Email {
+        subject: String,
+        html: String,
+        text: String,
+    },
+    Sms {
+        text: String,
+    },
     Whatsapp(Whatsapp<String>),
+    /// An e-mail whose subject, HTML and text are values of the recipient, as they are.
+    Written,
 }
 
 impl Published {
@@ -73,6 +81,32 @@ pub fn publish(source: &Source) -> Result<Published, PublishError> {
     };
     Ok(Published { source: source.clone(), content, variables: usage.into_variables() })
 }
+
+/// What passes through a message that its sender wrote whole: the values `text`, and for e-mail `subject` and `html` too, are
+/// its parts. Channels on which nobody may write freely have none.
+#[must_use]
+pub fn as_written(channel: Channel) -> Option<Published> {
+    match channel {
+        Channel::Email => {
+            let source = Source::Email {
+                subject: SUBJECT.to_owned(),
+                preheader: None,
+                body: EmailBody::Html(HTML.to_owned()),
+                text: Some(TEXT.to_owned()),
+            };
+            let required = ["html", "subject", "text"].map(str::to_owned).to_vec();
+            let variables = Variables { required, optional: Vec::new() };
+            Some(Published { source, content: Content::Written, variables })
+        }
+        Channel::Sms => publish(&Source::Sms { text: TEXT.to_owned() }).ok(),
+        Channel::Whatsapp => None,
+    }
+}
+
+/// The parts of a message that is written whole.
+pub(crate) const SUBJECT: &str = "{{subject}}";
+pub(crate) const HTML: &str = "{{html}}";
+pub(crate) const TEXT: &str = "{{text}}";
 
 fn email(
     subject: &str,

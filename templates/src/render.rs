@@ -9,7 +9,7 @@ use crate::limits;
 use crate::locale::{Conventions, Locale};
 use crate::part::Part;
 use crate::pinned;
-use crate::publish::{Content, Published};
+use crate::publish::{Content, HTML, Published, SUBJECT, TEXT};
 use crate::segments::{Segments, segments};
 use crate::variables::Usage;
 use crate::whatsapp::message::WhatsappMessage;
@@ -53,6 +53,12 @@ impl Compiled {
                 text: part("text", text, Flavour::Plain)?,
             },
             Content::Sms { text } => Parts::Sms { text: part("sms", text, Flavour::Sms)? },
+            // Nothing is escaped: whoever wrote the message wrote its HTML.
+            Content::Written => Parts::Email {
+                subject: part("subject", SUBJECT, Flavour::Plain)?,
+                html: part("html", HTML, Flavour::Plain)?,
+                text: part("text", TEXT, Flavour::Plain)?,
+            },
             Content::Whatsapp(whatsapp) => Parts::Whatsapp(
                 whatsapp.try_map(|path, _, text| Part::parse(path, text, Flavour::Plain, &mut usage))?,
             ),
@@ -133,4 +139,55 @@ fn within(part: &Part, text: &str, limit: usize) -> Result<(), RenderError> {
         return Err(RenderError::Limit { part: part.name().to_owned(), message });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{Channel, as_written};
+
+    fn rendered(channel: Channel, values: &Value) -> Result<Rendered, RenderError> {
+        let published = as_written(channel).expect("may be written");
+        // As it comes back from where it was kept.
+        let kept = serde_json::from_value(serde_json::to_value(&published).unwrap()).unwrap();
+        Compiled::new(&kept).unwrap().render(values, &Locale::parse("en").unwrap())
+    }
+
+    #[test]
+    fn what_was_written_whole_passes_through_as_it_is() {
+        let values = json!({"subject": "Bill & {{more}}", "html": "<p>{{#if}} \\{{x}} &amp; <b>5</b></p>", "text": "{{text}} & <5>"});
+        let mail = rendered(Channel::Email, &values).unwrap();
+        let expected = Rendered::Email {
+            subject: "Bill & {{more}}".to_owned(),
+            html: "<p>{{#if}} \\{{x}} &amp; <b>5</b></p>".to_owned(),
+            text: "{{text}} & <5>".to_owned(),
+        };
+        assert_eq!(mail, expected);
+        let sms = rendered(Channel::Sms, &json!({"text": "{{x}} & €"})).unwrap();
+        assert!(
+            matches!(sms, Rendered::Sms { text, segments } if text == "{{x}} & €" && segments.count == 1)
+        );
+        assert_eq!(as_written(Channel::Whatsapp), None);
+    }
+
+    #[test]
+    fn what_was_written_whole_keeps_to_the_limits() {
+        let broken = json!({"subject": "a\nBcc: x", "html": "<p>", "text": "t"});
+        assert!(
+            matches!(rendered(Channel::Email, &broken).unwrap(), Rendered::Email { subject, .. } if subject == "a Bcc: x")
+        );
+        assert!(rendered(Channel::Sms, &json!({"text": " "})).is_err());
+        assert!(rendered(Channel::Sms, &json!({"text": "x".repeat(limits::SMS_CHARS + 1)})).is_err());
+        assert!(rendered(Channel::Email, &json!({"subject": "s", "text": "t"})).is_err());
+    }
+
+    #[test]
+    fn html_of_a_text_says_the_same() {
+        assert_eq!(
+            crate::html_from_text("a <b> & \"c\"\r\nd"),
+            "<p>a &lt;b&gt; &amp; &quot;c&quot;<br>\nd</p>"
+        );
+    }
 }

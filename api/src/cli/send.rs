@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use fanfare_engine::{
-    deliver::direct::{DirectRequest, Taken, variables},
-    domain::{channel::Channel, outcome::Outcome},
+    deliver::direct::{DirectContent, DirectRequest, Taken, variables},
+    domain::{channel::Channel, outcome::Outcome, references::References},
     id::MessageId,
 };
 use serde_json::json;
@@ -60,12 +60,14 @@ pub(super) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         .take(DirectRequest {
             tenant: &tenant,
             channel,
-            template: &args.template,
+            content: DirectContent::Template(&args.template),
             to: &to,
             contact: None,
             locale: args.locale.as_deref(),
             variables: variables(&pairs),
             business_key: args.business_key.as_deref(),
+            not_before: None,
+            references: References::default(),
         })
         .await;
     let patience = Duration::from_millis(context.config().http.timeout_ms) + Duration::from_secs(2);
@@ -101,7 +103,7 @@ async fn ended(taken: Taken, patience: Duration) -> Ended {
                 "not sent again: this message was accepted before with the same business key".to_owned();
             Ended { message, state: "duplicate", sentence, exit: Exit::Refused }
         }
-        Taken::Accepted { message, outcome } => match tokio::time::timeout(patience, outcome).await {
+        Taken::Accepted { message, outcome, .. } => match tokio::time::timeout(patience, outcome).await {
             Ok(Ok(outcome)) => told(message, &outcome),
             _ => {
                 let sentence =

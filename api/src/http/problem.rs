@@ -11,7 +11,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use fanfare_engine::store::StoreError;
+use fanfare_engine::{domain::outcome::Reason, id::MessageId, store::StoreError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -55,6 +55,8 @@ codes! {
     Changed => PRECONDITION_FAILED, "changed", "Somebody has changed it since you read it: read it again.";
     KeyReused => UNPROCESSABLE_ENTITY, "idempotency_key_reused", "This Idempotency-Key came with another request before.";
     UnderWay => CONFLICT, "under_way", "A request with this Idempotency-Key is still under way.";
+    Refused => UNPROCESSABLE_ENTITY, "message_refused", "The message was not sent and will not be; `reason` says why, and it is kept as `messageId`.";
+    NotAllowListed => UNPROCESSABLE_ENTITY, "not_allow_listed", "Outside production messages go to addresses on the allow-list only, or over accounts that are sandboxes.";
     TooMany => TOO_MANY_REQUESTS, "too_many_requests", "More requests than your limit: wait as Retry-After says.";
     NotReady => SERVICE_UNAVAILABLE, "not_ready", "This process can't do its work at the moment.";
     Broken => INTERNAL_SERVER_ERROR, "internal_error", "Something went wrong here; tell us the request id.";
@@ -84,6 +86,14 @@ pub(crate) struct Problem {
     detail: Cow<'static, str>,
     errors: Vec<FieldError>,
     retry_after: Option<Duration>,
+    refusal: Option<Box<Refusal>>,
+}
+
+/// Which message was not sent, and why, as one word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Refusal {
+    message: String,
+    reason: &'static str,
 }
 
 /// As it is sent.
@@ -98,12 +108,18 @@ pub(crate) struct ProblemDetails<'a> {
     success: bool,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [FieldError],
+    /// The message that was refused.
+    #[serde(rename = "messageId", skip_serializing_if = "Option::is_none")]
+    message_id: Option<&'a str>,
+    /// Why it was, as one word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
 }
 
 impl From<Code> for Problem {
     fn from(code: Code) -> Self {
         let retry_after = (code == Code::Away || code == Code::NotReady).then_some(AWAY);
-        Self { code, detail: Cow::Borrowed(code.detail()), errors: Vec::new(), retry_after }
+        Self { code, detail: Cow::Borrowed(code.detail()), errors: Vec::new(), retry_after, refusal: None }
     }
 }
 
@@ -127,6 +143,13 @@ impl Problem {
                 if error.field == "body" { part.to_owned() } else { format!("{part}.{}", error.field) };
         }
         self
+    }
+
+    /// A message that is kept, and that must not or can't be sent.
+    pub(crate) fn refused(message: MessageId, reason: Reason) -> Self {
+        let refusal = Refusal { message: message.to_string(), reason: reason.as_str() };
+        let said = Self::say(Code::Refused, format!("Not sent: {}.", reason.sentence()));
+        Self { refusal: Some(Box::new(refusal)), ..said }
     }
 
     /// The same about a field that goes by another name in the request.
@@ -180,6 +203,8 @@ impl IntoResponse for Problem {
             code: self.code.as_str(),
             success: false,
             errors: &self.errors,
+            message_id: self.refusal.as_ref().map(|refusal| refusal.message.as_str()),
+            reason: self.refusal.as_ref().map(|refusal| refusal.reason),
         };
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();

@@ -4,7 +4,9 @@
 mod api_keys;
 mod audit;
 mod auth;
+mod communication;
 mod contacts;
+mod messages;
 mod roles;
 mod suppressions;
 mod templates;
@@ -32,6 +34,8 @@ pub(crate) fn all() -> OpenApiRouter<Service> {
         .merge(suppressions::routes())
         .merge(uploads::routes())
         .merge(templates::routes())
+        .merge(communication::routes())
+        .merge(messages::routes())
 }
 
 /// A transaction of a caller: within their tenant, its deeds in their name.

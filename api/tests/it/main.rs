@@ -12,6 +12,7 @@ mod identity;
 mod open;
 mod refusals;
 mod routes;
+mod single_sends;
 mod support;
 mod suppressions;
 mod templates;

@@ -59,6 +59,12 @@ pub(super) fn check(config: &Config, tree: &Tree) -> Result<(), ConfigErrors> {
             worker.lease_s, http.timeout_ms
         ),
     );
+    rule(
+        "api.send_wait_ms",
+        "api.send_wait_ms",
+        api.send_wait_ms <= 10_000,
+        format!("is {}, and must be at most 10000: callers do not wait longer", api.send_wait_ms),
+    );
     let secret = auth.jwt_secret.expose().chars().count();
     rule(
         "auth.jwt_secret",

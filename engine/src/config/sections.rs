@@ -85,6 +85,8 @@ section! {
         program_per_second: u32 = 1_000,
         /// Requests a second that one address may make before anybody has proved who they are.
         stranger_per_second: u32 = 50,
+        /// How long a single send waits for the provider before it answers `queued`, in milliseconds, ten seconds at most.
+        send_wait_ms: u64 = 2_000,
     }
 }
 

@@ -1,9 +1,12 @@
-//! The direct path: one transactional message, accepted and sent by the process that took it in.
+//! The direct path: one message, accepted and sent by the process that took it in.
 //!
 //! Acceptance and intent are one transaction, so the answer "accepted" already means that the message is durable and that
 //! whatever could have stopped it was looked at. If the account has a time slot at once, this process sends it; otherwise
 //! the chunk stands there without an intent and the queue brings it to a worker. If the process dies in between, the
 //! chunk's lease ends and its next owner decides as for any other chunk.
+//!
+//! A message for later is accepted in the same way, and its chunk waits for its moment. What may stop it is looked at twice:
+//! when it is accepted, and again by the intent right before it leaves.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,7 +15,8 @@ use std::{
 };
 
 use fanfare_templates::{Locale, Rendered};
-use tokio::time::Instant;
+use jiff::{Timestamp, tz::TimeZone};
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use tokio_util::task::TaskTracker;
 
 use super::{
@@ -27,8 +31,11 @@ use crate::{
         channel::{Channel, Lane, MessageClass},
         chunk::{ChunkRef, Members},
         outcome::{Outcome, Reason},
+        price,
+        references::References,
     },
-    id::{CampaignId, ContactId, MessageId, ProcessId, TenantId},
+    id::{AccountId, CampaignId, ContactId, MessageId, ProcessId, TenantId},
+    limit::Admission,
     queue::Queue,
     store::{
         StoreError,
@@ -36,22 +43,34 @@ use crate::{
         chunks::Claim,
         direct::{Acceptance, DirectMessage, Gathering},
         recipients::Recipient,
+        templates::{Template, Variant, WrittenTemplate},
         tenants::Tenant,
     },
 };
+
+/// What is in a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DirectContent<'a> {
+    /// The template of this slug or id, with the request's variables.
+    Template(&'a str),
+    /// What the caller wrote whole: the variables are its parts (see [`fanfare_templates::as_written`]).
+    Written(MessageClass),
+}
 
 /// A message as a caller asks for it.
 #[derive(Debug, Clone)]
 pub struct DirectRequest<'a> {
     pub tenant: &'a Tenant,
     pub channel: Channel,
-    /// The template's slug.
-    pub template: &'a str,
+    pub content: DirectContent<'a>,
     pub to: &'a str,
     pub contact: Option<ContactId>,
     pub locale: Option<&'a str>,
     pub variables: serde_json::Map<String, serde_json::Value>,
     pub business_key: Option<&'a str>,
+    /// Not before this moment; `None`: now.
+    pub not_before: Option<Timestamp>,
+    pub references: References,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -66,8 +85,23 @@ pub enum DirectError {
     Inactive(String),
     #[error("the template cannot be rendered with these values: {0}")]
     Render(String),
+    #[error("nobody may write freely over {0}: use a template")]
+    NeedsTemplate(Channel),
+    #[error(transparent)]
+    Schedule(#[from] ScheduleError),
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// A moment for which no message can be taken in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ScheduleError {
+    #[error("is in the past")]
+    Past,
+    #[error("is more than a year away")]
+    TooFar,
+    #[error("is later than the records of today's messages are kept (`retention.months`)")]
+    PastRetention,
 }
 
 /// The answer to a caller; the message is durable in each case.
@@ -77,6 +111,10 @@ pub enum Taken {
     Accepted {
         message: MessageId,
         outcome: tokio::sync::oneshot::Receiver<Outcome>,
+        /// Over which it is to go.
+        account: AccountId,
+        /// How often its price is due; see [`price::units`].
+        units: u32,
     },
     Refused {
         message: MessageId,
@@ -98,6 +136,8 @@ pub struct DirectPath {
     pub queue: Queue,
     pub tasks: TaskTracker,
     pub latency: UrgentLatency,
+    /// For how many months after their own messages are kept.
+    retention_months: i32,
     gatherers: Arc<Mutex<HashMap<String, Gatherer>>>,
     /// What is taken in is a look at a template, which no figure counts.
     test: bool,
@@ -113,6 +153,8 @@ struct Ready<'a> {
     variables: serde_json::Value,
     content: Rendered,
     business_key: Option<&'a str>,
+    not_before: Option<Timestamp>,
+    references: References,
 }
 
 /// A message whose intent this process has just committed.
@@ -134,6 +176,12 @@ struct Gatherer {
 
 /// A newly published version, a new day or a changed route is noticed within this.
 const GATHERER_LIFETIME: Duration = Duration::from_secs(5);
+/// How many are kept; past that those whose time is over are forgotten.
+const GATHERERS_KEPT: usize = 4_096;
+/// As long as nobody says how long messages are kept.
+const A_YEAR_AND_A_MONTH: i32 = 13;
+/// How far ahead a message may be taken in.
+const FURTHEST: jiff::SignedDuration = jiff::SignedDuration::from_hours(366 * 24);
 
 impl DirectPath {
     pub fn new(
@@ -144,9 +192,10 @@ impl DirectPath {
         queue: Queue,
         tasks: TaskTracker,
     ) -> Self {
-        let latency = UrgentLatency::default();
-        let gatherers = Arc::default();
-        Self { process, deliverer, accounts, plans, queue, tasks, latency, gatherers, test: false }
+        let (latency, gatherers) = (UrgentLatency::default(), Arc::default());
+        let retention_months = A_YEAR_AND_A_MONTH;
+        let test = false;
+        Self { process, deliverer, accounts, plans, queue, tasks, latency, retention_months, gatherers, test }
     }
 
     /// The same path for messages that somebody sends to themselves to look at a template. They are transactional, whatever
@@ -155,17 +204,28 @@ impl DirectPath {
         Self { test: true, ..self.clone() }
     }
 
+    /// Whoever is scheduled must not be dropped with the records of the month in which they were taken in.
+    pub fn keeping(self, retention_months: i32) -> Self {
+        Self { retention_months, ..self }
+    }
+
+    /// How often the price of a message is due, from the values that were pinned with it; `None` where it can't be rendered.
+    pub async fn units(
+        &self,
+        campaign: CampaignId,
+        variant: i16,
+        pinned: &str,
+    ) -> Result<Option<u32>, StoreError> {
+        let plan = self.plans.get(&self.deliverer.store, campaign).await?;
+        let variant = usize::try_from(variant).ok().and_then(|at| plan.variants.get(at));
+        Ok(variant.and_then(|variant| variant.render(pinned).ok()).map(|content| price::units(&content)))
+    }
+
     /// Takes a message in; when it returns `Accepted` the message survives whatever happens to this process.
     pub async fn take(&self, request: DirectRequest<'_>) -> Result<Taken, DirectError> {
         let accepted_at = Instant::now();
         let ready = self.prepare(request).await?;
-        // A slot at once, or the queue: an intent must not wait for a permit.
-        let place = self.deliverer.places.take_now(&ready.account);
-        let mut slot = place.filter(|_| ready.account.breaker.allows()).zip(ready.account.pacer.admit_now(1));
-        if slot.is_some() {
-            let wait = ready.account.waits(&[&ready.recipient.address]).await;
-            slot = slot.filter(|_| wait.is_ok_and(|wait| wait[0].is_none()));
-        }
+        let slot = if ready.not_before.is_none() { slot(&self.deliverer, &ready).await } else { None };
         let message = DirectMessage {
             tenant: ready.tenant,
             campaign: ready.plan.campaign.id,
@@ -178,6 +238,8 @@ impl DirectPath {
             variables: &ready.variables,
             business_key: ready.business_key,
             sender: slot.is_some().then_some(self.process),
+            not_before: ready.not_before,
+            references: &ready.references,
         };
         let acceptance = self.deliverer.store.accept_direct(&message, self.deliverer.lease).await?;
         count(&ready.plan, acceptance);
@@ -187,6 +249,7 @@ impl DirectPath {
             Acceptance::Accepted(message) => message,
         };
         let (tell, outcome) = tokio::sync::oneshot::channel();
+        let (account, units) = (ready.account.account.id, price::units(&ready.content));
         match slot {
             Some((places, admission)) => {
                 let intent = Intent { places, admission, committed: Instant::now() };
@@ -195,14 +258,18 @@ impl DirectPath {
                 let path = self.clone();
                 self.tasks.spawn(async move { path.send(sending, accepted_at).await });
             }
+            None if ready.not_before.is_some() => {}
             None => self.leave_to_queue(&ready.plan, chunk_of(message)).await,
         }
-        Ok(Taken::Accepted { message, outcome })
+        Ok(Taken::Accepted { message, outcome, account, units })
     }
 
     /// Everything that can be refused before the database is asked.
     async fn prepare<'a>(&self, request: DirectRequest<'a>) -> Result<Ready<'a>, DirectError> {
         let address = address::normalised(request.channel, request.to)?;
+        if let Some(at) = request.not_before {
+            schedulable(at, self.deliverer.clock.now(), self.retention_months)?;
+        }
         let gatherer = self.gatherer(&request).await?;
         let plan = self.plans.get(&self.deliverer.store, gatherer.campaign).await?;
         let account = plan.campaign.route.first().and_then(|&account| self.accounts.get(account));
@@ -229,7 +296,18 @@ impl DirectPath {
             keyed: request.business_key.is_some(),
         };
         let (tenant, business_key) = (request.tenant.id, request.business_key);
-        Ok(Ready { tenant, plan, account, recipient, variables, content, business_key })
+        let (not_before, references) = (request.not_before, request.references);
+        Ok(Ready {
+            tenant,
+            plan,
+            account,
+            recipient,
+            variables,
+            content,
+            business_key,
+            not_before,
+            references,
+        })
     }
 
     /// The message as the one member of its chunk, which this process owns already.
@@ -285,17 +363,19 @@ impl DirectPath {
     }
 
     async fn gatherer(&self, request: &DirectRequest<'_>) -> Result<Gatherer, DirectError> {
+        // Those for later are gathered by the hour in which they are due.
+        let due = request.not_before.map(|at| at.as_second().div_euclid(3_600) * 3_600);
+        let due = due.and_then(|second| Timestamp::from_second(second).ok());
         let kind = if self.test { "test" } else { "direct" };
-        let name = format!("{kind}/{}/{}/{}", request.tenant.id, request.channel, request.template);
+        let name = format!("{kind}/{}/{}/{:?}/{due:?}", request.tenant.id, request.channel, request.content);
         if let Some(known) = self.lock().get(&name).filter(|known| known.until > Instant::now()) {
             return Ok(known.clone());
         }
         let store = &self.deliverer.store;
-        let template = store.template(request.tenant.id, request.template, request.channel).await?;
+        let (template, variants) = self.content(request).await?;
         if !template.active {
             return Err(DirectError::Inactive(template.slug));
         }
-        let variants = store.variants(template.id, &request.tenant.locale).await?;
         if variants.is_empty() {
             return Err(DirectError::NotPublished(template.slug));
         }
@@ -312,17 +392,76 @@ impl DirectPath {
             template: template.id,
             channel: template.channel,
             class: if self.test { MessageClass::Transactional } else { template.class },
+            due,
             test: self.test,
         };
         let campaign = store.direct_campaign(new, &gathering, &pins).await?;
         let until = Instant::now() + GATHERER_LIFETIME;
         let gatherer = Gatherer { campaign, locales: pins.locales, until };
-        self.lock().insert(name, gatherer.clone());
+        let mut known = self.lock();
+        if known.len() >= GATHERERS_KEPT {
+            known.retain(|_, gatherer| gatherer.until > Instant::now());
+        }
+        known.insert(name, gatherer.clone());
         Ok(gatherer)
+    }
+
+    async fn content(&self, request: &DirectRequest<'_>) -> Result<(Template, Vec<Variant>), DirectError> {
+        let (store, tenant, channel) = (&self.deliverer.store, request.tenant, request.channel);
+        match request.content {
+            DirectContent::Template(name) => {
+                let template = store.template(tenant.id, name, channel).await?;
+                let variants = store.variants(template.id, &tenant.locale).await?;
+                Ok((template, variants))
+            }
+            DirectContent::Written(class) => {
+                let written = fanfare_templates::as_written(source_channel(channel));
+                let published = written.ok_or(DirectError::NeedsTemplate(channel))?;
+                let (ids, now) = (&self.deliverer.ids, self.deliverer.clock.now());
+                let new = WrittenTemplate { template: ids.next(now), version: ids.next(now), channel, class };
+                let (template, variant) = store.written_template(tenant, new, &published).await?;
+                Ok((template, vec![variant]))
+            }
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Gatherer>> {
         self.gatherers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A slot at once, or the queue: an intent must not wait for a permit.
+async fn slot(deliverer: &Deliverer, ready: &Ready<'_>) -> Option<(OwnedSemaphorePermit, Admission)> {
+    let place = deliverer.places.take_now(&ready.account);
+    let slot = place.filter(|_| ready.account.breaker.allows()).zip(ready.account.pacer.admit_now(1))?;
+    let wait = ready.account.waits(&[&ready.recipient.address]).await;
+    wait.is_ok_and(|wait| wait[0].is_none()).then_some(slot)
+}
+
+/// Whether a message may be taken in for this moment. Its records are dropped with those of the month in which it is taken
+/// in, so it must be due before that.
+fn schedulable(at: Timestamp, now: Timestamp, retention_months: i32) -> Result<(), ScheduleError> {
+    if at <= now {
+        return Err(ScheduleError::Past);
+    }
+    if at.duration_since(now) > FURTHEST {
+        return Err(ScheduleError::TooFar);
+    }
+    let month = |moment: Timestamp| {
+        let date = moment.to_zoned(TimeZone::UTC).date();
+        i32::from(date.year()) * 12 + i32::from(date.month())
+    };
+    if month(at) - month(now) > retention_months {
+        return Err(ScheduleError::PastRetention);
+    }
+    Ok(())
+}
+
+const fn source_channel(channel: Channel) -> fanfare_templates::Channel {
+    match channel {
+        Channel::Email => fanfare_templates::Channel::Email,
+        Channel::Sms => fanfare_templates::Channel::Sms,
+        Channel::Whatsapp => fanfare_templates::Channel::Whatsapp,
     }
 }
 
@@ -351,4 +490,26 @@ pub fn variables(pairs: &BTreeMap<String, String>) -> serde_json::Map<String, se
             (name.clone(), parsed)
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(now: &str, at: &str, months: i32, expected: Result<(), ScheduleError>) {
+        let moment = |text: &str| text.parse::<Timestamp>().expect("a moment");
+        assert_eq!(schedulable(moment(at), moment(now), months), expected, "{now} {at} {months}");
+    }
+
+    #[test]
+    fn a_message_for_later_is_due_before_its_records_are_dropped() {
+        let now = "2026-01-31T12:00:00Z";
+        check(now, "2026-01-31T12:00:01Z", 13, Ok(()));
+        check(now, "2027-02-01T12:00:00Z", 13, Ok(()));
+        check(now, "2026-02-28T23:59:59Z", 1, Ok(()));
+        check(now, now, 13, Err(ScheduleError::Past));
+        check(now, "2027-02-02T12:00:00Z", 13, Err(ScheduleError::TooFar));
+        check(now, "9999-12-30T00:00:00Z", 13, Err(ScheduleError::TooFar));
+        check(now, "2026-03-01T00:00:00Z", 1, Err(ScheduleError::PastRetention));
+    }
 }

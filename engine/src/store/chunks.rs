@@ -225,6 +225,8 @@ impl Store {
                         order by c.no limit $3)
                    ) c
                    where k.state in ('launching', 'sending') and k.channel = $1 and k.class = $2
+                     -- Who gathers messages for a later hour is passed over until then.
+                     and (k.kind = 'campaign' or k.scheduled_at is null or k.scheduled_at <= now())
                )
                select due.campaign_id as "campaign_id!", due.no as "no!", due.account_id as "account_id!"
                from due join accounts a on a.id = due.account_id
@@ -286,12 +288,14 @@ impl Store {
         Ok(())
     }
 
-    /// Sending campaigns without an open chunk are finished. Returns how many there were.
+    /// Sending campaigns without an open chunk are finished. Returns how many there were. Who gathers direct messages takes
+    /// no more of them once its day is over, or its hour; a day later nobody who takes one in knows it any more.
     pub async fn finish_campaigns(&self) -> StoreResult<u64> {
         let mut tx = self.begin().await?;
         let finished = sqlx::query!(
             "update campaigns k set state = 'finished', finished_at = now()
-             where k.state = 'sending' and k.kind = 'campaign'
+             where k.state = 'sending'
+               and (k.kind = 'campaign' or coalesce(k.scheduled_at, k.created_at) < now() - interval '2 days')
                and not exists (select 1 from chunks c
                                where c.campaign_id = k.id and c.no > k.done_through and c.done_at is null)"
         )

@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
-use super::{Store, StoreError, StoreResult, campaigns::Pins};
+use jiff::Timestamp;
+use sqlx::PgConnection;
+
+use super::{Store, StoreError, StoreResult, accounts::moment, campaigns::Pins};
 use crate::{
     domain::{
-        channel::{Channel, MessageClass},
+        channel::{Channel, MessageClass, text_enum},
         outcome::Reason,
+        references::References,
     },
     id::{AccountId, CampaignId, ContactId, MessageId, ProcessId, TemplateId, TenantId},
 };
@@ -27,6 +31,8 @@ pub struct DirectMessage<'a> {
     pub business_key: Option<&'a str>,
     /// Who sends it right away; `None` leaves it to the queue.
     pub sender: Option<ProcessId>,
+    pub not_before: Option<Timestamp>,
+    pub references: &'a References,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,19 +45,52 @@ pub enum Acceptance {
     Duplicate(MessageId),
 }
 
-/// What the direct messages of a day have in common.
+/// What the direct messages of a day, or of the hour in which they are due, have in common.
 #[derive(Debug, Clone, Copy)]
 pub struct Gathering {
     pub tenant: TenantId,
     pub template: TemplateId,
     pub channel: Channel,
     pub class: MessageClass,
+    /// Of those for later: the hour.
+    pub due: Option<Timestamp>,
     /// Looks at the template, which no figure counts.
     pub test: bool,
 }
 
+text_enum! {
+    /// What came of a wish to stop one message.
+    Cancellation {
+        /// It will not leave; also when that was said before.
+        Cancelled => "cancelled",
+        /// It has left, or may have.
+        TooLate => "too_late",
+        /// It is one of a campaign's, which is cancelled as a whole.
+        OfCampaign => "of_campaign",
+    }
+}
+
+/// Stops a direct message whose intent was not committed; `None` when the tenant has no such message. With the commit the
+/// stop may be acknowledged: an intent needs the row that this changes.
+pub async fn cancel(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    message: MessageId,
+) -> StoreResult<Option<Cancellation>> {
+    let verdict = sqlx::query_scalar!(
+        "select cancel_direct($1, $2, $3)",
+        tenant.uuid(),
+        message.campaign.uuid(),
+        message.n
+    )
+    .fetch_one(tx)
+    .await?;
+    verdict.map(|verdict| verdict.parse().map_err(StoreError::Corrupt)).transpose()
+}
+
 impl Store {
-    /// The campaign row that gathers direct messages of one template on one day, made when it is missing.
+    /// The campaign row that gathers direct messages of one template on one day, made when it is missing. Those that are
+    /// `due` in a later hour have one of their own: until then nobody looks for work in it.
     pub async fn direct_campaign(
         &self,
         id: CampaignId,
@@ -62,11 +101,13 @@ impl Store {
         let route: Vec<uuid::Uuid> = pins.route.iter().map(|id| id.uuid()).collect();
         let found = sqlx::query_scalar!(
             "insert into campaigns (id, tenant_id, kind, name, channel, class, template_id, state, launched_at,
-                                    variants, locales, variables, route, test)
+                                    variants, locales, variables, route, test, scheduled_at)
              select $1, $2, 'direct',
-                    to_char(now() at time zone 'UTC', 'YYYY-MM-DD') || ' ' || md5($6::uuid[]::text || $9::uuid[]::text)
+                    coalesce(to_char($11::timestamptz at time zone 'UTC', 'YYYY-MM-DD HH24:00'),
+                             to_char(now() at time zone 'UTC', 'YYYY-MM-DD'))
+                        || ' ' || md5($6::uuid[]::text || $9::uuid[]::text)
                         || case when $10::boolean then ' test' else '' end,
-                    $3, $4, $5, 'sending', now(), $6, $7, $8, $9, $10
+                    $3, $4, $5, 'sending', now(), $6, $7, $8, $9, $10, $11
              on conflict (template_id, name) where kind = 'direct' do update set name = excluded.name
              returning id",
             id.uuid(),
@@ -79,6 +120,7 @@ impl Store {
             &pins.variables,
             &route,
             gathering.test,
+            moment(gathering.due) as _,
         )
         .fetch_one(self.pool())
         .await?;
@@ -90,9 +132,12 @@ impl Store {
         message: &DirectMessage<'_>,
         lease: Duration,
     ) -> StoreResult<Acceptance> {
+        let (names, values): (Vec<String>, Vec<String>) =
+            message.references.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).unzip();
         let row = sqlx::query!(
             r#"select verdict as "verdict!", campaign as "campaign!", n as "n!", reason
-               from accept_direct($1, $2, $3, $4, $5, $6, $7, $8, $9, business_key_hash($10), $11, make_interval(secs => $12))"#,
+               from accept_direct($1, $2, $3, $4, $5, $6, $7, $8, $9, business_key_hash($10), $11,
+                                  make_interval(secs => $12), $13, $14, $15)"#,
             message.tenant.uuid(),
             message.campaign.uuid(),
             message.account.uuid(),
@@ -105,6 +150,9 @@ impl Store {
             message.business_key as _,
             message.sender.map(|id| id.uuid()) as _,
             lease.as_secs_f64(),
+            moment(message.not_before) as _,
+            &names,
+            &values,
         )
         .fetch_one(self.pool())
         .await?;

@@ -32,7 +32,7 @@ impl Store {
                    from (select locale, max(version) as version from template_versions
                          where template_id = t.id group by locale) newest
                ) v on true
-               where t.tenant_id = $1 order by t.slug, t.channel"#,
+               where t.tenant_id = $1 and not t.written order by t.slug, t.channel"#,
             tenant.uuid(),
         )
         .fetch_all(self.pool())

@@ -4,6 +4,7 @@
 //! query that did.
 
 pub mod accounts;
+pub mod addressees;
 pub mod api_keys;
 pub mod audit;
 pub mod blobs;
@@ -23,10 +24,12 @@ pub mod intake;
 pub(crate) mod lines;
 pub mod listing;
 mod merge;
+pub mod message_search;
 pub mod messages;
 mod nodelay;
 pub mod pace;
 pub mod people;
+pub mod prices;
 pub mod recipients;
 pub mod results;
 pub mod roles;

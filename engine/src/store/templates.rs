@@ -10,6 +10,7 @@ use sqlx::PgConnection;
 use super::{
     Store, StoreError, StoreResult,
     template_versions::{self, Manner, Row as VersionRow, Version},
+    tenants::Tenant,
 };
 use crate::{
     domain::{
@@ -65,6 +66,15 @@ pub struct TemplateHead<'a> {
     pub channel: Channel,
     pub class: MessageClass,
     pub name: &'a str,
+}
+
+/// What messages that are written whole bear, as it is made where it is missing.
+#[derive(Debug, Clone, Copy)]
+pub struct WrittenTemplate {
+    pub template: TemplateId,
+    pub version: TemplateVersionId,
+    pub channel: Channel,
+    pub class: MessageClass,
 }
 
 /// The newest published version of a locale.
@@ -135,21 +145,24 @@ impl Store {
         Ok((row.id.into(), number))
     }
 
-    pub async fn template(&self, tenant: TenantId, slug: &str, channel: Channel) -> StoreResult<Template> {
+    /// By its id, or by its slug, in which `_` counts as `-`.
+    pub async fn template(&self, tenant: TenantId, name: &str, channel: Channel) -> StoreResult<Template> {
+        let id = name.parse::<TemplateId>().ok();
         let row = sqlx::query_as!(
             Row,
             r#"select id, slug, channel as "channel: _", class as "class: _", name, active,
                       created_at as "created_at: _", updated_at as "updated_at: _"
-               from templates where tenant_id = $1 and slug = $2 and channel = $3"#,
+               from templates where tenant_id = $1 and (slug = $2 or id = $4) and channel = $3 and not written"#,
             tenant.uuid(),
-            slug,
+            name.replace('_', "-"),
             channel.as_str(),
+            id.map(|id| id.uuid()) as _,
         )
         .fetch_optional(self.pool())
         .await?;
         let missing = || {
             StoreError::not_found(format!(
-                "template `{slug}` for {channel}; `fanfare template publish` makes it, and"
+                "template `{name}` for {channel}; `fanfare template publish` makes it, and"
             ))
         };
         Ok(row.ok_or_else(missing)?.into())
@@ -159,6 +172,68 @@ impl Store {
     pub async fn template_is_active(&self, template: TemplateId) -> StoreResult<bool> {
         let active = sqlx::query_scalar!("select active from templates where id = $1", template.uuid());
         active.fetch_optional(self.pool()).await?.ok_or_else(|| StoreError::not_found(template))
+    }
+
+    /// The template that messages of a channel and class bear which their senders wrote whole, made when it is missing.
+    /// Whatever else is published under its name, it is its first version that counts.
+    pub async fn written_template(
+        &self,
+        tenant: &Tenant,
+        new: WrittenTemplate,
+        published: &Published,
+    ) -> StoreResult<(Template, Variant)> {
+        let slug = format!("as-written-{}", new.class);
+        let mut tx = self.begin().await?;
+        sqlx::query!(
+            "insert into templates (id, tenant_id, slug, channel, class, name, written) values ($1, $2, $3, $4, $5, $6, true)
+             on conflict (tenant_id, slug, channel) do nothing",
+            new.template.uuid(),
+            tenant.id.uuid(),
+            slug,
+            new.channel.as_str(),
+            new.class.as_str(),
+            "As their senders wrote them",
+        )
+        .execute(&mut *tx)
+        .await?;
+        let row = sqlx::query_as!(
+            Row,
+            r#"select id, slug, channel as "channel: _", class as "class: _", name, active,
+                      created_at as "created_at: _", updated_at as "updated_at: _"
+               from templates where tenant_id = $1 and slug = $2 and channel = $3 and written"#,
+            tenant.id.uuid(),
+            slug,
+            new.channel.as_str(),
+        )
+        .fetch_optional(&mut *tx)
+        .await?
+        .ok_or_else(|| {
+            StoreError::Conflict(format!(
+                "template `{slug}` bears a name that is needed here: give it another"
+            ))
+        })?;
+        let template = Template::from(row);
+        sqlx::query!(
+            "insert into template_versions (id, template_id, locale, version, published)
+             select $1, $2, $3, 1, $4 where not exists (select from template_versions where template_id = $2 and version = 1)
+             on conflict (template_id, locale, version) do nothing",
+            new.version.uuid(),
+            template.id.uuid(),
+            tenant.locale,
+            sqlx::types::Json(published) as _,
+        )
+        .execute(&mut *tx)
+        .await?;
+        let variant = sqlx::query_as!(
+            VariantRow,
+            r#"select id, locale, version, published as "published: _" from template_versions
+               where template_id = $1 and version = 1 order by published_at limit 1"#,
+            template.id.uuid(),
+        )
+        .fetch_one(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok((template, variant.into()))
     }
 
     /// The newest version of every locale, `first` and its language before the others: who has no variant gets the first.
@@ -289,7 +364,8 @@ pub async fn list(
                   v.variables as "variables?", v.published_at as "published_at?: _", v.updated_at as "changed_at?: _"
            from (
                select * from templates
-               where tenant_id = $1 and ($2::uuid is null or id = $2) and ($3::text[] is null or channel = any ($3))
+               where tenant_id = $1 and not written and ($2::uuid is null or id = $2)
+                 and ($3::text[] is null or channel = any ($3))
                  and ($4::boolean is null or active = $4) and ($5::text is null or (name, id) > ($5, $6::uuid))
                order by name, id limit $7 offset $8
            ) t
@@ -320,7 +396,8 @@ pub async fn count(tx: &mut PgConnection, tenant: TenantId, filter: &Filter) -> 
     let channels = filter.channels();
     let count = sqlx::query_scalar!(
         r#"select count(*) as "count!" from templates
-           where tenant_id = $1 and ($2::uuid is null or id = $2) and ($3::text[] is null or channel = any ($3))
+           where tenant_id = $1 and not written and ($2::uuid is null or id = $2)
+             and ($3::text[] is null or channel = any ($3))
              and ($4::boolean is null or active = $4)"#,
         tenant.uuid(),
         filter.id.map(|id| id.uuid()),
@@ -342,7 +419,7 @@ pub async fn lock(tx: &mut PgConnection, tenant: TenantId, id: TemplateId) -> St
         Row,
         r#"select id, slug, channel as "channel: _", class as "class: _", name, active,
                   created_at as "created_at: _", updated_at as "updated_at: _"
-           from templates where tenant_id = $1 and id = $2 for no key update"#,
+           from templates where tenant_id = $1 and id = $2 and not written for no key update"#,
         tenant.uuid(),
         id.uuid(),
     );
@@ -366,7 +443,8 @@ pub async fn resolve(
     }
     let found = sqlx::query_scalar!(
         "select id from templates
-         where tenant_id = $1 and (id = $2 or ($2::uuid is null and slug = $3)) and ($4::text is null or channel = $4)
+         where tenant_id = $1 and not written and (id = $2 or ($2::uuid is null and slug = $3))
+           and ($4::text is null or channel = $4)
          order by id limit 2",
         tenant.uuid(),
         id.map(|id| id.uuid()),

@@ -1,13 +1,18 @@
 //! Transactional messages: durable, once per business key, and refused where they must be.
 
 use fanfare_engine::{
-    deliver::direct::{DirectError, DirectRequest, Taken},
+    deliver::direct::{DirectContent, DirectError, DirectRequest, Taken},
     domain::{
-        channel::{Channel, MessageClass},
+        channel::{Channel, Lane, MessageClass},
         event::Scope,
         outcome::{Outcome, Reason},
+        references::References,
     },
     engine::Settings,
+    store::{
+        direct::{self, Cancellation},
+        message_search,
+    },
 };
 use sqlx::PgPool;
 
@@ -20,12 +25,14 @@ fn request<'a>(house: &'a House, to: &'a str, key: Option<&'a str>) -> DirectReq
     DirectRequest {
         tenant: &house.tenant,
         channel: Channel::Sms,
-        template: "transactional",
+        content: DirectContent::Template("transactional"),
         to,
         contact: None,
         locale: None,
         variables: variables.as_object().cloned().unwrap(),
         business_key: key,
+        not_before: None,
+        references: References::default(),
     }
 }
 
@@ -34,7 +41,7 @@ async fn one_is_sent_at_once_and_once_per_business_key(pool: PgPool) {
     let house = House::new(pool).await;
     house.template(Channel::Sms, MessageClass::Transactional).await;
     let running = house.engine(Settings::default()).await.start(ALL);
-    let Taken::Accepted { message, outcome } =
+    let Taken::Accepted { message, outcome, .. } =
         running.direct.take(request(&house, "+23052345678", Some("otp:1"))).await.unwrap()
     else {
         panic!("taken")
@@ -79,7 +86,7 @@ async fn an_account_writes_to_no_more_people_than_its_tier(pool: PgPool) {
     house.until(campaign, "three sent", |progress| progress.sent == 3).await;
 
     let request = DirectRequest { channel: Channel::Whatsapp, ..request(&house, "+23059999999", None) };
-    let Taken::Accepted { message, outcome } = running.direct.take(request).await.unwrap() else {
+    let Taken::Accepted { message, outcome, .. } = running.direct.take(request).await.unwrap() else {
         panic!("taken")
     };
     assert!(outcome.await.is_err(), "left to the queue");
@@ -116,5 +123,76 @@ async fn a_mistake_is_named(pool: PgPool) {
     assert!(matches!(error, DirectError::Address(_)), "{error}");
     let error = running.direct.take(request(&house, "+23052345678", None)).await.expect_err("no template");
     assert!(error.to_string().contains("`transactional`"), "{error}");
+    stop(running).await;
+}
+
+/// The feeder takes it up when it is due, not before; a stop before that holds for ever.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_message_for_later_leaves_when_it_is_due_unless_it_was_stopped(pool: PgPool) {
+    let house = House::new(pool).await;
+    house.template(Channel::Sms, MessageClass::Transactional).await;
+    let running = house.engine(Settings::default()).await.start(ALL);
+    let later = house.store.now().await.unwrap() + jiff::SignedDuration::from_hours(3);
+    let mut taken = Vec::new();
+    for to in ["+23052345678", "+23052345679"] {
+        let request = DirectRequest { not_before: Some(later), ..request(&house, to, None) };
+        let Taken::Accepted { message, outcome, .. } = running.direct.take(request).await.unwrap() else {
+            panic!("taken")
+        };
+        assert!(outcome.await.is_err(), "nobody sends it now");
+        taken.push(message);
+    }
+    let lane = Lane { channel: Channel::Sms, class: MessageClass::Transactional };
+    assert_eq!(house.store.due_chunks(lane, 10, 10).await.unwrap(), []);
+    let cancel = async |message| {
+        let mut tx = house.store.within(house.tenant_id()).await.unwrap();
+        let verdict = direct::cancel(&mut tx, house.tenant_id(), message).await.unwrap();
+        tx.commit().await.unwrap();
+        verdict
+    };
+    assert_eq!(cancel(taken[0]).await, Some(Cancellation::Cancelled));
+    // Its hour has come.
+    sqlx::query("update chunks set not_before = now()").execute(house.store.pool()).await.unwrap();
+    sqlx::query("update campaigns set scheduled_at = now()").execute(house.store.pool()).await.unwrap();
+    while house.store.message(house.tenant_id(), taken[1]).await.unwrap().unwrap().facts.is_empty() {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    stop(running).await;
+    let received = house.received();
+    assert_eq!(received.keys().collect::<Vec<_>>(), [&taken[1].to_string()]);
+    assert_eq!(cancel(taken[1]).await, Some(Cancellation::TooLate));
+    assert_eq!(cancel(taken[0]).await, Some(Cancellation::Cancelled), "said again");
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn what_a_caller_wrote_whole_is_sent_as_it_is(pool: PgPool) {
+    let house = House::new(pool).await;
+    let running = house.engine(Settings::default()).await.start(ALL);
+    let text = "Dear {{name}}, 5 < 6 & \\{{x}}";
+    let request = DirectRequest {
+        content: DirectContent::Written(MessageClass::Obligation),
+        variables: serde_json::json!({"text": text}).as_object().cloned().unwrap(),
+        references: References::new([("policyId".to_owned(), "P:1".to_owned())].into()).unwrap(),
+        ..request(&house, "+23052345678", None)
+    };
+    let Taken::Accepted { message, outcome, units, .. } = running.direct.take(request.clone()).await.unwrap()
+    else {
+        panic!("taken")
+    };
+    assert!(matches!(outcome.await.unwrap(), Outcome::Accepted { .. }));
+    assert_eq!(units, 1);
+    let mut tx = house.store.within(house.tenant_id()).await.unwrap();
+    let found = message_search::read(&mut tx, house.tenant_id(), &[message]).await.unwrap().remove(0);
+    tx.commit().await.unwrap();
+    assert_eq!((found.class, found.single), (MessageClass::Obligation, true));
+    assert_eq!(found.references, [("policyId".to_owned(), "P:1".to_owned())]);
+    assert_eq!(
+        running.direct.units(message.campaign, found.variant, &found.variables).await.unwrap(),
+        Some(1)
+    );
+    assert!(found.variables.contains("5 < 6"), "{}", found.variables);
+    let free = DirectRequest { channel: Channel::Whatsapp, ..request };
+    let error = running.direct.take(free).await.expect_err("a template is needed");
+    assert!(matches!(error, DirectError::NeedsTemplate(Channel::Whatsapp)), "{error}");
     stop(running).await;
 }

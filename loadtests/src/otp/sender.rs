@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use fanfare::assemble;
 use fanfare_engine::{
     config,
-    deliver::direct::{DirectPath, DirectRequest, Taken},
-    domain::channel::Channel,
+    deliver::direct::{DirectContent, DirectPath, DirectRequest, Taken},
+    domain::{channel::Channel, references::References},
     engine::Role,
     store::tenants::Tenant,
 };
@@ -94,12 +94,14 @@ impl Caller {
             .take(DirectRequest {
                 tenant: &self.tenant,
                 channel: Channel::Email,
-                template: seed::OTP_TEMPLATE,
+                content: DirectContent::Template(seed::OTP_TEMPLATE),
                 to: &address(k),
                 contact: None,
                 locale: None,
                 variables: variables.as_object().cloned().unwrap_or_default(),
                 business_key: None,
+                not_before: None,
+                references: References::default(),
             })
             .await?;
         if let Taken::Accepted { outcome, .. } = taken {

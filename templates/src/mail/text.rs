@@ -19,7 +19,10 @@ const PLACEHOLDER: u32 = 0xF_0000;
 const PLACEHOLDERS: u32 = 0xFFFE;
 
 /// Plain text that says what the HTML says, with its placeholders.
-pub(crate) fn text_from_html(html: &str) -> Result<String, PublishError> {
+///
+/// # Errors
+/// [`PublishError`] where the text must be written by hand.
+pub fn text_from_html(html: &str) -> Result<String, PublishError> {
     let mustaches = scan::scan(html).map_err(|problem| problem.in_part("html"))?;
     let refuse = |why: &str| PublishError::of("html", format!("{why}: write the text part yourself"));
     let hidden = hide(html, &mustaches.iter().map(|m| m.range.clone()).collect::<Vec<_>>())

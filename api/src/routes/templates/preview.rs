@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use axum::{extract::State, http::StatusCode};
 use fanfare_engine::{
-    deliver::direct::{DirectError, DirectRequest, Taken},
+    deliver::direct::{DirectContent, DirectError, DirectRequest, Taken},
     domain::{
         address::{self, EmailAddress, PhoneNumber, Region},
         channel::Channel,
+        references::References,
         permission::{Permission, needs},
     },
     id::{MessageId, TemplateId},
@@ -292,6 +293,9 @@ async fn test(
     let mut work = Work::begin(&service, caller).await?;
     let id = templates::resolve(&mut work.tx, tenant.id, &named, None).await?;
     let template = templates::lock(&mut work.tx, tenant.id, id).await?;
+    if !template.active {
+        return Err(refused(DirectError::Inactive(template.slug)));
+    }
     let to = colleagues(&mut work, &tenant, template.channel, &send.to).await?;
     let masked: Vec<String> = to.iter().map(|to| address::masked(to)).collect();
     work.note("template.test", &id.to_string(), json!({"to": masked})).await?;
@@ -302,12 +306,14 @@ async fn test(
         let request = DirectRequest {
             tenant: &tenant,
             channel: template.channel,
-            template: &template.slug,
+            content: DirectContent::Template(&template.slug),
             to: &to,
             contact: None,
             locale: wanted.as_deref(),
             variables: send.values.clone(),
             business_key: None,
+            not_before: None,
+            references: References::default(),
         };
         let taken = direct.take(request).await.map_err(refused)?;
         messages.push(told(to, taken));
@@ -376,6 +382,8 @@ fn refused(error: DirectError) -> Problem {
         DirectError::Address(_)
         | DirectError::NoAccount(_)
         | DirectError::NotPublished(_)
+        | DirectError::NeedsTemplate(_)
+        | DirectError::Schedule(_)
         | DirectError::Inactive(_) => Problem::say(Code::Conflict, error.to_string()),
     }
 }

@@ -1,0 +1,282 @@
+//! How a single send goes: to whom, whether it may, taken in, and then a short wait for the provider.
+//!
+//! When this process dies after the message was taken in, the caller has no answer and the message is sent all the same:
+//! whoever asks again under the same key is told of it.
+
+use std::time::Duration;
+
+use fanfare_engine::{
+    deliver::direct::{DirectContent, DirectError, DirectRequest, Taken},
+    domain::{
+        address::{EmailAddress, PhoneNumber, Region, masked},
+        channel::Channel,
+        environment::Environment,
+        outcome::{Outcome, Reason},
+        price::{self, Micros},
+        status::MessageStatus,
+    },
+    id::{AccountId, ContactId, MessageId},
+    store::{
+        StoreError,
+        addressees::{self, Addressee},
+        message_search,
+        prices::{self, Over},
+        tenants::Tenant,
+    },
+};
+use jiff::Timestamp;
+use serde_json::json;
+use tokio::{
+    sync::oneshot::Receiver,
+    time::{Instant, sleep, timeout_at},
+};
+
+use super::request::{Content, Single};
+use crate::{
+    auth::caller::Caller,
+    http::problem::{Code, Problem},
+    routes::Work,
+    service::Service,
+};
+
+/// A message that was taken in, as it stood when the caller had waited long enough.
+#[derive(Debug)]
+pub(super) struct Sent {
+    pub(super) message: MessageId,
+    pub(super) status: MessageStatus,
+    pub(super) at: Timestamp,
+    pub(super) cost: Option<(Micros, String)>,
+    pub(super) segments: Option<u32>,
+    pub(super) scheduled_at: Option<Timestamp>,
+    pub(super) duplicate: bool,
+}
+
+/// An address in its normal form, and who has it.
+struct To {
+    address: String,
+    who: Option<Addressee>,
+}
+
+/// Where a message is, and why it is there.
+type Stands = (MessageStatus, Option<Reason>);
+
+/// The first look at a message that was left to the queue; every later one waits twice as long.
+const FIRST_LOOK: Duration = Duration::from_millis(50);
+
+pub(super) async fn send(service: &Service, caller: &Caller, single: Single) -> Result<Sent, Problem> {
+    let until = Instant::now() + service.send_wait;
+    let tenant = service.store.tenant_by_id(caller.tenant).await?;
+    let to = to(service, caller, &tenant, &single).await?;
+    let (content, variables) = match &single.content {
+        Content::Template { name, parameters } => (DirectContent::Template(name), parameters.clone()),
+        Content::Written { class, parts } => (DirectContent::Written(*class), parts.clone()),
+    };
+    let locale = single.locale.as_deref().or(to.who.as_ref().and_then(|who| who.locale.as_deref()));
+    let request = DirectRequest {
+        tenant: &tenant,
+        channel: single.channel,
+        content,
+        to: &to.address,
+        contact: to.who.as_ref().map(|who| who.contact),
+        locale,
+        variables,
+        business_key: single.business_key.as_deref(),
+        not_before: single.scheduled_at,
+        references: single.references.clone(),
+    };
+    let taken = service.direct.take(request).await.map_err(|error| problem(error, &single))?;
+    match taken {
+        Taken::Refused { message, reason } => {
+            note(service, caller, (message, &single, &to), MessageStatus::Suppressed).await;
+            Err(Problem::refused(message, reason))
+        }
+        Taken::Duplicate { message } => again(service, caller, message).await,
+        Taken::Accepted { message, outcome, account, units } => {
+            let (status, reason) = match single.scheduled_at {
+                Some(_) => (MessageStatus::Scheduled, None),
+                None => settled(service, caller, message, outcome, until).await,
+            };
+            note(service, caller, (message, &single, &to), status).await;
+            if let (MessageStatus::Failed | MessageStatus::Suppressed, Some(reason)) = (status, reason) {
+                return Err(Problem::refused(message, reason));
+            }
+            Ok(Sent {
+                message,
+                status,
+                at: service.clock.now(),
+                cost: cost(service, caller, (single.channel, &to.address), (account, units)).await?,
+                segments: (single.channel == Channel::Sms).then_some(units),
+                scheduled_at: single.scheduled_at,
+                duplicate: false,
+            })
+        }
+    }
+}
+
+/// To whom, and whether this caller may write to them.
+async fn to(service: &Service, caller: &Caller, tenant: &Tenant, single: &Single) -> Result<To, Problem> {
+    let mut work = Work::begin(service, caller).await?;
+    let to = if single.to.starts_with("cont_") {
+        of_contact(&mut work, caller, single).await?
+    } else {
+        let address = normal(single.channel, &single.to, tenant)?;
+        let who = addressees::at(&mut work.tx, caller.tenant, single.channel, &address).await?;
+        To { address, who }
+    };
+    let trying = caller.environment != Environment::Production;
+    if trying && !addressees::may_be_tried(&mut work.tx, caller.tenant, single.channel, &to.address).await? {
+        return Err(Code::NotAllowListed.into());
+    }
+    Ok(to)
+}
+
+async fn of_contact(work: &mut Work<'_>, caller: &Caller, single: &Single) -> Result<To, Problem> {
+    let id = single.to.parse::<ContactId>().map_err(|error| Problem::field("to", error.to_string()))?;
+    let who = addressees::by_id(&mut work.tx, caller.tenant, id).await?;
+    let who = who.ok_or_else(|| Problem::field("to", "there is no such contact"))?;
+    let address = who.address(single.channel).map(str::to_owned);
+    let address = address.ok_or_else(|| {
+        Problem::field(
+            "to",
+            format!("this contact has no address for {}: give them one first", single.channel),
+        )
+    })?;
+    Ok(To { address, who: Some(who) })
+}
+
+fn normal(channel: Channel, text: &str, tenant: &Tenant) -> Result<String, Problem> {
+    let address = match channel {
+        Channel::Email => EmailAddress::parse(text).map(EmailAddress::into_string),
+        Channel::Sms | Channel::Whatsapp => {
+            let region = Region::parse(&tenant.region)
+                .map_err(|error| StoreError::Corrupt(format!("tenant {}: {error}", tenant.id)))?;
+            PhoneNumber::parse(text, &region).map(PhoneNumber::into_string)
+        }
+    };
+    address.map_err(|error| Problem::field("to", error.to_string()))
+}
+
+/// What the engine can't take, said of the field that it is about.
+fn problem(error: DirectError, single: &Single) -> Problem {
+    let whole = matches!(single.content, Content::Written { .. });
+    match error {
+        DirectError::Address(error) => Problem::field("to", error.to_string()),
+        DirectError::NoAccount(_) => Problem::say(Code::Conflict, format!("Nothing can be sent: {error}.")),
+        DirectError::Render(why) => Problem::field(if whole { "message" } else { "parameters" }, why),
+        DirectError::NeedsTemplate(_) | DirectError::NotPublished(_) | DirectError::Inactive(_) => {
+            Problem::field("templateId", error.to_string())
+        }
+        DirectError::Schedule(error) => Problem::field("scheduledAt", error.to_string()),
+        DirectError::Store(StoreError::NotFound { .. }) if !whole => {
+            Problem::field("templateId", format!("names no template for {}", single.channel))
+        }
+        DirectError::Store(error) => error.into(),
+    }
+}
+
+/// Waits until something is known of a message, or the caller has waited long enough.
+async fn settled(
+    service: &Service,
+    caller: &Caller,
+    message: MessageId,
+    outcome: Receiver<Outcome>,
+    until: Instant,
+) -> Stands {
+    // The one who sends it tells when the outcome is recorded; where it was left to the queue, nobody tells.
+    if let Ok(Ok(outcome)) = timeout_at(until, outcome).await {
+        let status = match &outcome {
+            Outcome::Accepted { .. } => MessageStatus::Sent,
+            Outcome::Retry { .. } => MessageStatus::Queued,
+            Outcome::Failed { .. } => MessageStatus::Failed,
+            Outcome::Suppressed { .. } => MessageStatus::Suppressed,
+            Outcome::Unknown { .. } | Outcome::Abandoned { .. } => MessageStatus::Unknown,
+        };
+        return (status, outcome.reason());
+    }
+    let mut pause = FIRST_LOOK;
+    while Instant::now() + pause < until {
+        sleep(pause).await;
+        pause *= 2;
+        match stands(service, caller, message).await {
+            Ok((MessageStatus::Queued, _)) => {}
+            Ok(known) => return known,
+            Err(problem) => {
+                tracing::debug!(?problem, %message, "taken in, and could not be looked at");
+                break;
+            }
+        }
+    }
+    (MessageStatus::Queued, None)
+}
+
+async fn stands(service: &Service, caller: &Caller, message: MessageId) -> Result<Stands, Problem> {
+    let mut work = Work::begin(service, caller).await?;
+    let found = message_search::read(&mut work.tx, caller.tenant, &[message]).await?;
+    let message = found.first().ok_or(Code::NotFound)?;
+    let now = service.clock.now();
+    Ok((message.status(now), message.reason(now)))
+}
+
+/// A message that bears the key already, as it stands.
+async fn again(service: &Service, caller: &Caller, message: MessageId) -> Result<Sent, Problem> {
+    let mut work = Work::begin(service, caller).await?;
+    let found = message_search::read(&mut work.tx, caller.tenant, &[message]).await?;
+    // Its records may be past their retention: the key outlives them.
+    let known = found.first();
+    let now = service.clock.now();
+    if let Some((MessageStatus::Failed | MessageStatus::Suppressed, Some(reason))) =
+        known.map(|known| (known.status(now), known.reason(now)))
+    {
+        return Err(Problem::refused(message, reason));
+    }
+    Ok(Sent {
+        message,
+        status: known.map_or(MessageStatus::Unknown, |known| known.status(now)),
+        at: now,
+        cost: None,
+        segments: None,
+        scheduled_at: known.and_then(|known| known.not_before),
+        duplicate: true,
+    })
+}
+
+/// What an account charges for a message to an address, where that is known.
+async fn cost(
+    service: &Service,
+    caller: &Caller,
+    (channel, address): (Channel, &str),
+    (account, units): (AccountId, u32),
+) -> Result<Option<(Micros, String)>, Problem> {
+    let mut work = Work::begin(service, caller).await?;
+    let prices = prices::of(&mut work.tx, caller.tenant, Over::Account(account), channel, address).await?;
+    let price = price::price(&prices, address, service.clock.now());
+    Ok(price.map(|price| (price.micros.times(units), price.currency.clone())))
+}
+
+/// The message can't be taken back: that it could not be noted is for the log, not for the caller.
+async fn note(
+    service: &Service,
+    caller: &Caller,
+    (message, single, to): (MessageId, &Single, &To),
+    status: MessageStatus,
+) {
+    let content = match &single.content {
+        Content::Template { name, .. } => json!({"template": name}),
+        Content::Written { class, .. } => json!({"class": class}),
+    };
+    let detail = json!({
+        "channel": single.channel,
+        "to": masked(&to.address),
+        "content": content,
+        "status": status,
+        "scheduledAt": single.scheduled_at,
+    });
+    let noted = async {
+        let mut work = Work::begin(service, caller).await?;
+        work.note("message.send", &message.to_string(), detail).await?;
+        work.commit().await
+    };
+    if let Err(problem) = noted.await {
+        tracing::error!(?problem, %message, "a message was sent, and could not be noted in the audit log");
+    }
+}

@@ -1,0 +1,105 @@
+//! To whom a single message goes: a person by id, or whoever has an address; and whether it may be tried out on them.
+
+use sqlx::PgConnection;
+
+use super::StoreResult;
+use crate::{
+    domain::channel::Channel,
+    id::{ContactId, TenantId},
+};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Addressee {
+    pub contact: ContactId,
+    pub email: Option<String>,
+    pub phone: Option<String>,
+    pub locale: Option<String>,
+}
+
+impl Addressee {
+    pub fn address(&self, channel: Channel) -> Option<&str> {
+        match channel {
+            Channel::Email => self.email.as_deref(),
+            Channel::Sms | Channel::Whatsapp => self.phone.as_deref(),
+        }
+    }
+}
+
+/// `None` also for a person who was erased.
+pub async fn by_id(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    contact: ContactId,
+) -> StoreResult<Option<Addressee>> {
+    Ok(sqlx::query_as!(
+        Addressee,
+        r#"select id as "contact: ContactId", email, phone, locale from contacts
+           where tenant_id = $1 and id = $2 and erased_at is null"#,
+        tenant.uuid(),
+        contact.uuid(),
+    )
+    .fetch_optional(tx)
+    .await?)
+}
+
+/// Who has this address. Of several who share a number, somebody who wants no marketing over it: their no holds for it.
+pub async fn at(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    channel: Channel,
+    address: &str,
+) -> StoreResult<Option<Addressee>> {
+    Ok(sqlx::query_as!(
+        Addressee,
+        r#"select who.id as "contact!: ContactId", who.email, who.phone, who.locale
+           from (
+               select id, email, phone, locale from contacts
+               where $2 = 'email' and tenant_id = $1 and email = $3 and email is not null and erased_at is null
+               union all
+               select id, email, phone, locale from contacts
+               where $2 <> 'email' and tenant_id = $1 and phone = $3 and phone is not null
+                 and email is not null and erased_at is null
+               union all
+               select id, email, phone, locale from contacts
+               where $2 <> 'email' and tenant_id = $1 and phone = $3 and phone is not null
+                 and email is null and erased_at is null
+           ) who
+           left join consents c on c.contact_id = who.id and c.channel = $2
+           order by c.granted is false desc, who.id
+           limit 1"#,
+        tenant.uuid(),
+        channel.as_str(),
+        address,
+    )
+    .fetch_optional(tx)
+    .await?)
+}
+
+/// Whether somebody who tries things out may write to this address: it is on the tenant's list, or its domain is, or every
+/// account that could be used reaches nobody.
+pub async fn may_be_tried(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    channel: Channel,
+    address: &str,
+) -> StoreResult<bool> {
+    let domain = address.rsplit_once('@').map(|(_, domain)| format!("@{domain}"));
+    let providers: Vec<&str> = crate::domain::channel::Provider::ALL
+        .iter()
+        .filter(|provider| provider.channel() == channel)
+        .map(|provider| provider.as_str())
+        .collect();
+    Ok(sqlx::query_scalar!(
+        r#"select exists (select from allowed_addresses
+                          where tenant_id = $1 and channel = $2 and (address = $3 or address = $4))
+               or coalesce((select bool_and(sandbox) from accounts where tenant_id = $1 and provider = any ($5)), false)
+               as "allowed!""#,
+        tenant.uuid(),
+        channel.as_str(),
+        address,
+        domain as _,
+        &providers as _,
+    )
+    .fetch_one(tx)
+    .await?)
+}

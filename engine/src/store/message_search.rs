@@ -1,0 +1,464 @@
+//! Messages as callers of the API see them: searched, and read with their facts, events and references.
+//!
+//! A list finds the ids of its messages first, and then reads what it shows of them in a constant number of statements. What
+//! an address, a person or a reference names is little, and is sorted; the messages of a campaign, or of all campaigns, are
+//! walked from the newest on and never gathered. The newest are those of the campaign that was made last, in it those with
+//! the highest number.
+
+use jiff::Timestamp;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{StoreResult, accounts::moment};
+use crate::{
+    domain::{
+        channel::{Channel, MessageClass},
+        event::EventKind,
+        outcome::{FactKind, Reason},
+        status::{AttemptFact, Known, MessageStatus},
+    },
+    id::{CampaignId, ContactId, MessageId, TemplateId, TenantId},
+};
+
+/// What messages are looked for by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By<'a> {
+    Contact(ContactId),
+    /// In its normal form: of whoever has it now, and of single sends to nobody who is known.
+    Address(&'a str),
+    Reference(&'a str, &'a str),
+    Campaign(CampaignId),
+    Everything,
+}
+
+/// Which of them, and which part of the list.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    pub by: By<'a>,
+    pub channel: Option<Channel>,
+    /// Of campaigns that were made before this.
+    pub made_before: Option<Timestamp>,
+    pub after: Option<MessageId>,
+    pub offset: i64,
+    pub limit: i64,
+}
+
+/// A list is counted up to here; what an address, a person or a reference names is counted whole.
+pub const COUNTED: i64 = 10_000;
+
+/// A message with all that is known of it.
+#[derive(Debug, Clone)]
+pub struct Message {
+    pub id: MessageId,
+    pub channel: Channel,
+    pub class: MessageClass,
+    pub template: TemplateId,
+    /// Sent by itself, not with a campaign.
+    pub single: bool,
+    pub contact: Option<ContactId>,
+    pub address: String,
+    pub variant: i16,
+    /// As they were pinned.
+    pub variables: String,
+    pub excluded: Option<Reason>,
+    pub taken_at: Timestamp,
+    /// Until when it waits, or waited.
+    pub not_before: Option<Timestamp>,
+    pub facts: Vec<Fact>,
+    /// The first of each kind.
+    pub events: Vec<(EventKind, Timestamp)>,
+    pub references: Vec<(String, String)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fact {
+    pub fact: AttemptFact,
+    pub at: Timestamp,
+    pub account_no: Option<i16>,
+    pub detail: Option<String>,
+    pub provider_id: Option<String>,
+}
+
+impl Message {
+    fn attempt_facts(&self) -> Vec<AttemptFact> {
+        self.facts.iter().map(|fact| fact.fact).collect()
+    }
+
+    fn known<T>(&self, now: Timestamp, ask: impl FnOnce(&Known<'_>) -> T) -> T {
+        let facts = self.attempt_facts();
+        let scheduled = self.not_before.is_some_and(|at| at > now);
+        ask(&Known { excluded: self.excluded, facts: &facts, events: &self.events, scheduled })
+    }
+
+    pub fn status(&self, now: Timestamp) -> MessageStatus {
+        self.known(now, |known| known.status())
+    }
+
+    /// Why it was not sent, or not yet.
+    pub fn reason(&self, now: Timestamp) -> Option<Reason> {
+        self.known(now, |known| known.reason())
+    }
+
+    pub fn delivered_at(&self) -> Option<Timestamp> {
+        self.known(self.taken_at, |known| known.delivered_at())
+    }
+
+    pub fn read_at(&self) -> Option<Timestamp> {
+        self.known(self.taken_at, |known| known.read_at())
+    }
+
+    /// The fact that a provider accepted it.
+    pub fn accepted(&self) -> Option<&Fact> {
+        self.facts.iter().find(|fact| fact.fact.kind == FactKind::Accepted)
+    }
+
+    /// How often it was tried; what must not be sent is no attempt.
+    pub fn attempts(&self) -> usize {
+        let tried = self.facts.iter().filter(|fact| fact.fact.kind != FactKind::Suppressed);
+        tried.map(|fact| fact.fact.attempt).collect::<std::collections::BTreeSet<_>>().len()
+    }
+}
+
+/// The ids of a part of a list, newest first.
+pub async fn ids(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    wanted: &Wanted<'_>,
+) -> StoreResult<Vec<MessageId>> {
+    match wanted.by {
+        By::Campaign(_) | By::Everything => walked(tx, tenant, wanted).await,
+        By::Contact(_) | By::Address(_) | By::Reference(..) => gathered(tx, tenant, wanted).await,
+    }
+}
+
+/// How many there are, whichever part is wanted; at most [`COUNTED`] of campaigns.
+pub async fn count(tx: &mut PgConnection, tenant: TenantId, wanted: &Wanted<'_>) -> StoreResult<u64> {
+    let all = Wanted { after: None, offset: 0, limit: i64::from(i32::MAX), ..*wanted };
+    let campaign = match wanted.by {
+        By::Campaign(campaign) => Some(campaign),
+        By::Everything => None,
+        By::Contact(_) | By::Address(_) | By::Reference(..) => {
+            return Ok(gathered(tx, tenant, &all).await?.len() as u64);
+        }
+    };
+    let count = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from (
+               select from campaigns k
+               cross join lateral (select from recipients r where r.campaign_id = k.id limit $5) r
+               where k.tenant_id = $1 and ($2::uuid is null or k.id = $2) and ($3::text is null or k.channel = $3)
+                 and ($4::timestamptz is null or k.id < uuid_floor($4))
+               limit $5
+           ) counted"#,
+        tenant.uuid(),
+        campaign.map(|id| id.uuid()) as _,
+        wanted.channel.map(Channel::as_str) as _,
+        moment(wanted.made_before) as _,
+        COUNTED,
+    )
+    .fetch_one(tx)
+    .await?;
+    Ok(count.unsigned_abs())
+}
+
+/// What is not asked for is null, and finds nothing by its index.
+async fn gathered(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    wanted: &Wanted<'_>,
+) -> StoreResult<Vec<MessageId>> {
+    let (mut contact, mut address, mut name, mut value) = (None, None, None, None);
+    match wanted.by {
+        By::Contact(id) => contact = Some(id.uuid()),
+        By::Address(text) => address = Some(text),
+        By::Reference(reference, text) => (name, value) = (Some(reference), Some(text)),
+        By::Campaign(_) | By::Everything => {}
+    }
+    let rows = sqlx::query!(
+        r#"select found.campaign_id as "campaign_id!", found.n as "n!"
+           from (
+               select campaign_id, n from recipients where contact_id = $2
+               union all
+               select campaign_id, n from recipients where address = $3 and contact_id is null
+               union all
+               select r.campaign_id, r.n
+               from (select id from contacts where tenant_id = $1 and email = $3 and email is not null
+                     union all
+                     select id from contacts
+                     where tenant_id = $1 and phone = $3 and phone is not null and email is not null
+                     union all
+                     select id from contacts
+                     where tenant_id = $1 and phone = $3 and phone is not null and email is null) who
+               join recipients r on r.contact_id = who.id and r.address = $3
+               union all
+               select campaign_id, n from message_references where tenant_id = $1 and name = $4 and value = $5
+           ) found
+           join campaigns k on k.id = found.campaign_id and k.tenant_id = $1
+           where ($6::text is null or k.channel = $6)
+             and ($7::timestamptz is null or found.campaign_id < uuid_floor($7))
+             and ($8::uuid is null or (found.campaign_id, found.n) < ($8, $9))
+           order by found.campaign_id desc, found.n desc
+           offset $10 limit $11"#,
+        tenant.uuid(),
+        contact as _,
+        address as _,
+        name as _,
+        value as _,
+        wanted.channel.map(Channel::as_str) as _,
+        moment(wanted.made_before) as _,
+        wanted.after.map(|message| message.campaign.uuid()) as _,
+        wanted.after.map_or(0, |message| message.n),
+        wanted.offset,
+        wanted.limit,
+    )
+    .fetch_all(tx)
+    .await?;
+    Ok(rows.into_iter().map(|row| MessageId { campaign: row.campaign_id.into(), n: row.n }).collect())
+}
+
+async fn walked(tx: &mut PgConnection, tenant: TenantId, wanted: &Wanted<'_>) -> StoreResult<Vec<MessageId>> {
+    let campaign = match wanted.by {
+        By::Campaign(campaign) => Some(campaign.uuid()),
+        _ => None,
+    };
+    let rows = sqlx::query!(
+        r#"select k.id, r.n as "n!"
+           from campaigns k
+           cross join lateral (
+               select n from recipients r
+               -- One comparison of `n`, so that the index begins where the list before ended.
+               where r.campaign_id = k.id and n < case when k.id = $5 then $6::bigint else 2147483648 end
+               order by n desc limit $7::bigint + $8::bigint
+           ) r
+           where k.tenant_id = $1 and ($2::uuid is null or k.id = $2) and ($3::text is null or k.channel = $3)
+             and ($4::timestamptz is null or k.id < uuid_floor($4)) and ($5::uuid is null or k.id <= $5)
+           order by k.id desc, r.n desc
+           offset $7::bigint limit $8::bigint"#,
+        tenant.uuid(),
+        campaign as _,
+        wanted.channel.map(Channel::as_str) as _,
+        moment(wanted.made_before) as _,
+        wanted.after.map(|message| message.campaign.uuid()) as _,
+        wanted.after.map_or(0, |message| i64::from(message.n)),
+        wanted.offset,
+        wanted.limit,
+    )
+    .fetch_all(tx)
+    .await?;
+    Ok(rows.into_iter().map(|row| MessageId { campaign: row.id.into(), n: row.n }).collect())
+}
+
+/// These messages, as far as the tenant has them, in this order.
+pub async fn read(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    messages: &[MessageId],
+) -> StoreResult<Vec<Message>> {
+    let (campaigns, numbers): (Vec<Uuid>, Vec<i32>) =
+        messages.iter().map(|message| (message.campaign.uuid(), message.n)).unzip();
+    let mut found = heads(tx, tenant, &campaigns, &numbers).await?;
+    // Only of those that were found: the others are somebody else's.
+    let (campaigns, numbers): (Vec<Uuid>, Vec<i32>) =
+        found.iter().map(|message| (message.id.campaign.uuid(), message.id.n)).unzip();
+    add_facts(tx, &mut found, &campaigns, &numbers).await?;
+    add_events(tx, &mut found, &campaigns, &numbers).await?;
+    add_references(tx, tenant, &mut found, &campaigns, &numbers).await?;
+    Ok(found)
+}
+
+async fn heads(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    campaigns: &[Uuid],
+    numbers: &[i32],
+) -> StoreResult<Vec<Message>> {
+    let rows = sqlx::query!(
+        r#"select k.id as campaign_id, r.n, k.channel as "channel: Channel", k.class as "class: MessageClass", k.template_id,
+                  k.kind = 'direct' as "single!", r.contact_id, r.address, r.variant, r.variables, r.excluded,
+                  coalesce(c.created_at, k.launched_at, k.created_at) as "taken_at!: jiff_sqlx::Timestamp",
+                  c.not_before as "not_before?: jiff_sqlx::Timestamp"
+           from unnest($2::uuid[], $3::integer[]) with ordinality as wanted (campaign_id, n, at)
+           join campaigns k on k.id = wanted.campaign_id and k.tenant_id = $1
+           join recipients r on r.campaign_id = wanted.campaign_id and r.n = wanted.n
+           left join chunks c on k.kind = 'direct' and c.campaign_id = wanted.campaign_id and c.no = wanted.n
+           order by wanted.at"#,
+        tenant.uuid(),
+        campaigns,
+        numbers,
+    )
+    .fetch_all(tx)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Message {
+            id: MessageId { campaign: row.campaign_id.into(), n: row.n },
+            channel: row.channel,
+            class: row.class,
+            template: row.template_id.into(),
+            single: row.single,
+            contact: row.contact_id.map(Into::into),
+            address: row.address,
+            variant: row.variant,
+            variables: row.variables,
+            excluded: row.excluded.and_then(|reason| reason.parse().ok()),
+            taken_at: row.taken_at.to_jiff(),
+            not_before: row.not_before.map(jiff_sqlx::Timestamp::to_jiff),
+            facts: Vec::new(),
+            events: Vec::new(),
+            references: Vec::new(),
+        })
+        .collect())
+}
+
+async fn add_facts(
+    tx: &mut PgConnection,
+    messages: &mut [Message],
+    campaigns: &[Uuid],
+    numbers: &[i32],
+) -> StoreResult<()> {
+    let rows = sqlx::query!(
+        r#"select wanted.at as "place!", r.attempt, r.kind, r.at as "at: jiff_sqlx::Timestamp", r.account_no, r.reason,
+                  r.detail, r.provider_id
+           from unnest($1::uuid[], $2::integer[]) with ordinality as wanted (campaign_id, n, at)
+           join results r on r.campaign_id = wanted.campaign_id and r.n = wanted.n
+           order by wanted.at, r.attempt, r.at"#,
+        campaigns,
+        numbers,
+    )
+    .fetch_all(tx)
+    .await?;
+    for row in rows {
+        let kind = FactKind::PRECEDENCE.iter().copied().find(|kind| *kind as i16 == row.kind);
+        if let (Some(message), Some(kind)) = (at_place(messages, row.place), kind) {
+            let reason = row.reason.and_then(|reason| reason.parse().ok());
+            message.facts.push(Fact {
+                fact: AttemptFact { attempt: row.attempt, kind, reason },
+                at: row.at.to_jiff(),
+                account_no: row.account_no,
+                detail: row.detail,
+                provider_id: row.provider_id,
+            });
+        }
+    }
+    Ok(())
+}
+
+async fn add_events(
+    tx: &mut PgConnection,
+    messages: &mut [Message],
+    campaigns: &[Uuid],
+    numbers: &[i32],
+) -> StoreResult<()> {
+    let rows = sqlx::query!(
+        r#"select wanted.at as "place!", e.kind, min(e.at) as "first!: jiff_sqlx::Timestamp"
+           from unnest($1::uuid[], $2::integer[]) with ordinality as wanted (campaign_id, n, at)
+           join events e on e.campaign_id = wanted.campaign_id and e.n = wanted.n
+           group by wanted.at, e.kind"#,
+        campaigns,
+        numbers,
+    )
+    .fetch_all(tx)
+    .await?;
+    for row in rows {
+        if let (Some(message), Ok(kind)) = (at_place(messages, row.place), row.kind.parse()) {
+            message.events.push((kind, row.first.to_jiff()));
+        }
+    }
+    Ok(())
+}
+
+async fn add_references(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    messages: &mut [Message],
+    campaigns: &[Uuid],
+    numbers: &[i32],
+) -> StoreResult<()> {
+    let rows = sqlx::query!(
+        r#"select wanted.at as "place!", m.name, m.value
+           from unnest($2::uuid[], $3::integer[]) with ordinality as wanted (campaign_id, n, at)
+           join message_references m on m.campaign_id = wanted.campaign_id and m.n = wanted.n and m.tenant_id = $1
+           order by wanted.at, m.name"#,
+        tenant.uuid(),
+        campaigns,
+        numbers,
+    )
+    .fetch_all(tx)
+    .await?;
+    for row in rows {
+        if let Some(message) = at_place(messages, row.place) {
+            message.references.push((row.name, row.value));
+        }
+    }
+    Ok(())
+}
+
+/// Places are counted from 1.
+fn at_place(messages: &mut [Message], place: i64) -> Option<&mut Message> {
+    messages.get_mut(usize::try_from(place).ok()?.checked_sub(1)?)
+}
+
+/// What was told about a message, every time that it was, up to so many.
+pub async fn events(
+    tx: &mut PgConnection,
+    message: MessageId,
+    limit: i64,
+) -> StoreResult<Vec<(EventKind, Timestamp, Option<String>)>> {
+    let rows = sqlx::query!(
+        r#"select kind, at as "at: jiff_sqlx::Timestamp", detail from events
+           where campaign_id = $1 and n = $2 order by at, kind limit $3"#,
+        message.campaign.uuid(),
+        message.n,
+        limit,
+    )
+    .fetch_all(tx)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|row| Some((row.kind.parse().ok()?, row.at.to_jiff(), row.detail)))
+        .collect())
+}
+
+/// What was done about a reference over one channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contacted {
+    pub channel: Channel,
+    pub messages: i64,
+    pub attempts: i64,
+    /// When a provider last accepted a message.
+    pub last: Option<Timestamp>,
+}
+
+pub async fn contacted(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    name: &str,
+    value: &str,
+) -> StoreResult<Vec<Contacted>> {
+    let rows = sqlx::query!(
+        r#"select k.channel as "channel: Channel", count(*) as "messages!", coalesce(sum(f.attempts), 0)::bigint as "attempts!",
+                  max(f.last) as "last?: jiff_sqlx::Timestamp"
+           from message_references m
+           join campaigns k on k.id = m.campaign_id and k.tenant_id = $1
+           cross join lateral (
+               select count(distinct r.attempt) filter (where r.kind <> 3) as attempts,
+                      max(r.at) filter (where r.kind = 0) as last
+               from results r where r.campaign_id = m.campaign_id and r.n = m.n
+           ) f
+           where m.tenant_id = $1 and m.name = $2 and m.value = $3
+           group by k.channel order by k.channel"#,
+        tenant.uuid(),
+        name,
+        value,
+    )
+    .fetch_all(tx)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Contacted {
+            channel: row.channel,
+            messages: row.messages,
+            attempts: row.attempts,
+            last: row.last.map(jiff_sqlx::Timestamp::to_jiff),
+        })
+        .collect())
+}
