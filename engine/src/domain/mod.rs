@@ -5,10 +5,13 @@
 
 pub mod address;
 pub mod campaign;
+pub mod campaign_status;
 pub mod channel;
 pub mod chunk;
 pub mod environment;
 pub mod event;
+pub mod measure;
 pub mod outcome;
 pub mod permission;
 pub mod retry;
+pub mod review;
