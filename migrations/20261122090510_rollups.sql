@@ -39,8 +39,10 @@ create table campaign_hours (
 create table rollup_checks (
     campaign_id uuid primary key,
     folded_at timestamptz not null,
-    checked_at timestamptz
+    -- '-infinity': never.
+    checked_at timestamptz not null default '-infinity'
 );
+create index rollup_checks_due on rollup_checks (folded_at) where folded_at > checked_at;
 
 -- A payment, a renewal or a named event within the campaign's window after the message; once a recipient.
 create table conversions (

@@ -15,3 +15,4 @@ pub mod outcome;
 pub mod permission;
 pub mod retry;
 pub mod review;
+pub mod schedule;

@@ -4,13 +4,16 @@
 //! query that did.
 
 pub mod accounts;
+pub mod analytics;
 pub mod api_keys;
 pub mod audit;
 pub mod campaigns;
 pub mod check;
 pub mod chunks;
 pub mod contacts;
+pub mod conversions;
 pub mod direct;
+pub mod drafts;
 pub mod duties;
 pub mod events;
 mod grace;
@@ -23,10 +26,13 @@ pub mod messages;
 mod nodelay;
 pub mod pace;
 pub mod people;
+pub mod preflights;
 pub mod recipients;
 pub mod results;
 pub mod roles;
+pub mod rollups;
 pub mod sessions;
+pub mod sheets;
 pub mod sign_in;
 pub(crate) mod straight;
 pub mod suppressions;
@@ -132,6 +138,15 @@ impl Store {
     /// A transaction; on the store of a duty it fails when another process has taken the duty over.
     pub async fn begin(&self) -> StoreResult<sqlx::PgTransaction<'static>> {
         let mut tx = self.pool.begin().await?;
+        if let Some(duty) = self.duty {
+            duty.check(&mut tx).await?;
+        }
+        Ok(tx)
+    }
+
+    /// The same, and all that it reads is of one moment.
+    pub(crate) async fn begin_snapshot(&self) -> StoreResult<sqlx::PgTransaction<'static>> {
+        let mut tx = self.pool.begin_with("begin isolation level repeatable read").await?;
         if let Some(duty) = self.duty {
             duty.check(&mut tx).await?;
         }
