@@ -105,7 +105,7 @@ pub async fn record(
                on conflict do nothing
                returning campaign_id, n
            )
-           select c.campaign_id, c.n, r.variant
+           select c.campaign_id as "campaign_id!", c.n as "n!", r.variant
            from counted c join recipients r on r.campaign_id = c.campaign_id and r.n = c.n"#,
         tenant.uuid(),
         &messages.iter().map(|message| message.campaign.uuid()).collect::<Vec<_>>(),

@@ -7,10 +7,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::StoreResult;
-use crate::{
-    id::{CampaignId, ContactId, TenantId},
-    launch::check::{CheckReport, Problem},
-};
+use crate::id::{CampaignId, ContactId, TenantId};
 
 #[derive(Debug, Clone)]
 pub struct Preflight {
@@ -35,15 +32,15 @@ pub async fn keep(
     tx: &mut PgConnection,
     id: CampaignId,
     looked_at: Timestamp,
-    report: &CheckReport,
-    problems: &[Problem],
+    report: &Value,
+    problems: &[ProblemRow],
 ) -> StoreResult<()> {
     sqlx::query!("delete from preflights where campaign_id = $1", id.uuid()).execute(&mut *tx).await?;
     sqlx::query!(
         "insert into preflights (campaign_id, campaign_updated_at, at, report) values ($1, $2, clock_timestamp(), $3)",
         id.uuid(),
         looked_at.to_sqlx() as _,
-        sqlx::types::Json(report) as _,
+        report,
     )
     .execute(&mut *tx)
     .await?;

@@ -49,6 +49,7 @@ pub async fn note(tx: &mut PgConnection, reached: impl Iterator<Item = Reached> 
     if notes.is_empty() {
         return Ok(());
     }
+    let numbers: Vec<Vec<u8>> = notes.values().cloned().collect();
     sqlx::query!(
         "insert into event_notes (campaign_id, variant, measures, hour, numbers)
          select campaign_id, variant, measures, to_timestamp(hour), numbers
@@ -58,7 +59,7 @@ pub async fn note(tx: &mut PgConnection, reached: impl Iterator<Item = Reached> 
         &notes.keys().map(|key| key.1).collect::<Vec<_>>(),
         &notes.keys().map(|key| key.2.bits()).collect::<Vec<_>>(),
         &notes.keys().map(|key| key.3).collect::<Vec<_>>(),
-        &notes.into_values().collect::<Vec<_>>(),
+        &numbers,
     )
     .execute(tx)
     .await?;
@@ -80,7 +81,7 @@ struct Note {
 
 impl Note {
     fn numbers(&self) -> impl Iterator<Item = i32> {
-        self.numbers.as_chunks().0.iter().map(|&bytes| i32::from_be_bytes(bytes))
+        self.numbers.as_chunks::<4>().0.iter().map(|&bytes| i32::from_be_bytes(bytes))
     }
 }
 
@@ -141,7 +142,8 @@ impl Store {
                    delete from event_notes where id in (select id from event_notes order by id limit $1)
                    returning campaign_id, variant, measures, hour, numbers
                )
-               select campaign_id as campaign, variant, measures, extract(epoch from hour)::bigint as "hour!", numbers
+               select campaign_id as "campaign!", variant as "variant!", measures as "measures!",
+                      extract(epoch from hour)::bigint as "hour!", numbers as "numbers!"
                from taken"#,
             NOTES,
         )
