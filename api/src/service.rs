@@ -46,6 +46,8 @@ pub struct Service {
     pub(crate) seal: Arc<Seal>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) cors_origins: Arc<[String]>,
+    /// Recipients of a chunk of messages that are sent once more.
+    pub(crate) retry_chunk: i32,
 }
 
 impl Service {
@@ -65,6 +67,7 @@ impl Service {
             seal: Arc::new(Seal::parse(settings.auth.sealing_keys.expose()).unwrap_or_default()),
             limits: Arc::new(limits(settings.api)),
             cors_origins: settings.api.cors_origins.clone().into(),
+            retry_chunk: engine.settings.launch.chunk,
         };
         (service, writer)
     }

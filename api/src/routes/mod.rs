@@ -4,6 +4,7 @@
 mod api_keys;
 mod audit;
 mod auth;
+mod campaigns;
 mod roles;
 mod users;
 
@@ -21,6 +22,7 @@ pub(crate) fn all() -> OpenApiRouter<Service> {
         .merge(roles::routes())
         .merge(api_keys::routes())
         .merge(audit::routes())
+        .merge(campaigns::routes())
 }
 
 /// A transaction of a caller: within their tenant, its deeds in their name.

@@ -298,35 +298,42 @@ impl Store {
         .await?)
     }
 
+    /// See [`progress`].
     pub async fn progress(&self, tenant: TenantId, id: CampaignId) -> StoreResult<Progress> {
-        let row = sqlx::query!(
-            r#"select k.frozen,
-                      (select count(*) from recipients r where r.campaign_id = k.id and r.excluded is not null) as "excluded!",
-                      coalesce(c.accepted, 0) as "accepted!", coalesce(c.failed, 0) as "failed!",
-                      coalesce(c.suppressed, 0) as "suppressed!", coalesce(c.unknown, 0) as "unknown!",
-                      coalesce(c.waiting, 0) as "waiting!"
-               from campaigns k left join lateral (
-                   select sum(accepted) as accepted, sum(failed) as failed, sum(suppressed) as suppressed,
-                          sum(unknown) as unknown, sum(size - accepted - failed - suppressed - unknown - moved) as waiting
-                   from chunks where campaign_id = k.id
-               ) c on true
-               where k.id = $1 and k.tenant_id = $2"#,
-            id.uuid(),
-            tenant.uuid(),
-        )
-        .fetch_optional(self.pool())
-        .await?
-        .ok_or_else(|| StoreError::not_found(id))?;
-        Ok(Progress {
-            recipients: row.frozen.into(),
-            excluded: row.excluded,
-            sent: row.accepted,
-            failed: row.failed,
-            suppressed: row.suppressed,
-            unknown: row.unknown,
-            waiting: row.waiting,
-        })
+        let mut connection = self.pool().acquire().await?;
+        progress(&mut connection, tenant, id).await
     }
+}
+
+/// How far a campaign is.
+pub async fn progress(tx: &mut PgConnection, tenant: TenantId, id: CampaignId) -> StoreResult<Progress> {
+    let row = sqlx::query!(
+        r#"select k.frozen,
+                  (select count(*) from recipients r where r.campaign_id = k.id and r.excluded is not null) as "excluded!",
+                  coalesce(c.accepted, 0) as "accepted!", coalesce(c.failed, 0) as "failed!",
+                  coalesce(c.suppressed, 0) as "suppressed!", coalesce(c.unknown, 0) as "unknown!",
+                  coalesce(c.waiting, 0) as "waiting!"
+           from campaigns k left join lateral (
+               select sum(accepted) as accepted, sum(failed) as failed, sum(suppressed) as suppressed,
+                      sum(unknown) as unknown, sum(size - accepted - failed - suppressed - unknown - moved) as waiting
+               from chunks where campaign_id = k.id
+           ) c on true
+           where k.id = $1 and k.tenant_id = $2"#,
+        id.uuid(),
+        tenant.uuid(),
+    )
+    .fetch_optional(tx)
+    .await?
+    .ok_or_else(|| StoreError::not_found(id))?;
+    Ok(Progress {
+        recipients: row.frozen.into(),
+        excluded: row.excluded,
+        sent: row.accepted,
+        failed: row.failed,
+        suppressed: row.suppressed,
+        unknown: row.unknown,
+        waiting: row.waiting,
+    })
 }
 
 /// Makes a draft.

@@ -22,6 +22,7 @@ pub mod idempotency;
 pub mod inbox;
 pub(crate) mod lines;
 pub mod listing;
+pub mod members;
 pub mod messages;
 mod nodelay;
 pub mod pace;

@@ -79,26 +79,35 @@ pub async fn get(tx: &mut PgConnection, tenant: TenantId, id: CampaignId) -> Sto
     }))
 }
 
-/// Recipients behind the number of a reason, after recipient number `after`.
+/// A part of the recipients behind a pre-flight's numbers.
+#[derive(Debug, Clone)]
+pub struct Part<'a> {
+    /// Only those of this reason.
+    pub reason: Option<&'a str>,
+    /// The reason and number of the last one before.
+    pub after: (&'a str, i32),
+    pub limit: i64,
+}
+
 pub async fn problems(
     tx: &mut PgConnection,
     tenant: TenantId,
     id: CampaignId,
-    reason: &str,
-    after: i32,
-    limit: i64,
+    part: &Part<'_>,
 ) -> StoreResult<Vec<ProblemRow>> {
     Ok(sqlx::query_as!(
         ProblemRow,
         r#"select p.n, p.contact_id as "contact: ContactId", p.address, p.reason, p.detail
            from preflight_problems p join campaigns k on k.id = p.campaign_id
-           where k.tenant_id = $1 and p.campaign_id = $2 and p.reason = $3 and p.n > $4
-           order by p.n limit $5"#,
+           where k.tenant_id = $1 and p.campaign_id = $2 and ($3::text is null or p.reason = $3)
+             and (p.reason, p.n) > ($4, $5)
+           order by p.reason, p.n limit $6"#,
         tenant.uuid(),
         id.uuid(),
-        reason,
-        after,
-        limit,
+        part.reason,
+        part.after.0,
+        part.after.1,
+        part.limit,
     )
     .fetch_all(tx)
     .await?)
