@@ -110,7 +110,9 @@ async fn things_of_another(open: &Open) -> BTreeMap<&'static str, String> {
     let user = stranger.post("/api/users", &user).await;
     let key = stranger.post("/api/keys", &json!({"name": "theirs", "scopes": ["users:read"]})).await;
     let sessions = stranger.get("/api/auth/sessions").await;
+    let campaign = their_campaign(open).await;
     BTreeMap::from([
+        ("campaign_id", campaign),
         ("role_id", id(&role, "/data/id")),
         ("user_id", id(&user, "/data/user/id")),
         ("key_id", id(&key, "/data/id")),
@@ -120,11 +122,28 @@ async fn things_of_another(open: &Open) -> BTreeMap<&'static str, String> {
     ])
 }
 
+async fn their_campaign(open: &Open) -> String {
+    let (campaign, template) = (open.engine.ids.random_uuid(), open.engine.ids.random_uuid());
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
+        "insert into templates (id, tenant_id, slug, channel, class, name)
+         select '{template}', id, 'theirs', 'sms', 'obligation', 'Theirs' from tenants where slug = 'other';
+         insert into campaigns (id, tenant_id, kind, name, channel, class, template_id, audience, state)
+         select '{campaign}', id, 'campaign', 'Theirs', 'sms', 'obligation', '{template}', '{{\"contacts\": \"all\"}}', 'in_review'
+         from tenants where slug = 'other'"
+    )))
+    .execute(open.engine.store.pool())
+    .await
+    .unwrap();
+    fanfare_engine::id::CampaignId::from_uuid(campaign).to_string()
+}
+
 /// A body that the operation would take.
 fn good_body(operation: &Operation) -> Value {
     match (operation.method.as_str(), operation.path.as_str()) {
         ("PUT", "/api/roles/{role_id}") => json!({"name": "Mine", "permissions": []}),
         ("PUT", "/api/users/{user_id}") => json!({"firstName": "Mine", "role": "auditor", "rowScope": "all"}),
+        ("PUT", "/api/campaigns/{campaign_id}/status") => json!({"status": "stopped"}),
+        ("POST", "/api/campaigns/{campaign_id}/conversions") => json!({"kind": "payment", "reference": "theirs"}),
         ("POST", "/api/auth/reset-password/{token}" | "/api/auth/accept-invitation/{token}") => {
             json!({"password": "correct horse battery staple"})
         }
