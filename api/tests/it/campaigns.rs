@@ -106,7 +106,7 @@ impl Insurer {
         let campaign: CampaignId = id.parse().unwrap();
         self.store().freeze_slice(campaign, SliceSizes { first: 1_000, slice: 1_000, chunk: 50 }).await.unwrap();
         sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
-            "insert into results (campaign_id, n, attempt, kind) select campaign_id, n, 1, 0 from recipients where campaign_id = '{id}';
+            "insert into results (campaign_id, n, attempt, kind) select campaign_id, n, 1, 0 from recipients where campaign_id = '{id}' and excluded is null;
              update chunks set epoch = 1, watermark = size, accepted = size, done_at = now() where campaign_id = '{id}'",
             id = campaign.uuid()
         )))
@@ -410,12 +410,19 @@ async fn everybody_is_accounted_for_one_by_one(pool: PgPool) {
     sqlx::query("update contacts set email = null where name = 'Person 3'").execute(&pool).await.unwrap();
     let id = house.sent().await;
     let campaign: CampaignId = id.parse().unwrap();
-    sqlx::query("update results set kind = 2, reason = 'recipient_rejected' where campaign_id = $1 and n = 7")
+    let sendable: Vec<i32> =
+        sqlx::query_scalar("select n from recipients where campaign_id = $1 and excluded is null order by n limit 2")
+            .bind(campaign.uuid())
+            .fetch_all(&pool)
+            .await
+            .unwrap();
+    sqlx::query("update results set kind = 2, reason = 'recipient_rejected' where campaign_id = $1 and n = $2")
         .bind(campaign.uuid())
+        .bind(sendable[0])
         .execute(&pool)
         .await
         .unwrap();
-    house.tell(&id, EventKind::Opened, 9, 9).await;
+    house.tell(&id, EventKind::Opened, sendable[1], sendable[1]).await;
     let mut path = format!("/api/campaigns/{id}/recipients?limit=50");
     let mut all = Vec::new();
     loop {

@@ -301,7 +301,7 @@ fn only_draft(sheet: &Sheet) -> Result<(), Problem> {
 
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Copy {
+struct CopyInput {
     /// "… (copy)" if not said.
     #[schema(max_length = 255)]
     name: Option<String>,
@@ -310,12 +310,12 @@ struct Copy {
 /// Makes a draft like this campaign, whatever became of it, without its schedule.
 #[utoipa::path(post, path = "/api/campaigns/{campaign_id}/clone", tag = "campaigns", security(("bearer" = ["campaigns:create"])),
     params(("campaign_id" = String, Path, description = "`camp_…`")),
-    request_body = Copy, responses((status = 201, description = "The draft", body = Envelope<CampaignView>)))]
+    request_body = CopyInput, responses((status = 201, description = "The draft", body = Envelope<CampaignView>)))]
 async fn copy(
     State(service): State<Service>,
     may: May<needs::CampaignsCreate>,
     PathId(id): PathId<CampaignId>,
-    Perhaps(copy): Perhaps<Copy>,
+    Perhaps(copy): Perhaps<CopyInput>,
 ) -> Result<Made<CampaignView>, Problem> {
     let caller = &may.caller;
     if let Some(name) = &copy.name {
