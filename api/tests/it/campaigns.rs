@@ -42,7 +42,12 @@ impl Insurer {
             .await
             .unwrap();
         let text = "Dear {{name}}, policy {{reference}} is due.".to_owned();
-        let email = Source::Email { subject: text.clone(), preheader: None, body: EmailBody::Html(text.clone()), text: None };
+        let email = Source::Email {
+            subject: text.clone(),
+            preheader: None,
+            body: EmailBody::Html(text.clone()),
+            text: None,
+        };
         let whatsapp = json!({"channel": "whatsapp", "kind": "text", "body": text});
         for (slug, channel, source) in [
             ("template-1", Channel::Email, email),
@@ -104,7 +109,10 @@ impl Insurer {
         let id = self.draft().await;
         assert_eq!(self.put(&id, "active").await.0, 200);
         let campaign: CampaignId = id.parse().unwrap();
-        self.store().freeze_slice(campaign, SliceSizes { first: 1_000, slice: 1_000, chunk: 50 }).await.unwrap();
+        self.store()
+            .freeze_slice(campaign, SliceSizes { first: 1_000, slice: 1_000, chunk: 50 })
+            .await
+            .unwrap();
         sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
             "insert into results (campaign_id, n, attempt, kind) select campaign_id, n, 1, 0 from recipients where campaign_id = '{id}' and excluded is null;
              update chunks set epoch = 1, watermark = size, accepted = size, done_at = now() where campaign_id = '{id}'",
@@ -176,13 +184,17 @@ async fn the_sample_works_as_written(pool: PgPool) {
             assert_eq!(&campaign[field], value, "{field} of {campaign}");
         }
     }
-    let (_, list) = house.owner.get("/api/campaigns?status=scheduled,paused&type=email&page=1&limit=20").await;
+    let (_, list) =
+        house.owner.get("/api/campaigns?status=scheduled,paused&type=email&page=1&limit=20").await;
     assert_eq!(list["data"]["campaigns"].as_array().unwrap().len(), 1, "{list}");
     assert_eq!(list["data"]["pagination"], json!({"page": 1, "limit": 20, "total": 1, "totalPages": 1}));
 
     let id = campaigns[0]["id"].as_str().unwrap();
     let (status, paused) = house.put(id, "paused").await;
-    assert_eq!((status, &paused["data"]["status"], &paused["data"]["campaignId"]), (200, &json!("paused"), &json!(id)));
+    assert_eq!(
+        (status, &paused["data"]["status"], &paused["data"]["campaignId"]),
+        (200, &json!("paused"), &json!(id))
+    );
     assert!(paused["data"]["updatedAt"].is_string());
     assert_eq!(house.put(id, "active").await.1["data"]["status"], "scheduled", "it goes on where it stopped");
     assert_eq!(house.put(id, "active").await.1["data"]["status"], "active", "and leaves at once");
@@ -203,7 +215,10 @@ async fn what_makes_no_sense_says_what_would(pool: PgPool) {
     assert_eq!(status, 409);
     assert!(answer["detail"].as_str().unwrap().contains("nothing"), "{answer}");
     let stranger = house.open.stranger().await;
-    assert_eq!(stranger.put(&format!("/api/campaigns/{id}/status"), &json!({"status": "stopped"})).await.0, 404);
+    assert_eq!(
+        stranger.put(&format!("/api/campaigns/{id}/status"), &json!({"status": "stopped"})).await.0,
+        404
+    );
     assert_eq!(stranger.get(&format!("/api/campaigns/{id}/analytics")).await.0, 404);
 }
 
@@ -226,7 +241,8 @@ async fn every_field_that_is_wrong_is_named(pool: PgPool) {
         body[field] = value;
         let (status, answer) = house.owner.post("/api/campaigns", &body).await;
         assert_eq!(status, 422, "{field}: {answer}");
-        let fields: Vec<_> = answer["errors"].as_array().unwrap().iter().map(|error| error["field"].clone()).collect();
+        let fields: Vec<_> =
+            answer["errors"].as_array().unwrap().iter().map(|error| error["field"].clone()).collect();
         assert!(fields.contains(&json!(named)), "{named}: {answer}");
     }
     let (status, _) = house.owner.get("/api/campaigns?status=flying").await;
@@ -244,8 +260,11 @@ async fn a_draft_is_edited_by_who_has_read_it(pool: PgPool) {
     let edit = |tag: &str, body: Value| {
         house.owner.send(house.owner.request(Method::PATCH, &path).header("if-match", tag).json(&body))
     };
-    let (status, edited) =
-        edit(&tag, json!({"name": "Edited", "uploadId": null, "sendingHours": {"from": "08:00", "to": "19:00"}})).await;
+    let (status, edited) = edit(
+        &tag,
+        json!({"name": "Edited", "uploadId": null, "sendingHours": {"from": "08:00", "to": "19:00"}}),
+    )
+    .await;
     assert_eq!(status, 200, "{edited}");
     assert_eq!((&edited["data"]["name"], edited["data"].get("uploadId")), (&json!("Edited"), None));
     assert_eq!(edited["data"]["sendingHours"], json!({"from": "08:00", "to": "19:00"}));
@@ -260,7 +279,10 @@ async fn a_draft_is_edited_by_who_has_read_it(pool: PgPool) {
 async fn four_eyes_see_what_many_people_get(pool: PgPool) {
     let house = Insurer::new(&pool).await;
     let rule = json!({"reviewAbove": 100});
-    assert_eq!(house.owner.put("/api/settings/campaigns", &rule).await, (200, json!({"success": true, "data": rule})));
+    assert_eq!(
+        house.owner.put("/api/settings/campaigns", &rule).await,
+        (200, json!({"success": true, "data": rule}))
+    );
     let (_, made) = house.owner.post("/api/campaigns", &house.sample()).await;
     assert_eq!(made["data"]["campaigns"][0]["status"], "in_review", "{made}");
     let id = made["data"]["campaigns"][0]["id"].as_str().unwrap().to_owned();
@@ -280,8 +302,16 @@ async fn four_eyes_see_what_many_people_get(pool: PgPool) {
     let (status, answer) = house.put(&draft, "active").await;
     assert_eq!(status, 409);
     assert!(answer["detail"].as_str().unwrap().contains("142 recipients are more than 100"), "{answer}");
-    assert_eq!(house.owner.send(house.owner.request(Method::POST, &format!("/api/campaigns/{draft}/submit"))).await.0, 200);
-    let (_, rejected) = other.post(&format!("/api/campaigns/{draft}/reject"), &json!({"comment": "Wrong upload"})).await;
+    assert_eq!(
+        house
+            .owner
+            .send(house.owner.request(Method::POST, &format!("/api/campaigns/{draft}/submit")))
+            .await
+            .0,
+        200
+    );
+    let (_, rejected) =
+        other.post(&format!("/api/campaigns/{draft}/reject"), &json!({"comment": "Wrong upload"})).await;
     assert_eq!(rejected["data"]["status"], "draft");
 }
 
@@ -291,17 +321,30 @@ async fn a_local_time_comes_zone_by_zone(pool: PgPool) {
     let mut body = house.sample();
     (body["scheduleType"], body["scheduledAt"]) = (json!("local"), json!("2099-05-15T09:00:00"));
     let (status, made) = house.owner.post("/api/campaigns", &body).await;
-    assert_eq!((status, &made["data"]["campaigns"][0]["scheduledAt"]), (201, &json!("2099-05-15T09:00:00")), "{made}");
+    assert_eq!(
+        (status, &made["data"]["campaigns"][0]["scheduledAt"]),
+        (201, &json!("2099-05-15T09:00:00")),
+        "{made}"
+    );
     let campaign: CampaignId = made["data"]["campaigns"][0]["id"].as_str().unwrap().parse().unwrap();
-    sqlx::query("update campaigns set scheduled_at = now() where id = $1").bind(campaign.uuid()).execute(&pool).await.unwrap();
+    sqlx::query("update campaigns set scheduled_at = now() where id = $1")
+        .bind(campaign.uuid())
+        .execute(&pool)
+        .await
+        .unwrap();
     fanfare_engine::launch::launch(house.store(), house.tenant, campaign).await.unwrap();
-    house.store().freeze_slice(campaign, SliceSizes { first: 1_000, slice: 1_000, chunk: 500 }).await.unwrap();
-    let due: Vec<String> =
-        sqlx::query_scalar("select (not_before at time zone 'UTC')::text from chunks where campaign_id = $1 order by 1")
-            .bind(campaign.uuid())
-            .fetch_all(&pool)
-            .await
-            .unwrap();
+    house
+        .store()
+        .freeze_slice(campaign, SliceSizes { first: 1_000, slice: 1_000, chunk: 500 })
+        .await
+        .unwrap();
+    let due: Vec<String> = sqlx::query_scalar(
+        "select (not_before at time zone 'UTC')::text from chunks where campaign_id = $1 order by 1",
+    )
+    .bind(campaign.uuid())
+    .fetch_all(&pool)
+    .await
+    .unwrap();
     assert_eq!(due, ["2099-05-15 05:00:00", "2099-05-15 13:00:00"]);
 }
 
@@ -330,13 +373,18 @@ async fn numbers_are_those_of_the_sample_in_whatever_order_they_come(pool: PgPoo
         assert_eq!(&metrics[name], value, "{name} of {metrics}");
     }
     let (_, answer) = house.owner.get(&format!("/api/campaigns/{id}/analytics?bucket=day")).await;
-    let sum = |name: &str| answer["data"]["timeline"].as_array().unwrap().iter().map(|e| e[name].as_i64().unwrap()).sum::<i64>();
+    let sum = |name: &str| {
+        answer["data"]["timeline"].as_array().unwrap().iter().map(|e| e[name].as_i64().unwrap()).sum::<i64>()
+    };
     assert_eq!((sum("sent"), sum("delivered"), sum("converted")), (142, 138, 12), "{answer}");
     assert_eq!(answer["data"]["topPerformingContent"][0]["template"], "template-1");
 
     let campaign: CampaignId = id.parse().unwrap();
     assert!(!house.store().check_rollup(campaign).await.unwrap(), "they are sums of rows");
-    sqlx::query("update campaign_hours set recipients = recipients + 1 where measure = 'opened'").execute(&pool).await.unwrap();
+    sqlx::query("update campaign_hours set recipients = recipients + 1 where measure = 'opened'")
+        .execute(&pool)
+        .await
+        .unwrap();
     sqlx::query("delete from campaign_marks where measure = 'clicked'").execute(&pool).await.unwrap();
     assert!(house.store().check_rollup(campaign).await.unwrap(), "and somebody notices when they are not");
     house.folded().await;
@@ -365,7 +413,11 @@ async fn a_conversion_is_found_by_who_did_it_and_when(pool: PgPool) {
         (json!({"kind": "payment", "reference": "POL-8", "at": late.to_string()}), 0),
     ] {
         let (status, counted) = house.owner.post("/api/conversions", &body).await;
-        assert_eq!((status, counted["data"]["conversions"].as_array().unwrap().len()), (200, expected), "{body}: {counted}");
+        assert_eq!(
+            (status, counted["data"]["conversions"].as_array().unwrap().len()),
+            (200, expected),
+            "{body}: {counted}"
+        );
     }
     for wrong in [
         json!({"kind": "payment"}),
@@ -376,15 +428,22 @@ async fn a_conversion_is_found_by_who_did_it_and_when(pool: PgPool) {
         assert_eq!(house.owner.post("/api/conversions", &wrong).await.0, 422, "{wrong}");
     }
     let stranger = house.open.stranger().await;
-    let (_, theirs) = stranger.post("/api/conversions", &json!({"kind": "payment", "reference": "POL-9"})).await;
+    let (_, theirs) =
+        stranger.post("/api/conversions", &json!({"kind": "payment", "reference": "POL-9"})).await;
     assert_eq!(theirs["data"]["conversions"], json!([]));
 }
 
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
 async fn a_preflight_tells_who_is_behind_its_numbers(pool: PgPool) {
     let house = Insurer::new(&pool).await;
-    sqlx::query("update contacts set email = null where name in ('Person 3', 'Person 4')").execute(&pool).await.unwrap();
-    sqlx::query("update contacts set name = null where email = 'person5@example.com'").execute(&pool).await.unwrap();
+    sqlx::query("update contacts set email = null where name in ('Person 3', 'Person 4')")
+        .execute(&pool)
+        .await
+        .unwrap();
+    sqlx::query("update contacts set name = null where email = 'person5@example.com'")
+        .execute(&pool)
+        .await
+        .unwrap();
     let id = house.draft().await;
     let (status, preflight) = house.owner.get(&format!("/api/campaigns/{id}/preflight")).await;
     assert_eq!(status, 200, "{preflight}");
@@ -396,7 +455,8 @@ async fn a_preflight_tells_who_is_behind_its_numbers(pool: PgPool) {
     let mut reasons = Vec::new();
     loop {
         let (_, page) = house.owner.get(&path).await;
-        reasons.extend(page["data"]["recipients"].as_array().unwrap().iter().map(|one| one["reason"].clone()));
+        reasons
+            .extend(page["data"]["recipients"].as_array().unwrap().iter().map(|one| one["reason"].clone()));
         let Some(next) = page["data"]["nextCursor"].as_str() else { break };
         path = format!("/api/campaigns/{id}/preflight/recipients?limit=1&cursor={next}");
     }
@@ -410,18 +470,21 @@ async fn everybody_is_accounted_for_one_by_one(pool: PgPool) {
     sqlx::query("update contacts set email = null where name = 'Person 3'").execute(&pool).await.unwrap();
     let id = house.sent().await;
     let campaign: CampaignId = id.parse().unwrap();
-    let sendable: Vec<i32> =
-        sqlx::query_scalar("select n from recipients where campaign_id = $1 and excluded is null order by n limit 2")
-            .bind(campaign.uuid())
-            .fetch_all(&pool)
-            .await
-            .unwrap();
-    sqlx::query("update results set kind = 2, reason = 'recipient_rejected' where campaign_id = $1 and n = $2")
-        .bind(campaign.uuid())
-        .bind(sendable[0])
-        .execute(&pool)
-        .await
-        .unwrap();
+    let sendable: Vec<i32> = sqlx::query_scalar(
+        "select n from recipients where campaign_id = $1 and excluded is null order by n limit 2",
+    )
+    .bind(campaign.uuid())
+    .fetch_all(&pool)
+    .await
+    .unwrap();
+    sqlx::query(
+        "update results set kind = 2, reason = 'recipient_rejected' where campaign_id = $1 and n = $2",
+    )
+    .bind(campaign.uuid())
+    .bind(sendable[0])
+    .execute(&pool)
+    .await
+    .unwrap();
     house.tell(&id, EventKind::Opened, sendable[1], sendable[1]).await;
     let mut path = format!("/api/campaigns/{id}/recipients?limit=50");
     let mut all = Vec::new();
@@ -437,10 +500,14 @@ async fn everybody_is_accounted_for_one_by_one(pool: PgPool) {
     assert_eq!((states("failed"), states("read"), states("excluded")), (1, 1, 1));
     let (_, unsent) = house.owner.get(&format!("/api/campaigns/{id}/unsent")).await;
     assert_eq!(unsent["data"]["recipients"].as_array().unwrap().len(), 2, "{unsent}");
-    let (status, _) = house.open.key(&["campaigns:read"]).await.get(&format!("/api/campaigns/{id}/unsent")).await;
+    let (status, _) =
+        house.open.key(&["campaigns:read"]).await.get(&format!("/api/campaigns/{id}/unsent")).await;
     assert_eq!(status, 403, "addresses are for those who may read contacts");
 
-    sqlx::query("select recount_chunks(array_agg(campaign_id), array_agg(no)) from chunks").execute(&pool).await.unwrap();
+    sqlx::query("select recount_chunks(array_agg(campaign_id), array_agg(no)) from chunks")
+        .execute(&pool)
+        .await
+        .unwrap();
     let (status, retried) = house.owner.post(&format!("/api/campaigns/{id}/retry-failed"), &json!({})).await;
     assert_eq!((status, &retried["data"]["messages"]), (200, &json!(1)), "{retried}");
 }

@@ -1,10 +1,7 @@
 //! A campaign's state as people and other systems speak of it: fewer words than the engine has states, by one fixed
 //! projection both ways.
 
-use super::{
-    campaign::CampaignState,
-    channel::text_enum,
-};
+use super::{campaign::CampaignState, channel::text_enum};
 
 text_enum! {
     /// The words of the API.
@@ -93,7 +90,8 @@ mod tests {
     fn what_is_said_to_be_reachable_is_what_the_transitions_allow() {
         for state in STATES {
             let status = CampaignStatus::of(state);
-            let active = if matches!(state, CampaignState::Paused(_)) { state.resume() } else { state.launch(T) };
+            let active =
+                if matches!(state, CampaignState::Paused(_)) { state.resume() } else { state.launch(T) };
             for (wanted, transition) in [
                 (CampaignStatus::Active, active),
                 (CampaignStatus::Paused, state.pause()),

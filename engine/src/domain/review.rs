@@ -17,11 +17,15 @@ pub struct Review {
 /// Why a campaign may not leave, or not be approved by this person.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReviewError {
-    #[error("{audience} recipients are more than {above}: submit it, so that somebody who did not write it approves it")]
+    #[error(
+        "{audience} recipients are more than {above}: submit it, so that somebody who did not write it approves it"
+    )]
     NotApproved { audience: i64, above: i32 },
     #[error("it is in review: somebody has to approve it first, or reject it")]
     InReview,
-    #[error("you wrote, edited or submitted it, and {audience} recipients are more than {above}: somebody else has to approve it")]
+    #[error(
+        "you wrote, edited or submitted it, and {audience} recipients are more than {above}: somebody else has to approve it"
+    )]
     OwnWork { audience: i64, above: i32 },
 }
 
@@ -45,12 +49,12 @@ impl Review {
         }
     }
 
-    /// What was scheduled may have been so with fewer recipients, or was approved then.
+    /// What is scheduled already stays so, however its audience has grown since.
     pub fn may_leave(&self, state: CampaignState) -> Result<(), ReviewError> {
         match (state, self.beyond()) {
             _ if self.approved => Ok(()),
             (CampaignState::InReview, _) => Err(ReviewError::InReview),
-            (CampaignState::Draft | CampaignState::Scheduled { .. }, Some(above)) => {
+            (CampaignState::Draft, Some(above)) => {
                 Err(ReviewError::NotApproved { audience: self.audience, above })
             }
             _ => Ok(()),

@@ -1,6 +1,10 @@
 //! When a campaign is to leave.
 
-use jiff::{Timestamp, civil::DateTime, tz::{Offset, TimeZone}};
+use jiff::{
+    Timestamp,
+    civil::DateTime,
+    tz::{Offset, TimeZone},
+};
 
 use super::channel::text_enum;
 
@@ -33,7 +37,9 @@ pub enum ScheduleError {
     NotScheduled,
     #[error("must be a time with its offset from UTC, as in 2026-12-01T09:00:00+04:00 or …Z")]
     NoMoment,
-    #[error("must be a local time without an offset, as in 2026-12-01T09:00:00: it is meant in each recipient's own zone")]
+    #[error(
+        "must be a local time without an offset, as in 2026-12-01T09:00:00: it is meant in each recipient's own zone"
+    )]
     NotLocal,
 }
 

@@ -73,7 +73,10 @@ pub async fn check(
     Ok(report)
 }
 
-async fn tell_excluded(run: &mut DryRun, problem: &mut (impl FnMut(Problem) + Send)) -> Result<(), StoreError> {
+async fn tell_excluded(
+    run: &mut DryRun,
+    problem: &mut (impl FnMut(Problem) + Send),
+) -> Result<(), StoreError> {
     let mut after = 0;
     loop {
         let page = run.excluded_recipients(after, PAGE).await?;
@@ -133,7 +136,13 @@ fn judge(
             }
         };
     *report.not_sent.entry(reason.clone()).or_default() += 1;
-    problem(Problem { n: candidate.n, contact: candidate.contact, address: candidate.address, reason, detail });
+    problem(Problem {
+        n: candidate.n,
+        contact: candidate.contact,
+        address: candidate.address,
+        reason,
+        detail,
+    });
 }
 
 fn render(

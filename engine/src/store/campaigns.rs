@@ -369,7 +369,8 @@ pub async fn change(
     pins: Option<&Pins>,
 ) -> Result<CampaignState, ChangeError> {
     let campaign = load(&mut *tx, tenant, id, true).await?;
-    let now = sqlx::query_scalar!(r#"select now() as "now!: jiff_sqlx::Timestamp""#).fetch_one(&mut *tx).await?;
+    let now =
+        sqlx::query_scalar!(r#"select now() as "now!: jiff_sqlx::Timestamp""#).fetch_one(&mut *tx).await?;
     let state = transition(campaign.state, now.to_jiff())?;
     if let Some(pins) = pins {
         pin(&mut *tx, id, pins).await?;

@@ -87,7 +87,9 @@ pub async fn record(
     conversion: &Conversion<'_>,
 ) -> StoreResult<Vec<MessageId>> {
     let messages = match who {
-        Who::Message(message) if conversion.campaign.is_none_or(|only| only == message.campaign) => vec![*message],
+        Who::Message(message) if conversion.campaign.is_none_or(|only| only == message.campaign) => {
+            vec![*message]
+        }
         Who::Message(_) => Vec::new(),
         Who::Contact(contact) => written_to(&mut *tx, tenant, *contact, conversion).await?,
     };

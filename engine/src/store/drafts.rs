@@ -286,12 +286,21 @@ pub async fn reviews(tx: &mut PgConnection, tenant: TenantId, id: CampaignId) ->
     );
     let rows = rows.fetch_all(tx).await?.into_iter();
     Ok(rows
-        .map(|row| ReviewRow { at: row.at.to_jiff(), action: row.action, actor: row.actor, comment: row.comment })
+        .map(|row| ReviewRow {
+            at: row.at.to_jiff(),
+            action: row.action,
+            actor: row.actor,
+            comment: row.comment,
+        })
         .collect())
 }
 
 /// The user who made a key: a key does its maker's work.
-pub async fn maker(tx: &mut PgConnection, tenant: TenantId, key: ApiKeyId) -> StoreResult<Option<uuid::Uuid>> {
+pub async fn maker(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    key: ApiKeyId,
+) -> StoreResult<Option<uuid::Uuid>> {
     let maker = sqlx::query_scalar!(
         "select created_by from api_keys where tenant_id = $1 and id = $2",
         tenant.uuid(),
@@ -302,16 +311,29 @@ pub async fn maker(tx: &mut PgConnection, tenant: TenantId, key: ApiKeyId) -> St
 
 /// Above how many recipients somebody else has to approve; `None`: never.
 pub async fn review_above(tx: &mut PgConnection, tenant: TenantId) -> StoreResult<Option<i32>> {
-    Ok(sqlx::query_scalar!("select review_above from tenants where id = $1", tenant.uuid()).fetch_one(tx).await?)
+    Ok(sqlx::query_scalar!("select review_above from tenants where id = $1", tenant.uuid())
+        .fetch_one(tx)
+        .await?)
 }
 
-pub async fn set_review_above(tx: &mut PgConnection, tenant: TenantId, above: Option<i32>) -> StoreResult<()> {
-    sqlx::query!("update tenants set review_above = $2 where id = $1", tenant.uuid(), above).execute(tx).await?;
+pub async fn set_review_above(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    above: Option<i32>,
+) -> StoreResult<()> {
+    sqlx::query!("update tenants set review_above = $2 where id = $1", tenant.uuid(), above)
+        .execute(tx)
+        .await?;
     Ok(())
 }
 
 /// What an audience is now, noted before it is judged.
-pub async fn set_target(tx: &mut PgConnection, tenant: TenantId, id: CampaignId, target: Target) -> StoreResult<()> {
+pub async fn set_target(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    id: CampaignId,
+    target: Target,
+) -> StoreResult<()> {
     sqlx::query!(
         "update campaigns set target_count = $3, target_exact = $4 where tenant_id = $1 and id = $2",
         tenant.uuid(),

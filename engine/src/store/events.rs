@@ -158,7 +158,10 @@ async fn recipients(
         .into_iter()
         .map(|row| {
             let message = MessageId { campaign: row.campaign_id.into(), n: row.n };
-            ((row.tenant_id.into(), message), Recipient { channel: row.channel, address: row.address, variant: row.variant })
+            (
+                (row.tenant_id.into(), message),
+                Recipient { channel: row.channel, address: row.address, variant: row.variant },
+            )
         })
         .collect())
 }

@@ -52,7 +52,8 @@ pub async fn keep(
                   as p (n, contact_id, address, reason, detail)",
             id.uuid(),
             &page.iter().map(|problem| problem.n).collect::<Vec<_>>(),
-            page.iter().map(|problem| problem.contact.map(ContactId::uuid)).collect::<Vec<Option<Uuid>>>() as _,
+            page.iter().map(|problem| problem.contact.map(ContactId::uuid)).collect::<Vec<Option<Uuid>>>()
+                as _,
             &page.iter().map(|problem| problem.address.clone()).collect::<Vec<_>>(),
             &page.iter().map(|problem| problem.reason.clone()).collect::<Vec<_>>(),
             page.iter().map(|problem| problem.detail.clone()).collect::<Vec<Option<String>>>() as _,

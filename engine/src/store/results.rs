@@ -134,7 +134,12 @@ impl Store {
     }
 
     /// See [`replay_failed`].
-    pub async fn replay_failed(&self, tenant: TenantId, campaign: CampaignId, chunk: i32) -> StoreResult<i64> {
+    pub async fn replay_failed(
+        &self,
+        tenant: TenantId,
+        campaign: CampaignId,
+        chunk: i32,
+    ) -> StoreResult<i64> {
         let mut tx = self.begin().await?;
         let messages = replay_failed(&mut tx, tenant, campaign, chunk).await?;
         tx.commit().await?;

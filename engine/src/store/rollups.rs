@@ -95,7 +95,8 @@ struct Marks(BTreeMap<BlockKey, Vec<u8>>);
 impl Marks {
     /// Marks a recipient; says whether for the first time.
     fn set(&mut self, campaign: Uuid, measure: Measure, n: i32) -> bool {
-        let bits = self.0.entry((campaign, measure, n.div_euclid(BLOCK))).or_insert_with(|| vec![0; BLOCK_BYTES]);
+        let bits =
+            self.0.entry((campaign, measure, n.div_euclid(BLOCK))).or_insert_with(|| vec![0; BLOCK_BYTES]);
         let at = n.rem_euclid(BLOCK).unsigned_abs() as usize;
         let Some(byte) = bits.get_mut(at / 8) else { return false };
         let first = *byte & 1 << (at % 8) == 0;
@@ -126,7 +127,9 @@ fn blocks(notes: &[Note]) -> BTreeSet<BlockKey> {
         let blocks: BTreeSet<i32> = note.numbers().map(|n| n.div_euclid(BLOCK)).collect();
         Measures::stored(note.measures)
             .iter()
-            .flat_map(|measure| blocks.iter().map(move |&block| (campaign, measure, block)).collect::<Vec<_>>())
+            .flat_map(|measure| {
+                blocks.iter().map(move |&block| (campaign, measure, block)).collect::<Vec<_>>()
+            })
             .collect::<Vec<_>>()
     };
     notes.iter().flat_map(of).collect()
@@ -313,8 +316,12 @@ async fn counted(tx: &mut PgConnection, campaign: CampaignId) -> StoreResult<Sum
 
 /// Forgets a campaign's numbers, and notes everything that its rows say.
 async fn tell_anew(tx: &mut PgConnection, campaign: CampaignId) -> StoreResult<()> {
-    sqlx::query!("delete from campaign_marks where campaign_id = $1", campaign.uuid()).execute(&mut *tx).await?;
-    sqlx::query!("delete from campaign_hours where campaign_id = $1", campaign.uuid()).execute(&mut *tx).await?;
+    sqlx::query!("delete from campaign_marks where campaign_id = $1", campaign.uuid())
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query!("delete from campaign_hours where campaign_id = $1", campaign.uuid())
+        .execute(&mut *tx)
+        .await?;
     let (kinds, bits) = meanings();
     sqlx::query!(
         "insert into event_notes (campaign_id, variant, measures, hour, numbers)

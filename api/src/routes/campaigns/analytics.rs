@@ -138,10 +138,19 @@ async fn analytics(
         Bucket::Day => by_day(hours, &zone),
     };
     if timeline.len() > MOST_BUCKETS {
-        return Err(Problem::field("bucket", format!("would be more than {MOST_BUCKETS} entries: ask for `day`")));
+        return Err(Problem::field(
+            "bucket",
+            format!("would be more than {MOST_BUCKETS} entries: ask for `day`"),
+        ));
     }
     let top_performing_content = contents(&numbers);
-    Ok(Data(Analytics { campaign_id: id, metrics: metrics(&numbers), bucket, timeline, top_performing_content }))
+    Ok(Data(Analytics {
+        campaign_id: id,
+        metrics: metrics(&numbers),
+        bucket,
+        timeline,
+        top_performing_content,
+    }))
 }
 
 fn metrics(numbers: &Numbers) -> Metrics {
@@ -239,7 +248,8 @@ mod tests {
     }
 
     fn sample() -> Numbers {
-        let row = |hour, measure, variant, recipients| HourRow { hour: at(hour), measure, variant, recipients };
+        let row =
+            |hour, measure, variant, recipients| HourRow { hour: at(hour), measure, variant, recipients };
         let variant = |locale: &str| VariantRow {
             version: TemplateVersionId::from_uuid(uuid::Uuid::nil()),
             slug: "renewal".to_owned(),

@@ -111,12 +111,21 @@ async fn record(
         (None, None, Some(reference)) => {
             conversions::bearers(&mut work.tx, caller.tenant, reference, &conversion).await?
         }
-        _ => return Err(Problem::field("contact", "say who did it by one of `contact`, `reference` and `message`")),
+        _ => {
+            return Err(Problem::field(
+                "contact",
+                "say who did it by one of `contact`, `reference` and `message`",
+            ));
+        }
     };
     let mut counted = Vec::new();
     for who in &who {
         let messages = conversions::record(&mut work.tx, caller.tenant, who, &conversion).await?;
-        counted.extend(messages.into_iter().map(|message| Counted { campaign_id: message.campaign, message_id: message }));
+        counted.extend(
+            messages
+                .into_iter()
+                .map(|message| Counted { campaign_id: message.campaign, message_id: message }),
+        );
     }
     for one in &counted {
         let detail = json!({"kind": new.kind, "message": one.message_id});

@@ -2,12 +2,8 @@
 
 use fanfare_engine::{
     domain::{
-        campaign::CampaignState,
-        campaign_status::CampaignStatus,
-        environment::Environment,
-        permission::Permission,
-        review::Review,
-        schedule::Schedule,
+        campaign::CampaignState, campaign_status::CampaignStatus, environment::Environment,
+        permission::Permission, review::Review, schedule::Schedule,
     },
     id::{CampaignId, TenantId},
     launch::{self, LaunchError},
@@ -36,7 +32,10 @@ pub(super) fn must_launch(caller: &Caller) -> Result<(), Problem> {
     if caller.environment == Environment::Production {
         return Ok(());
     }
-    Err(Problem::say(Code::Conflict, "The sandbox launches no campaigns: a pre-flight shows what would be sent, and sends nothing."))
+    Err(Problem::say(
+        Code::Conflict,
+        "The sandbox launches no campaigns: a pre-flight shows what would be sent, and sends nothing.",
+    ))
 }
 
 pub(super) fn refused(error: ChangeError) -> Problem {
@@ -54,7 +53,11 @@ pub(super) fn not_launched(error: LaunchError) -> Problem {
 }
 
 /// What a launch of this draft would pin.
-pub(super) async fn pins_of(service: &Service, tenant: TenantId, facts: &DraftFacts) -> Result<Pins, Problem> {
+pub(super) async fn pins_of(
+    service: &Service,
+    tenant: TenantId,
+    facts: &DraftFacts,
+) -> Result<Pins, Problem> {
     let campaign = Campaign {
         id: CampaignId::from_uuid(uuid::Uuid::nil()),
         tenant,
@@ -104,7 +107,10 @@ pub(super) async fn launch(
     let (tenant, id) = (work.caller.tenant, seen.id);
     let sheet = sheets::lock(&mut work.tx, tenant, id).await?;
     if (sheet.template, sheet.audience) != (seen.template, seen.audience) {
-        return Err(Problem::say(Code::Conflict, "Somebody has just changed it: look at it again before you launch it."));
+        return Err(Problem::say(
+            Code::Conflict,
+            "Somebody has just changed it: look at it again before you launch it.",
+        ));
     }
     let review = counted(work, &sheet).await?;
     review.may_leave(sheet.state).map_err(|why| Problem::say(Code::Conflict, sentence(&why.to_string())))?;
@@ -138,5 +144,8 @@ pub(super) fn sentence(why: &str) -> String {
 pub(super) fn no_sense(from: CampaignStatus, wanted: CampaignStatus) -> Problem {
     let possible: Vec<&str> = from.reachable().iter().map(|status| status.as_str()).collect();
     let possible = if possible.is_empty() { "nothing any more".to_owned() } else { possible.join(", ") };
-    Problem::say(Code::Conflict, format!("A campaign that is {from} can't be made {wanted}. Possible is: {possible}."))
+    Problem::say(
+        Code::Conflict,
+        format!("A campaign that is {from} can't be made {wanted}. Possible is: {possible}."),
+    )
 }

@@ -114,7 +114,9 @@ pub(super) struct NewCampaigns {
 }
 
 /// Says whether a field was there at all: null takes away, absent leaves.
-fn said<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+fn said<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
 
@@ -234,7 +236,9 @@ impl NewCampaigns {
         }
         let mut channels: Vec<(Channel, String)> = Vec::new();
         for (field, name) in named.into_iter().take(Channel::ALL.len()) {
-            let Some(channel) = wrong.keep(&field, name.chars().take(64).collect::<String>().parse::<Channel>()) else {
+            let Some(channel) =
+                wrong.keep(&field, name.chars().take(64).collect::<String>().parse::<Channel>())
+            else {
                 continue;
             };
             if channels.iter().any(|(known, _)| *known == channel) {
@@ -242,7 +246,10 @@ impl NewCampaigns {
             } else if let Some(template) = self.templates.of(channel) {
                 channels.push((channel, template.to_owned()));
             } else {
-                wrong.note(format!("templates.{channel}"), "is needed: the id or the slug of a template for this channel");
+                wrong.note(
+                    format!("templates.{channel}"),
+                    "is needed: the id or the slug of a template for this channel",
+                );
             }
         }
         for &channel in Channel::ALL {
@@ -397,7 +404,11 @@ fn window(wrong: &mut Wrong, hours: &SendingHours) -> Option<(Time, Time)> {
     Some((from, to))
 }
 
-fn conversion(wrong: &mut Wrong, input: Option<&ConversionInput>, before: Option<&ConversionRule>) -> ConversionRule {
+fn conversion(
+    wrong: &mut Wrong,
+    input: Option<&ConversionInput>,
+    before: Option<&ConversionRule>,
+) -> ConversionRule {
     let usual = before.cloned().unwrap_or(ConversionRule { hours: USUAL_HOURS, kinds: None });
     let Some(input) = input else { return usual };
     let hours = input.within_hours.unwrap_or(usual.hours);

@@ -114,22 +114,24 @@ struct Which {
 impl Which {
     fn filter(&self) -> Result<Filter, Problem> {
         let mut wrong = Wrong::default();
-        let mut words = |field: &str, text: &Option<String>, known: &dyn Fn(&str) -> Result<Vec<String>, String>| {
-            let text = text.as_deref()?;
-            let mut found = Vec::new();
-            for word in text.split(',').map(str::trim) {
-                match known(word) {
-                    Ok(states) => found.extend(states),
-                    Err(message) => wrong.note(field, message.chars().take(200).collect::<String>()),
+        let mut words =
+            |field: &str, text: &Option<String>, known: &dyn Fn(&str) -> Result<Vec<String>, String>| {
+                let text = text.as_deref()?;
+                let mut found = Vec::new();
+                for word in text.split(',').map(str::trim) {
+                    match known(word) {
+                        Ok(states) => found.extend(states),
+                        Err(message) => wrong.note(field, message.chars().take(200).collect::<String>()),
+                    }
                 }
-            }
-            Some(found)
-        };
+                Some(found)
+            };
         let states = words("status", &self.status, &|word| {
             let status: CampaignStatus = word.parse()?;
             Ok(status.states().iter().map(|&state| state.to_owned()).collect())
         });
-        let channels = words("type", &self.channels, &|word| Ok(vec![word.parse::<Channel>()?.as_str().to_owned()]));
+        let channels =
+            words("type", &self.channels, &|word| Ok(vec![word.parse::<Channel>()?.as_str().to_owned()]));
         if let Some(name) = &self.name
             && let Err(message) = input::text(name, 255)
         {
@@ -197,7 +199,11 @@ async fn create(
     let mut pins = Vec::new();
     for facts in &facts {
         let leaves = wish.leaves && departure::may_launch(caller);
-        pins.push(if leaves { Some(departure::pins_of(&service, caller.tenant, facts).await?) } else { None });
+        pins.push(if leaves {
+            Some(departure::pins_of(&service, caller.tenant, facts).await?)
+        } else {
+            None
+        });
     }
     let mut work = Work::begin(&service, caller).await?;
     let authors = actors(&mut work, caller).await?;
@@ -211,7 +217,8 @@ async fn create(
                 campaigns::change(&mut work.tx, caller.tenant, id, |state, _| state.submit(), None)
                     .await
                     .map_err(departure::refused)?;
-                drafts::review(&mut work.tx, caller.tenant, id, ReviewAction::Submitted, &authors, None).await?;
+                drafts::review(&mut work.tx, caller.tenant, id, ReviewAction::Submitted, &authors, None)
+                    .await?;
             } else {
                 departure::depart(&service, &mut work, id, facts.schedule, pins).await?;
             }
@@ -296,7 +303,10 @@ fn only_draft(sheet: &Sheet) -> Result<(), Problem> {
         return Ok(());
     }
     let status = CampaignStatus::of(sheet.state);
-    Err(Problem::say(Code::Conflict, format!("It is {status}, and only a draft can be changed or deleted: copy it, or have it rejected.")))
+    Err(Problem::say(
+        Code::Conflict,
+        format!("It is {status}, and only a draft can be changed or deleted: copy it, or have it rejected."),
+    ))
 }
 
 #[derive(Debug, Default, Deserialize, ToSchema)]

@@ -112,7 +112,8 @@ async fn recipients(
     let (window, caller) = (wanted.window::<i32>()?, &may.caller);
     let mut work = Work::begin(&service, caller).await?;
     sheets::get(&mut work.tx, caller.tenant, id).await?;
-    let rows = members::list(&mut work.tx, caller.tenant, id, after(&window), i64::from(window.limit) + 1).await?;
+    let rows =
+        members::list(&mut work.tx, caller.tenant, id, after(&window), i64::from(window.limit) + 1).await?;
     let (rows, next) = window.cut(rows, |member: &Member| member.message.n);
     told(work, id, "recipients", rows, window.pagination(0, next).next_cursor).await
 }
@@ -135,7 +136,8 @@ async fn unsent(
     }
     let mut work = Work::begin(&service, caller).await?;
     sheets::get(&mut work.tx, caller.tenant, id).await?;
-    let rows = messages::unsent(&mut work.tx, caller.tenant, id, after(&window), i64::from(window.limit) + 1).await?;
+    let rows = messages::unsent(&mut work.tx, caller.tenant, id, after(&window), i64::from(window.limit) + 1)
+        .await?;
     let (rows, next) = window.cut(rows, |unsent: &Unsent| unsent.message.n);
     told(work, id, "unsent", rows, window.pagination(0, next).next_cursor).await
 }

@@ -178,7 +178,8 @@ async fn recipients(
     if let Some(reason) = &behind.reason {
         input::text(reason, 64).map_err(|message| Problem::field("reason", message))?;
     }
-    let window = Wanted { page: None, limit: behind.limit, cursor: behind.cursor }.window::<(String, i32)>()?;
+    let window =
+        Wanted { page: None, limit: behind.limit, cursor: behind.cursor }.window::<(String, i32)>()?;
     let (after_reason, after) = match &window.start {
         Start::After((reason, n)) => (reason.replace('\0', ""), *n),
         Start::Page(_) => (String::new(), 0),
@@ -192,7 +193,12 @@ async fn recipients(
     };
     let rows = preflights::problems(&mut work.tx, caller.tenant, id, &part).await?;
     let (rows, next) = window.cut(rows, |row: &ProblemRow| (row.reason.clone(), row.n));
-    work.note("campaign.recipients_read", &id.to_string(), json!({"recipients": rows.len(), "of": "preflight"})).await?;
+    work.note(
+        "campaign.recipients_read",
+        &id.to_string(),
+        json!({"recipients": rows.len(), "of": "preflight"}),
+    )
+    .await?;
     work.commit().await?;
     let recipients = rows.into_iter().map(|row| {
         let ProblemRow { n, contact, address, reason, detail } = row;

@@ -64,7 +64,11 @@ struct Said<'a> {
 }
 
 /// Notes it, and answers with the campaign as it is now.
-async fn said(mut work: Work<'_>, id: CampaignId, said: Said<'_>) -> Result<Tagged<Data<CampaignView>>, Problem> {
+async fn said(
+    mut work: Work<'_>,
+    id: CampaignId,
+    said: Said<'_>,
+) -> Result<Tagged<Data<CampaignView>>, Problem> {
     let tenant = work.caller.tenant;
     drafts::review(&mut work.tx, tenant, id, said.action, said.actors, said.comment.as_deref()).await?;
     let action = match said.action {
@@ -222,7 +226,10 @@ struct ReviewRule {
 /// When a campaign has to be approved.
 #[utoipa::path(get, path = "/api/settings/campaigns", tag = "campaigns", security(("bearer" = ["campaigns:read"])),
     responses((status = 200, description = "The rule", body = Envelope<ReviewRule>)))]
-async fn rule(State(service): State<Service>, may: May<needs::CampaignsRead>) -> Result<Data<ReviewRule>, Problem> {
+async fn rule(
+    State(service): State<Service>,
+    may: May<needs::CampaignsRead>,
+) -> Result<Data<ReviewRule>, Problem> {
     let mut work = Work::begin(&service, &may.caller).await?;
     Ok(Data(ReviewRule { review_above: drafts::review_above(&mut work.tx, may.caller.tenant).await? }))
 }

@@ -2,16 +2,11 @@
 
 use axum::extract::State;
 use fanfare_engine::{
-    domain::{
-        campaign::CampaignState,
-        campaign_status::CampaignStatus,
-        permission::needs,
-    },
+    domain::{campaign::CampaignState, campaign_status::CampaignStatus, permission::needs},
     id::CampaignId,
     launch,
     store::{
-        campaigns,
-        results,
+        campaigns, results,
         sheets::{self, Sheet},
     },
 };
@@ -136,7 +131,9 @@ async fn stop(
             CampaignStatus::Paused => state.pause(),
             _ => state.cancel(now),
         };
-        campaigns::change(&mut work.tx, caller.tenant, id, transition, None).await.map_err(departure::refused)?;
+        campaigns::change(&mut work.tx, caller.tenant, id, transition, None)
+            .await
+            .map_err(departure::refused)?;
     }
     let action = if wanted == CampaignStatus::Paused { "campaign.pause" } else { "campaign.stop" };
     let answer = changed(work, id, from, action).await?;

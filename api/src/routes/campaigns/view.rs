@@ -1,7 +1,11 @@
 //! A campaign as the API shows it.
 
 use fanfare_engine::{
-    domain::{campaign_status::CampaignStatus, channel::{Channel, MessageClass}, schedule::ScheduleType},
+    domain::{
+        campaign_status::CampaignStatus,
+        channel::{Channel, MessageClass},
+        schedule::ScheduleType,
+    },
     id::{CampaignId, TemplateId, UploadId},
     store::{
         campaigns::{Audience, Progress},
@@ -107,7 +111,10 @@ impl From<Sheet> for CampaignView {
             class: sheet.class,
             business_key: sheet.business_key,
             sending_hours: sheet.window.map(|(from, to)| SendingHours { from: hours(from), to: hours(to) }),
-            conversion: ConversionInput { within_hours: Some(sheet.conversion.hours), kinds: sheet.conversion.kinds },
+            conversion: ConversionInput {
+                within_hours: Some(sheet.conversion.hours),
+                kinds: sheet.conversion.kinds,
+            },
             review: ReviewView {
                 required,
                 approved: sheet.review.approved,
