@@ -32,8 +32,9 @@ end $$;
 create trigger campaigns_touched before update of state on campaigns
     for each row when (old.state is distinct from new.state) execute function touch_campaign();
 
--- The list of a tenant's campaigns, newest first, down to something unique.
-create index campaigns_listed on campaigns (tenant_id, created_at desc, id desc) where kind = 'campaign';
+-- The list of a tenant's campaigns, newest first, down to something unique. Of all kinds: the policies of recipients, results
+-- and events ask it which campaigns are the tenant's, and would read the whole table without it.
+create index campaigns_listed on campaigns (tenant_id, created_at desc, id desc);
 drop index campaigns_by_tenant;
 
 -- What was said of a campaign in review.
