@@ -214,7 +214,9 @@ impl NewCampaigns {
         wrong.end()?;
         Ok(Wish {
             name: self.name,
-            audience: audience(self.upload_id),
+            audience: match self.target_audience {
+                TargetAudience::All => audience(self.upload_id),
+            },
             business_key: self.business_key,
             window,
             schedule,
@@ -288,6 +290,7 @@ impl CampaignChange {
         };
         let conversion = conversion(&mut wrong, self.conversion.as_ref(), Some(&sheet.conversion));
         wrong.end()?;
+        let TargetAudience::All = self.target_audience.unwrap_or_default();
         let all = Audience::Contacts(AllContacts::All);
         Ok(Wish {
             name: self.name.unwrap_or_else(|| sheet.name.clone()),
@@ -472,7 +475,8 @@ mod tests {
 
     #[test]
     fn every_field_that_is_wrong_is_named() {
-        let cases: [(&str, fn(&mut Value)); 11] = [
+        type Change = fn(&mut Value);
+        let cases: [(&str, Change); 11] = [
             ("name", |s| s["name"] = json!(" ")),
             ("name", |s| s["name"] = json!("a\u{0}b")),
             ("type[1]", |s| s["type"] = json!(["email", "pigeon"])),
