@@ -54,6 +54,8 @@ pub struct Service {
     pub(crate) limits: Arc<Limits>,
     pub(crate) cors_origins: Arc<[String]>,
     pub(crate) files: Arc<Files>,
+    /// Recipients of a chunk of messages that are sent once more.
+    pub(crate) retry_chunk: i32,
 }
 
 /// Files on their way in.
@@ -95,6 +97,7 @@ impl Service {
                 max_upload_bytes: settings.imports.max_upload_bytes,
                 looks: Semaphore::new(LOOKS),
             }),
+            retry_chunk: engine.settings.launch.chunk,
         };
         (service, writer)
     }

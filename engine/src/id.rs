@@ -201,6 +201,12 @@ impl Serialize for MessageId {
         serializer.collect_str(self)
     }
 }
+impl<'de> Deserialize<'de> for MessageId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
 
 /// Makes ids and other random values; seeded, so that a test can repeat a run.
 #[derive(Debug)]

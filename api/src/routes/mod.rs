@@ -7,6 +7,7 @@ mod auth;
 mod communication;
 mod contacts;
 mod messages;
+mod campaigns;
 mod roles;
 mod suppressions;
 mod templates;
@@ -36,6 +37,7 @@ pub(crate) fn all() -> OpenApiRouter<Service> {
         .merge(templates::routes())
         .merge(communication::routes())
         .merge(messages::routes())
+        .merge(campaigns::routes())
 }
 
 /// A transaction of a caller: within their tenant, its deeds in their name.

@@ -125,9 +125,11 @@ async fn things_of_another(open: &Open) -> BTreeMap<&'static str, String> {
         crate::uploads::upload(&stranger, "theirs.csv", "email\nthem@other.example\n", &json!({})).await;
     let template = json!({"name": "Theirs", "type": "sms", "content": "Theirs"});
     let template = stranger.post("/api/templates", &template).await;
+    let campaign = their_campaign(open).await;
     BTreeMap::from([
         ("contact_id", id(&contact, "/data/id")),
         ("suppression_id", id(&suppression, "/data/id")),
+        ("campaign_id", campaign),
         ("role_id", id(&role, "/data/id")),
         ("user_id", id(&user, "/data/user/id")),
         ("key_id", id(&key, "/data/id")),
@@ -141,11 +143,28 @@ async fn things_of_another(open: &Open) -> BTreeMap<&'static str, String> {
     ])
 }
 
+async fn their_campaign(open: &Open) -> String {
+    let (campaign, template) = (open.engine.ids.random_uuid(), open.engine.ids.random_uuid());
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
+        "insert into templates (id, tenant_id, slug, channel, class, name)
+         select '{template}', id, 'theirs', 'sms', 'obligation', 'Theirs' from tenants where slug = 'other';
+         insert into campaigns (id, tenant_id, kind, name, channel, class, template_id, audience, state)
+         select '{campaign}', id, 'campaign', 'Theirs', 'sms', 'obligation', '{template}', '{{\"contacts\": \"all\"}}', 'in_review'
+         from tenants where slug = 'other'"
+    )))
+    .execute(open.engine.store.pool())
+    .await
+    .unwrap();
+    fanfare_engine::id::CampaignId::from_uuid(campaign).to_string()
+}
+
 /// A body that the operation would take.
 fn good_body(operation: &Operation) -> Value {
     match (operation.method.as_str(), operation.path.as_str()) {
         ("PUT", "/api/roles/{role_id}") => json!({"name": "Mine", "permissions": []}),
         ("PUT", "/api/users/{user_id}") => json!({"firstName": "Mine", "role": "auditor", "rowScope": "all"}),
+        ("PUT", "/api/campaigns/{campaign_id}/status") => json!({"status": "stopped"}),
+        ("POST", "/api/campaigns/{campaign_id}/conversions") => json!({"kind": "payment", "reference": "theirs"}),
         ("POST", "/api/auth/reset-password/{token}" | "/api/auth/accept-invitation/{token}") => {
             json!({"password": "correct horse battery staple"})
         }

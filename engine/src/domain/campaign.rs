@@ -82,6 +82,14 @@ impl CampaignState {
         }
     }
 
+    /// Somebody sends it back to its authors.
+    pub const fn reject(self) -> Transition {
+        match self {
+            Self::InReview => Ok(Self::Draft),
+            other => other.refuse("rejected"),
+        }
+    }
+
     pub const fn schedule(self, at: Timestamp) -> Transition {
         match self {
             Self::Draft | Self::InReview | Self::Scheduled { .. } => Ok(Self::Scheduled { at }),
@@ -164,13 +172,14 @@ mod tests {
             5 => state.resume(),
             6 => state.cancel(T),
             7 => state.finish(T),
+            8 => state.reject(),
             _ => state.reopen(),
         }
     }
 
     proptest! {
         #[test]
-        fn cancelled_is_for_ever_and_nothing_sends_unlaunched(steps in proptest::collection::vec(0..9_u8, 0..40)) {
+        fn cancelled_is_for_ever_and_nothing_sends_unlaunched(steps in proptest::collection::vec(0..10_u8, 0..40)) {
             let (mut state, mut launched, mut cancelled) = (CampaignState::Draft, false, false);
             for step in steps {
                 if let Ok(next) = apply(state, step) {
@@ -185,7 +194,7 @@ mod tests {
         }
 
         #[test]
-        fn a_pause_loses_nothing(steps in proptest::collection::vec(0..9_u8, 0..20)) {
+        fn a_pause_loses_nothing(steps in proptest::collection::vec(0..10_u8, 0..20)) {
             let state = steps.into_iter().fold(CampaignState::Draft, |state, step| apply(state, step).unwrap_or(state));
             if let Ok(paused) = state.pause() {
                 prop_assert_eq!(paused.resume(), Ok(state));

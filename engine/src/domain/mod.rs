@@ -5,10 +5,12 @@
 
 pub mod address;
 pub mod campaign;
+pub mod campaign_status;
 pub mod channel;
 pub mod chunk;
 pub mod environment;
 pub mod event;
+pub mod measure;
 pub mod outcome;
 pub mod permission;
 pub mod price;
@@ -18,3 +20,5 @@ pub mod search;
 pub mod slug;
 pub mod upload;
 pub mod status;
+pub mod review;
+pub mod schedule;

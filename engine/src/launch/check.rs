@@ -8,10 +8,10 @@ use serde::Serialize;
 use super::{LaunchError, pins};
 use crate::{
     domain::{channel::Channel, outcome::Reason},
-    id::{CampaignId, TenantId},
+    id::{CampaignId, ContactId, TenantId},
     store::{
         Store, StoreError,
-        check::{Candidate, DryRun},
+        check::{Candidate, DryRun, Excluded},
         templates::Variant,
     },
 };
@@ -40,13 +40,13 @@ pub struct CheckReport {
 #[serde(rename_all = "camelCase")]
 pub struct Problem {
     pub n: i32,
+    pub contact: Option<ContactId>,
     pub address: String,
     pub reason: String,
     pub detail: Option<String>,
 }
 
-/// Checks a campaign that could be launched; calls `problem` for every recipient who would not be sent to for a reason
-/// that lies in the recipient's data.
+/// Checks a campaign that could be launched; calls `problem` for every recipient who would not be sent to.
 pub async fn check(
     store: &Store,
     tenant: TenantId,
@@ -58,6 +58,7 @@ pub async fn check(
     let compiled = compile(&variants)?;
     let mut run = store.dry_run(tenant, id, &pins).await?;
     let mut report = totals(&mut run).await?;
+    tell_excluded(&mut run, &mut problem).await?;
     let mut after = 0;
     loop {
         let page = run.candidates(after, PAGE).await?;
@@ -70,6 +71,21 @@ pub async fn check(
     run.end().await?;
     report.forecast_seconds = forecast(store, &pins.route, campaign.channel, report.sendable).await?;
     Ok(report)
+}
+
+async fn tell_excluded(
+    run: &mut DryRun,
+    problem: &mut (impl FnMut(Problem) + Send),
+) -> Result<(), StoreError> {
+    let mut after = 0;
+    loop {
+        let page = run.excluded_recipients(after, PAGE).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = last.n;
+        for Excluded { n, contact, address, reason } in page {
+            problem(Problem { n, contact, address, reason, detail: None });
+        }
+    }
 }
 
 async fn totals(run: &mut DryRun) -> Result<CheckReport, StoreError> {
@@ -120,7 +136,13 @@ fn judge(
             }
         };
     *report.not_sent.entry(reason.clone()).or_default() += 1;
-    problem(Problem { n: candidate.n, address: candidate.address, reason, detail });
+    problem(Problem {
+        n: candidate.n,
+        contact: candidate.contact,
+        address: candidate.address,
+        reason,
+        detail,
+    });
 }
 
 fn render(

@@ -64,7 +64,7 @@ pub async fn schedule(
 }
 
 /// What a launch of this campaign would pin now.
-pub(crate) async fn pins(store: &Store, campaign: &Campaign) -> Result<(Pins, Vec<Variant>), LaunchError> {
+pub async fn pins(store: &Store, campaign: &Campaign) -> Result<(Pins, Vec<Variant>), LaunchError> {
     match campaign.audience {
         None => return Err(LaunchError::NoAudience),
         Some(Audience::Upload(upload)) if !store.upload_has_rows(campaign.tenant, upload).await? => {

@@ -124,12 +124,23 @@ struct Row {
     frozen: i32,
 }
 
-impl Row {
-    fn state(&self) -> Option<CampaignState> {
-        let scheduled = self.scheduled_at.map(jiff_sqlx::Timestamp::to_jiff);
-        let launched = self.launched_at.map(jiff_sqlx::Timestamp::to_jiff);
-        let finished = self.finished_at.map(jiff_sqlx::Timestamp::to_jiff);
-        Some(match self.state.as_str() {
+/// A state as the table holds it.
+pub(super) struct StateRow<'a> {
+    pub(super) state: &'a str,
+    pub(super) paused_from: Option<PausedFrom>,
+    pub(super) scheduled: Option<Timestamp>,
+    pub(super) launched: Option<Timestamp>,
+    pub(super) finished: Option<Timestamp>,
+}
+
+impl StateRow<'_> {
+    pub(super) fn state(&self, id: CampaignId) -> StoreResult<CampaignState> {
+        self.read().ok_or_else(|| StoreError::Corrupt(format!("campaign {id}: state {}", self.state)))
+    }
+
+    fn read(&self) -> Option<CampaignState> {
+        let Self { scheduled, launched, finished, .. } = *self;
+        Some(match self.state {
             "draft" => CampaignState::Draft,
             "in_review" => CampaignState::InReview,
             "scheduled" => CampaignState::Scheduled { at: scheduled? },
@@ -145,11 +156,19 @@ impl Row {
             _ => return None,
         })
     }
+}
 
+impl Row {
     fn into_campaign(self) -> StoreResult<Campaign> {
-        let state = self
-            .state()
-            .ok_or_else(|| StoreError::Corrupt(format!("campaign {}: state {}", self.id, self.state)))?;
+        let moment = |at: Option<jiff_sqlx::Timestamp>| at.map(jiff_sqlx::Timestamp::to_jiff);
+        let state = StateRow {
+            state: &self.state,
+            paused_from: self.paused_from,
+            scheduled: moment(self.scheduled_at),
+            launched: moment(self.launched_at),
+            finished: moment(self.finished_at),
+        };
+        let state = state.state(self.id.into())?;
         Ok(Campaign {
             id: self.id.into(),
             tenant: self.tenant_id.into(),
@@ -182,25 +201,8 @@ impl From<sqlx::Error> for ChangeError {
 
 impl Store {
     pub async fn create_campaign(&self, campaign: &NewCampaign) -> StoreResult<()> {
-        let time = |time: jiff::civil::Time| time.to_string();
-        sqlx::query!(
-            "insert into campaigns (id, tenant_id, kind, name, channel, class, template_id, audience, business_key,
-                                    window_from, window_to, state)
-             values ($1, $2, 'campaign', $3, $4, $5, $6, $7, $8, $9::text::time, $10::text::time, 'draft')",
-            campaign.id.uuid(),
-            campaign.tenant.uuid(),
-            campaign.name,
-            campaign.channel.as_str(),
-            campaign.class.as_str(),
-            campaign.template.uuid(),
-            sqlx::types::Json(campaign.audience) as _,
-            campaign.business_key,
-            campaign.window.map(|(from, _)| time(from)) as _,
-            campaign.window.map(|(_, to)| time(to)) as _,
-        )
-        .execute(self.pool())
-        .await?;
-        Ok(())
+        let mut connection = self.pool().acquire().await?;
+        insert(&mut connection, campaign).await
     }
 
     pub async fn campaign(&self, tenant: TenantId, id: CampaignId) -> StoreResult<Campaign> {
@@ -233,14 +235,8 @@ impl Store {
         transition: impl FnOnce(CampaignState, Timestamp) -> Result<CampaignState, TransitionError> + Send,
         pins: Option<&Pins>,
     ) -> Result<CampaignState, ChangeError> {
-        let now = self.now().await?;
         let mut tx = self.begin().await?;
-        let campaign = load(&mut tx, tenant, id, true).await?;
-        let state = transition(campaign.state, now)?;
-        if let Some(pins) = pins {
-            pin(&mut tx, id, pins).await?;
-        }
-        save_state(&mut tx, id, state).await?;
+        let state = change(&mut tx, tenant, id, transition, pins).await?;
         tx.commit().await?;
         Ok(state)
     }
@@ -302,35 +298,85 @@ impl Store {
         .await?)
     }
 
+    /// See [`progress`].
     pub async fn progress(&self, tenant: TenantId, id: CampaignId) -> StoreResult<Progress> {
-        let row = sqlx::query!(
-            r#"select k.frozen,
-                      (select count(*) from recipients r where r.campaign_id = k.id and r.excluded is not null) as "excluded!",
-                      coalesce(c.accepted, 0) as "accepted!", coalesce(c.failed, 0) as "failed!",
-                      coalesce(c.suppressed, 0) as "suppressed!", coalesce(c.unknown, 0) as "unknown!",
-                      coalesce(c.waiting, 0) as "waiting!"
-               from campaigns k left join lateral (
-                   select sum(accepted) as accepted, sum(failed) as failed, sum(suppressed) as suppressed,
-                          sum(unknown) as unknown, sum(size - accepted - failed - suppressed - unknown - moved) as waiting
-                   from chunks where campaign_id = k.id
-               ) c on true
-               where k.id = $1 and k.tenant_id = $2"#,
-            id.uuid(),
-            tenant.uuid(),
-        )
-        .fetch_optional(self.pool())
-        .await?
-        .ok_or_else(|| StoreError::not_found(id))?;
-        Ok(Progress {
-            recipients: row.frozen.into(),
-            excluded: row.excluded,
-            sent: row.accepted,
-            failed: row.failed,
-            suppressed: row.suppressed,
-            unknown: row.unknown,
-            waiting: row.waiting,
-        })
+        let mut connection = self.pool().acquire().await?;
+        progress(&mut connection, tenant, id).await
     }
+}
+
+/// How far a campaign is.
+pub async fn progress(tx: &mut PgConnection, tenant: TenantId, id: CampaignId) -> StoreResult<Progress> {
+    let row = sqlx::query!(
+        r#"select k.frozen,
+                  (select count(*) from recipients r where r.campaign_id = k.id and r.excluded is not null) as "excluded!",
+                  coalesce(c.accepted, 0) as "accepted!", coalesce(c.failed, 0) as "failed!",
+                  coalesce(c.suppressed, 0) as "suppressed!", coalesce(c.unknown, 0) as "unknown!",
+                  coalesce(c.waiting, 0) as "waiting!"
+           from campaigns k left join lateral (
+               select sum(accepted) as accepted, sum(failed) as failed, sum(suppressed) as suppressed,
+                      sum(unknown) as unknown, sum(size - accepted - failed - suppressed - unknown - moved) as waiting
+               from chunks where campaign_id = k.id
+           ) c on true
+           where k.id = $1 and k.tenant_id = $2"#,
+        id.uuid(),
+        tenant.uuid(),
+    )
+    .fetch_optional(tx)
+    .await?
+    .ok_or_else(|| StoreError::not_found(id))?;
+    Ok(Progress {
+        recipients: row.frozen.into(),
+        excluded: row.excluded,
+        sent: row.accepted,
+        failed: row.failed,
+        suppressed: row.suppressed,
+        unknown: row.unknown,
+        waiting: row.waiting,
+    })
+}
+
+/// Makes a draft.
+pub async fn insert(tx: &mut PgConnection, campaign: &NewCampaign) -> StoreResult<()> {
+    let time = |time: jiff::civil::Time| time.to_string();
+    sqlx::query!(
+        "insert into campaigns (id, tenant_id, kind, name, channel, class, template_id, audience, business_key,
+                                window_from, window_to, state)
+         values ($1, $2, 'campaign', $3, $4, $5, $6, $7, $8, $9::text::time, $10::text::time, 'draft')",
+        campaign.id.uuid(),
+        campaign.tenant.uuid(),
+        campaign.name,
+        campaign.channel.as_str(),
+        campaign.class.as_str(),
+        campaign.template.uuid(),
+        sqlx::types::Json(campaign.audience) as _,
+        campaign.business_key,
+        campaign.window.map(|(from, _)| time(from)) as _,
+        campaign.window.map(|(_, to)| time(to)) as _,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Changes a campaign's state by one of its transitions, at the database's time. The row is locked, so that of two changes
+/// one sees the other. What stops something waits for [`Store::grace`] after its commit.
+pub async fn change(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    id: CampaignId,
+    transition: impl FnOnce(CampaignState, Timestamp) -> Result<CampaignState, TransitionError> + Send,
+    pins: Option<&Pins>,
+) -> Result<CampaignState, ChangeError> {
+    let campaign = load(&mut *tx, tenant, id, true).await?;
+    let now =
+        sqlx::query_scalar!(r#"select now() as "now!: jiff_sqlx::Timestamp""#).fetch_one(&mut *tx).await?;
+    let state = transition(campaign.state, now.to_jiff())?;
+    if let Some(pins) = pins {
+        pin(&mut *tx, id, pins).await?;
+    }
+    save_state(tx, id, state).await?;
+    Ok(state)
 }
 
 pub(super) async fn load(

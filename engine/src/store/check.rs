@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     domain::campaign::TransitionError,
-    id::{CampaignId, TenantId},
+    id::{CampaignId, ContactId, TenantId},
     store::campaigns::ChangeError,
 };
 
@@ -23,9 +23,19 @@ pub struct DryRun {
 pub struct Candidate {
     pub n: i32,
     pub variant: i16,
+    pub contact: Option<ContactId>,
     pub address: String,
     pub variables: String,
     pub refusal: Option<String>,
+}
+
+/// A recipient whom the freeze itself excludes.
+#[derive(Debug)]
+pub struct Excluded {
+    pub n: i32,
+    pub contact: Option<ContactId>,
+    pub address: String,
+    pub reason: String,
 }
 
 impl Store {
@@ -77,12 +87,26 @@ impl DryRun {
     pub async fn candidates(&mut self, after: i32, limit: i64) -> StoreResult<Vec<Candidate>> {
         Ok(sqlx::query_as!(
             Candidate,
-            r#"select p.n, p.variant, p.address, p.variables, r.reason as "refusal?"
+            r#"select p.n, p.variant, p.contact_id as "contact: ContactId", p.address, p.variables, r.reason as "refusal?"
                from (select * from recipients where campaign_id = $1 and n > $2 and excluded is null
                      order by n limit $3) p
                join campaigns k on k.id = p.campaign_id
                left join lateral refusals(k.tenant_id, k.channel, k.class, array[p.contact_id], array[p.address]) r on true
                order by p.n"#,
+            self.campaign.uuid(),
+            after,
+            limit,
+        )
+        .fetch_all(&mut *self.tx)
+        .await?)
+    }
+
+    /// The next of those whom the freeze itself excludes, after recipient number `after`.
+    pub async fn excluded_recipients(&mut self, after: i32, limit: i64) -> StoreResult<Vec<Excluded>> {
+        Ok(sqlx::query_as!(
+            Excluded,
+            r#"select n, contact_id as "contact: ContactId", address, excluded as "reason!" from recipients
+               where campaign_id = $1 and n > $2 and excluded is not null order by n limit $3"#,
             self.campaign.uuid(),
             after,
             limit,

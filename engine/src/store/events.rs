@@ -10,12 +10,14 @@ use uuid::Uuid;
 
 use super::{
     Store, StoreResult,
+    rollups::{self, Reached},
     suppressions::{self, Columns, Suppression},
 };
 use crate::{
     domain::{
         channel::Channel,
         event::{Event, EventKind, Scope},
+        measure::Measures,
         outcome::{FactKind, Reason},
     },
     id::{AccountId, MessageId, TenantId},
@@ -81,6 +83,8 @@ pub async fn apply(
         .filter_map(|event| Some((event, known.get(&(event.tenant, event.event.message))?)))
         .collect();
     let new = insert(tx, &ours).await?;
+    let known_now = ours.iter().filter(|(event, _)| new.contains(&key(&event.event)));
+    rollups::note(&mut *tx, known_now.map(|(event, recipient)| reached(&event.event, recipient))).await?;
     let mut stops: Vec<(TenantId, Suppression<'_>)> = ours
         .iter()
         .filter(|(event, _)| new.contains(&key(&event.event)))
@@ -100,6 +104,11 @@ pub async fn apply(
     })
 }
 
+const fn reached(event: &Event, recipient: &Recipient) -> Reached {
+    let (message, variant, at) = (event.message, recipient.variant, event.at);
+    Reached { message, variant, measures: Measures::of(event.kind), at }
+}
+
 fn by_kind(new: &HashSet<Key>) -> BTreeMap<EventKind, u64> {
     let mut sums = BTreeMap::new();
     for (_, kind, _) in new {
@@ -112,6 +121,7 @@ fn by_kind(new: &HashSet<Key>) -> BTreeMap<EventKind, u64> {
 struct Recipient {
     channel: Channel,
     address: String,
+    variant: i16,
 }
 
 /// Who the messages went to, as far as they are the tenant's.
@@ -131,12 +141,12 @@ async fn recipients(
         numbers.push(message.n);
     }
     let rows = sqlx::query!(
-        r#"select c.tenant_id, r.campaign_id, r.n, c.channel as "channel: Channel", r.address
+        r#"select c.tenant_id, r.campaign_id, r.n, c.channel as "channel: Channel", r.address, r.variant
            from unnest($1::uuid[], $2::uuid[], $3::integer[]) as m (tenant_id, campaign_id, n)
            -- Looked up one by one, whatever the statistics of a table that has just grown by a million may say.
            cross join lateral (select tenant_id, channel from campaigns
                                where id = m.campaign_id and tenant_id = m.tenant_id limit 1) c
-           cross join lateral (select campaign_id, n, address from recipients
+           cross join lateral (select campaign_id, n, address, variant from recipients
                                where campaign_id = m.campaign_id and n = m.n limit 1) r"#,
         &tenants,
         &campaigns,
@@ -148,7 +158,10 @@ async fn recipients(
         .into_iter()
         .map(|row| {
             let message = MessageId { campaign: row.campaign_id.into(), n: row.n };
-            ((row.tenant_id.into(), message), Recipient { channel: row.channel, address: row.address })
+            (
+                (row.tenant_id.into(), message),
+                Recipient { channel: row.channel, address: row.address, variant: row.variant },
+            )
         })
         .collect())
 }

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
+use sqlx::PgConnection;
 
 use super::{Store, StoreResult};
 use crate::{
@@ -70,10 +71,70 @@ fn as_text<S: serde::Serializer>(at: &jiff_sqlx::Timestamp, serializer: S) -> Re
     serializer.collect_str(&at.to_jiff())
 }
 
+/// Who was not sent, and why: the next page of a campaign after recipient number `after`, in order of number.
+///
+/// Reads only the two partial indexes of exceptions, so the first page does not depend on the size of the campaign.
+pub async fn unsent(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    campaign: CampaignId,
+    after: i32,
+    limit: i64,
+) -> StoreResult<Vec<Unsent>> {
+    let rows = sqlx::query!(
+        r#"with exceptions as (
+               (select n, 'excluded' as state, excluded as reason, null as detail, null::timestamptz as at
+                from recipients
+                where campaign_id = $2 and excluded is not null and n > $3
+                order by n limit $4)
+               union all
+               (select r.n, (array['accepted', 'retry', 'failed', 'suppressed', 'unknown', 'abandoned'])[r.kind + 1],
+                       r.reason, r.detail, r.at
+                from results r
+                -- Looked up one by one, whatever the statistics say: just after a campaign they know nothing of it.
+                cross join lateral (
+                    select f.attempt, f.kind from results f
+                    where f.campaign_id = $2 and f.n = r.n
+                    order by f.kind = 0 desc, f.attempt desc, array_position(array[1, 2, 3, 5, 4]::smallint[], f.kind)
+                    limit 1
+                ) speaks
+                where r.campaign_id = $2 and r.kind >= 2 and r.n > $3
+                  and (r.attempt, r.kind) = (speaks.attempt, speaks.kind)
+                order by r.n limit $4)
+           )
+           select e.n as "n!", e.state as "state!", e.reason as "reason!", e.detail,
+                  e.at as "at: jiff_sqlx::Timestamp", r.contact_id, r.address
+           from exceptions e
+           join recipients r on r.campaign_id = $2 and r.n = e.n
+           where exists (select 1 from campaigns where id = $2 and tenant_id = $1)
+           order by e.n limit $4"#,
+        tenant.uuid(),
+        campaign.uuid(),
+        after,
+        limit,
+    )
+    .fetch_all(tx)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Unsent {
+            message: MessageId { campaign, n: row.n },
+            contact: row.contact_id.map(Into::into),
+            address: row.address,
+            state: row.state,
+            because: row
+                .reason
+                .parse()
+                .map_or_else(|_| row.reason.clone(), |r: Reason| r.sentence().to_owned()),
+            reason: row.reason,
+            detail: row.detail,
+            at: row.at.map(jiff_sqlx::Timestamp::to_jiff),
+        })
+        .collect())
+}
+
 impl Store {
-    /// Who was not sent, and why: the next page of a campaign after recipient number `after`, in order of number.
-    ///
-    /// Reads only the two partial indexes of exceptions, so the first page does not depend on the size of the campaign.
+    /// See [`unsent`].
     pub async fn unsent(
         &self,
         tenant: TenantId,
@@ -81,56 +142,8 @@ impl Store {
         after: i32,
         limit: i64,
     ) -> StoreResult<Vec<Unsent>> {
-        let rows = sqlx::query!(
-            r#"with exceptions as (
-                   (select n, 'excluded' as state, excluded as reason, null as detail, null::timestamptz as at
-                    from recipients
-                    where campaign_id = $2 and excluded is not null and n > $3
-                    order by n limit $4)
-                   union all
-                   (select r.n, (array['accepted', 'retry', 'failed', 'suppressed', 'unknown', 'abandoned'])[r.kind + 1],
-                           r.reason, r.detail, r.at
-                    from results r
-                    -- Looked up one by one, whatever the statistics say: just after a campaign they know nothing of it.
-                    cross join lateral (
-                        select f.attempt, f.kind from results f
-                        where f.campaign_id = $2 and f.n = r.n
-                        order by f.kind = 0 desc, f.attempt desc, array_position(array[1, 2, 3, 5, 4]::smallint[], f.kind)
-                        limit 1
-                    ) speaks
-                    where r.campaign_id = $2 and r.kind >= 2 and r.n > $3
-                      and (r.attempt, r.kind) = (speaks.attempt, speaks.kind)
-                    order by r.n limit $4)
-               )
-               select e.n as "n!", e.state as "state!", e.reason as "reason!", e.detail,
-                      e.at as "at: jiff_sqlx::Timestamp", r.contact_id, r.address
-               from exceptions e
-               join recipients r on r.campaign_id = $2 and r.n = e.n
-               where exists (select 1 from campaigns where id = $2 and tenant_id = $1)
-               order by e.n limit $4"#,
-            tenant.uuid(),
-            campaign.uuid(),
-            after,
-            limit,
-        )
-        .fetch_all(self.pool())
-        .await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| Unsent {
-                message: MessageId { campaign, n: row.n },
-                contact: row.contact_id.map(Into::into),
-                address: row.address,
-                state: row.state,
-                because: row
-                    .reason
-                    .parse()
-                    .map_or_else(|_| row.reason.clone(), |r: Reason| r.sentence().to_owned()),
-                reason: row.reason,
-                detail: row.detail,
-                at: row.at.map(jiff_sqlx::Timestamp::to_jiff),
-            })
-            .collect())
+        let mut connection = self.pool().acquire().await?;
+        unsent(&mut connection, tenant, campaign, after, limit).await
     }
 
     /// The exceptions of a campaign, counted by state and reason.

@@ -133,8 +133,7 @@ impl Store {
         Ok(())
     }
 
-    /// Puts every message of a campaign that failed for good into new chunks, and opens the campaign again if it was
-    /// finished: "retry only the failed". Returns how many messages.
+    /// See [`replay_failed`].
     pub async fn replay_failed(
         &self,
         tenant: TenantId,
@@ -142,50 +141,62 @@ impl Store {
         chunk: i32,
     ) -> StoreResult<i64> {
         let mut tx = self.begin().await?;
-        let rows = sqlx::query!(
-            r#"with failed as (
-                   select r.n, r.attempt, row_number() over (partition by r.attempt order by r.n) - 1 as rank
-                   from results r
-                   where r.campaign_id = $2 and r.kind = 2 and not exists (
-                       -- Moved on, tried again since, or accepted after all.
-                       select 1 from results other
-                       where other.campaign_id = $2 and other.n = r.n
-                         and (other.attempt > r.attempt or other.kind = 0 or (other.attempt = r.attempt and other.kind = 1)))
-               ), made as (
-                   insert into chunks (campaign_id, no, tenant_id, account_id, attempt, burned, members, size)
-                   select $2, nextval('chunk_no'), $1, k.route[1], f.attempt + 1, 0, array_agg(f.n order by f.n), count(*)
-                   from failed f, campaigns k
-                   where k.id = $2 and k.tenant_id = $1
-                   group by k.route, f.attempt, f.rank / $3
-                   returning size
-               ), moved as (
-                   -- The failure stays a fact; the message is counted where it is tried again.
-                   insert into results (campaign_id, n, attempt, kind)
-                   select $2, n, attempt, 1 from failed where exists (select 1 from made)
-                   returning n, attempt
-               )
-               select distinct chunk_of($2, n, attempt) as "no!", (select sum(size) from made) as "replayed!" from moved"#,
-            tenant.uuid(),
-            campaign.uuid(),
-            i64::from(chunk),
-        )
-        .fetch_all(&mut *tx)
-        .await?;
-        let chunks: Vec<ChunkRef> = rows.iter().map(|row| ChunkRef { campaign, no: row.no }).collect();
-        let (campaigns, numbers) = columns(&chunks);
-        sqlx::query!("select recount_chunks($1, $2)", &campaigns, &numbers).execute(&mut *tx).await?;
-        if !rows.is_empty() {
-            // In the same commit: a finished campaign with open chunks would wait for ever.
-            sqlx::query!(
-                "update campaigns set state = 'sending', finished_at = null where id = $1 and state = 'finished'",
-                campaign.uuid()
-            )
-            .execute(&mut *tx)
-            .await?;
-        }
+        let messages = replay_failed(&mut tx, tenant, campaign, chunk).await?;
         tx.commit().await?;
-        Ok(rows.first().map_or(0, |row| row.replayed))
+        Ok(messages)
     }
+}
+
+/// Puts every message of a campaign that failed for good into new chunks, and opens the campaign again if it was finished:
+/// "retry only the failed". Returns how many messages.
+pub async fn replay_failed(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    campaign: CampaignId,
+    chunk: i32,
+) -> StoreResult<i64> {
+    let rows = sqlx::query!(
+        r#"with failed as (
+               select r.n, r.attempt, row_number() over (partition by r.attempt order by r.n) - 1 as rank
+               from results r
+               where r.campaign_id = $2 and r.kind = 2 and not exists (
+                   -- Moved on, tried again since, or accepted after all.
+                   select 1 from results other
+                   where other.campaign_id = $2 and other.n = r.n
+                     and (other.attempt > r.attempt or other.kind = 0 or (other.attempt = r.attempt and other.kind = 1)))
+           ), made as (
+               insert into chunks (campaign_id, no, tenant_id, account_id, attempt, burned, members, size)
+               select $2, nextval('chunk_no'), $1, k.route[1], f.attempt + 1, 0, array_agg(f.n order by f.n), count(*)
+               from failed f, campaigns k
+               where k.id = $2 and k.tenant_id = $1
+               group by k.route, f.attempt, f.rank / $3
+               returning size
+           ), moved as (
+               -- The failure stays a fact; the message is counted where it is tried again.
+               insert into results (campaign_id, n, attempt, kind)
+               select $2, n, attempt, 1 from failed where exists (select 1 from made)
+               returning n, attempt
+           )
+           select distinct chunk_of($2, n, attempt) as "no!", (select sum(size) from made) as "replayed!" from moved"#,
+        tenant.uuid(),
+        campaign.uuid(),
+        i64::from(chunk),
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    let chunks: Vec<ChunkRef> = rows.iter().map(|row| ChunkRef { campaign, no: row.no }).collect();
+    let (campaigns, numbers) = columns(&chunks);
+    sqlx::query!("select recount_chunks($1, $2)", &campaigns, &numbers).execute(&mut *tx).await?;
+    if !rows.is_empty() {
+        // In the same commit: a finished campaign with open chunks would wait for ever.
+        sqlx::query!(
+            "update campaigns set state = 'sending', finished_at = null where id = $1 and state = 'finished'",
+            campaign.uuid()
+        )
+        .execute(&mut *tx)
+        .await?;
+    }
+    Ok(rows.first().map_or(0, |row| row.replayed))
 }
 
 #[derive(Debug, Clone)]

@@ -145,27 +145,13 @@ impl Store {
         Ok((row.id.into(), number))
     }
 
-    /// By its id, or by its slug, in which `_` counts as `-`.
     pub async fn template(&self, tenant: TenantId, name: &str, channel: Channel) -> StoreResult<Template> {
-        let id = name.parse::<TemplateId>().ok();
-        let row = sqlx::query_as!(
-            Row,
-            r#"select id, slug, channel as "channel: _", class as "class: _", name, active,
-                      created_at as "created_at: _", updated_at as "updated_at: _"
-               from templates where tenant_id = $1 and (slug = $2 or id = $4) and channel = $3 and not written"#,
-            tenant.uuid(),
-            name.replace('_', "-"),
-            channel.as_str(),
-            id.map(|id| id.uuid()) as _,
-        )
-        .fetch_optional(self.pool())
-        .await?;
-        let missing = || {
+        let mut connection = self.pool().acquire().await?;
+        named(&mut connection, tenant, name, channel).await?.ok_or_else(|| {
             StoreError::not_found(format!(
                 "template `{name}` for {channel}; `fanfare template publish` makes it, and"
             ))
-        };
-        Ok(row.ok_or_else(missing)?.into())
+        })
     }
 
     /// Whether anything new may be sent with a template.
@@ -424,6 +410,26 @@ pub async fn lock(tx: &mut PgConnection, tenant: TenantId, id: TemplateId) -> St
         id.uuid(),
     );
     Ok(row.fetch_optional(tx).await?.ok_or_else(|| StoreError::not_found(id))?.into())
+}
+
+/// The tenant's template for a channel: by its id, or by its slug, in which `_` counts as `-`.
+pub async fn named(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    name: &str,
+    channel: Channel,
+) -> StoreResult<Option<Template>> {
+    let row = sqlx::query_as!(
+        Row,
+        r#"select id, slug, channel as "channel: _", class as "class: _", name, active,
+                  created_at as "created_at: _", updated_at as "updated_at: _"
+           from templates where tenant_id = $1 and (slug = $2 or id = $4) and channel = $3 and not written"#,
+        tenant.uuid(),
+        name.replace('_', "-"),
+        channel.as_str(),
+        name.parse::<TemplateId>().ok().map(|id| id.uuid()) as _,
+    );
+    Ok(row.fetch_optional(tx).await?.map(Template::from))
 }
 
 /// The template that somebody means: by its id, or by its slug, in which `_` counts as `-`. A slug is unique within a channel

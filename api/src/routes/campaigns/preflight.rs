@@ -1,0 +1,209 @@
+//! The pre-flight: what a launch would do for every recipient, sending nothing; and the recipients behind its numbers.
+
+use std::collections::BTreeMap;
+
+use axum::extract::State;
+use fanfare_engine::{
+    domain::permission::needs,
+    id::{CampaignId, ContactId},
+    launch::check,
+    store::{
+        preflights::{self, Preflight, ProblemRow},
+        sheets,
+    },
+};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{Work, departure, input};
+use crate::{
+    auth::caller::May,
+    http::{
+        envelope::{Data, Envelope},
+        extract::{PathId, Query},
+        page::{Start, Wanted},
+        problem::{Code, Problem},
+    },
+    service::Service,
+};
+
+/// A pre-flight is shown for so long, unless the campaign is changed.
+const FRESH: SignedDuration = SignedDuration::from_mins(10);
+/// Recipients that are kept behind the numbers: beyond it only the numbers are.
+const KEPT: usize = 100_000;
+
+pub(super) fn routes() -> OpenApiRouter<Service> {
+    OpenApiRouter::new().routes(routes!(show)).routes(routes!(recipients))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct How {
+    /// Looks again at everybody; otherwise the pre-flight of the last ten minutes is shown if the campaign has not changed.
+    #[serde(default)]
+    fresh: bool,
+}
+
+/// What a launch would come to. Every recipient is in exactly one of `sendable` and `notSent`.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    recipients: i64,
+    sendable: i64,
+    /// By reason, as `GET …/preflight/recipients?reason=` takes it.
+    not_sent: BTreeMap<String, i64>,
+    /// Values that the template needs and recipients lack, by name.
+    missing_variables: BTreeMap<String, i64>,
+    /// SMS only: parts that will be billed.
+    segments: i64,
+    /// At the quota of the first account of the route; null where it has none.
+    forecast_seconds: Option<u64>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct PreflightView {
+    #[schema(value_type = String)]
+    campaign_id: CampaignId,
+    #[schema(value_type = String, format = DateTime)]
+    checked_at: Timestamp,
+    #[serde(flatten)]
+    report: Report,
+}
+
+impl PreflightView {
+    fn of(id: CampaignId, preflight: Preflight) -> Result<Self, Problem> {
+        let report = serde_json::from_value(preflight.report).map_err(|error| {
+            tracing::error!(%error, campaign = %id, "a kept pre-flight cannot be read");
+            Code::Broken
+        })?;
+        Ok(Self { campaign_id: id, checked_at: preflight.at, report })
+    }
+}
+
+/// Looks at everybody whom a launch would reach, renders their message, and sends nothing. A million take half a minute.
+#[utoipa::path(get, path = "/api/campaigns/{campaign_id}/preflight", tag = "campaigns", security(("bearer" = ["campaigns:read"])),
+    params(("campaign_id" = String, Path, description = "`camp_…`"), How),
+    responses((status = 200, description = "What it would come to", body = Envelope<PreflightView>),
+              (status = 409, description = "It was launched, or can't be: it says why", body = crate::http::problem::ProblemDetails, content_type = "application/problem+json")))]
+async fn show(
+    State(service): State<Service>,
+    may: May<needs::CampaignsRead>,
+    PathId(id): PathId<CampaignId>,
+    Query(how): Query<How>,
+) -> Result<Data<PreflightView>, Problem> {
+    let caller = &may.caller;
+    let mut look = Work::begin(&service, caller).await?;
+    let sheet = sheets::get(&mut look.tx, caller.tenant, id).await?;
+    let kept = preflights::get(&mut look.tx, caller.tenant, id).await?;
+    drop(look);
+    let fresh = |kept: &Preflight| {
+        kept.campaign_updated_at == sheet.updated_at && service.clock.now().duration_since(kept.at) < FRESH
+    };
+    if let Some(kept) = kept.filter(|kept| !how.fresh && fresh(kept)) {
+        return Ok(Data(PreflightView::of(id, kept)?));
+    }
+    let mut problems = Vec::new();
+    let note = |problem: check::Problem| {
+        if problems.len() < KEPT {
+            problems.push(row(problem));
+        }
+    };
+    let report =
+        check::check(&service.store, caller.tenant, id, note).await.map_err(departure::not_launched)?;
+    let report = serde_json::to_value(&report).expect("a report is JSON");
+    let mut work = Work::begin(&service, caller).await?;
+    sheets::lock(&mut work.tx, caller.tenant, id).await?;
+    preflights::keep(&mut work.tx, id, sheet.updated_at, &report, &problems).await?;
+    let kept = preflights::get(&mut work.tx, caller.tenant, id).await?.ok_or(Code::Broken)?;
+    work.note("campaign.preflight", &id.to_string(), json!({"report": report})).await?;
+    work.commit().await?;
+    Ok(Data(PreflightView::of(id, kept)?))
+}
+
+fn row(problem: check::Problem) -> ProblemRow {
+    let check::Problem { n, contact, address, reason, detail } = problem;
+    ProblemRow { n, contact, address, reason, detail }
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct Behind {
+    limit: Option<u32>,
+    cursor: Option<String>,
+    /// One of the reasons of `notSent`.
+    reason: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct NotReached {
+    /// The number that the recipient would have.
+    n: i32,
+    #[schema(value_type = Option<String>)]
+    contact_id: Option<ContactId>,
+    address: String,
+    reason: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct NotReachedList {
+    recipients: Vec<NotReached>,
+    /// Absent at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+}
+
+/// Who is behind a number of the latest pre-flight: reason by reason, or of one reason. The first 100,000 are kept.
+#[utoipa::path(get, path = "/api/campaigns/{campaign_id}/preflight/recipients", tag = "campaigns",
+    security(("bearer" = ["campaigns:read", "contacts:read"])),
+    params(("campaign_id" = String, Path, description = "`camp_…`"), Behind),
+    responses((status = 200, description = "Recipients", body = Envelope<NotReachedList>)))]
+async fn recipients(
+    State(service): State<Service>,
+    may: May<needs::CampaignsRead>,
+    _: May<needs::ContactsRead>,
+    PathId(id): PathId<CampaignId>,
+    Query(behind): Query<Behind>,
+) -> Result<Data<NotReachedList>, Problem> {
+    let caller = &may.caller;
+    if let Some(reason) = &behind.reason {
+        input::text(reason, 64).map_err(|message| Problem::field("reason", message))?;
+    }
+    let window =
+        Wanted { page: None, limit: behind.limit, cursor: behind.cursor }.window::<(String, i32)>()?;
+    let (after_reason, after) = match &window.start {
+        Start::After((reason, n)) => (reason.replace('\0', ""), *n),
+        Start::Page(_) => (String::new(), 0),
+    };
+    let mut work = Work::begin(&service, caller).await?;
+    sheets::get(&mut work.tx, caller.tenant, id).await?;
+    let part = preflights::Part {
+        reason: behind.reason.as_deref(),
+        after: (&after_reason, after),
+        limit: i64::from(window.limit) + 1,
+    };
+    let rows = preflights::problems(&mut work.tx, caller.tenant, id, &part).await?;
+    let (rows, next) = window.cut(rows, |row: &ProblemRow| (row.reason.clone(), row.n));
+    work.note(
+        "campaign.recipients_read",
+        &id.to_string(),
+        json!({"recipients": rows.len(), "of": "preflight"}),
+    )
+    .await?;
+    work.commit().await?;
+    let recipients = rows.into_iter().map(|row| {
+        let ProblemRow { n, contact, address, reason, detail } = row;
+        NotReached { n, contact_id: contact, address, reason, detail }
+    });
+    let next_cursor = window.pagination(0, next).next_cursor;
+    Ok(Data(NotReachedList { recipients: recipients.collect(), next_cursor }))
+}

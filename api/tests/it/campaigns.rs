@@ -1,0 +1,513 @@
+//! Campaigns over HTTP: written, reviewed, launched, stopped, counted.
+
+use fanfare_engine::{
+    domain::{
+        channel::{Channel, MessageClass},
+        event::{Event, EventKind},
+    },
+    id::{CampaignId, MessageId, TenantId},
+    store::{
+        Store,
+        events::{self, TenantEvent},
+        recipients::SliceSizes,
+        templates::TemplateHead,
+    },
+};
+use fanfare_templates::{EmailBody, Source, publish};
+use jiff::{SignedDuration, Timestamp};
+use reqwest::Method;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+
+use crate::open::{Client, Open};
+
+/// An insurer with an account and a template for each channel, and an upload of 142 people.
+struct Insurer {
+    open: Open,
+    owner: Client,
+    tenant: TenantId,
+    upload: String,
+}
+
+const PEOPLE: i32 = 142;
+
+impl Insurer {
+    async fn new(pool: &PgPool) -> Self {
+        let open = Open::new(pool).await;
+        let (store, owner) = (open.engine.store.clone(), open.owner().await);
+        let tenant = store.tenant("acme").await.unwrap().id;
+        sqlx::query("insert into accounts (id, tenant_id, slug, provider, limits) values (gen_random_uuid(), $1, 'mail', 'brevo_email', '[]')")
+            .bind(tenant.uuid())
+            .execute(pool)
+            .await
+            .unwrap();
+        let text = "Dear {{name}}, policy {{reference}} is due.".to_owned();
+        let email = Source::Email {
+            subject: text.clone(),
+            preheader: None,
+            body: EmailBody::Html(text.clone()),
+            text: None,
+        };
+        let whatsapp = json!({"channel": "whatsapp", "kind": "text", "body": text});
+        for (slug, channel, source) in [
+            ("template-1", Channel::Email, email),
+            ("template-2", Channel::Whatsapp, serde_json::from_value(whatsapp).unwrap()),
+            ("template-3", Channel::Sms, Source::Sms { text }),
+        ] {
+            let head = TemplateHead { slug, channel, class: MessageClass::Obligation, name: slug };
+            let ids = &open.engine.ids;
+            store.publish_template(ids, tenant, &head, "en", &publish(&source).unwrap()).await.unwrap();
+        }
+        let upload: fanfare_engine::id::UploadId = open.engine.ids.next(store.now().await.unwrap());
+        sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
+            "insert into contacts (id, tenant_id, name, email, phone, locale, time_zone, created_at)
+             select gen_random_uuid(), '{tenant}', 'Person ' || i, 'person' || i || '@example.com', '+2305' || lpad(i::text, 7, '0'),
+                    'en', case when i % 2 = 0 then 'Indian/Mauritius' else 'America/New_York' end, now() - interval '1 second'
+             from generate_series(1, {PEOPLE}) i;
+             insert into uploads (id, tenant_id, file_name, sha256, bytes, format, mapping, rows_read, rows_taken, rows_refused,
+                                  contacts_created, contacts_updated)
+             values ('{upload}', '{tenant}', 'may.csv', '', 1, 'csv', '{{}}', {PEOPLE}, {PEOPLE}, 0, {PEOPLE}, 0);
+             insert into upload_rows (upload_id, time_zone, contact_id, row_no, attributes)
+             select '{upload}', time_zone, id, row_number() over (), jsonb_build_object('reference', 'POL-' || split_part(name, ' ', 2))
+             from contacts where tenant_id = '{tenant}'",
+            tenant = tenant.uuid(),
+            upload = upload.uuid(),
+        )))
+        .execute(pool)
+        .await
+        .unwrap();
+        Self { open, owner, tenant, upload: upload.to_string() }
+    }
+
+    fn store(&self) -> &Store {
+        &self.open.engine.store
+    }
+
+    fn sample(&self) -> Value {
+        json!({
+            "name": "May Renewals Campaign", "type": ["email", "whatsapp"], "uploadId": self.upload,
+            "templates": {"email": "template-1", "whatsapp": "template-2"},
+            "scheduleType": "scheduled", "scheduledAt": "2099-05-15T14:00:00Z", "targetAudience": "all"
+        })
+    }
+
+    /// A draft of an e-mail campaign to the upload.
+    async fn draft(&self) -> String {
+        let body = json!({"name": "Draft", "type": "email", "uploadId": self.upload, "templates": {"email": "template-1"}});
+        let (status, made) = self.owner.post("/api/campaigns", &body).await;
+        assert_eq!(status, 201, "{made}");
+        assert_eq!(made["data"]["campaigns"][0]["status"], "draft");
+        made["data"]["campaigns"][0]["id"].as_str().unwrap().to_owned()
+    }
+
+    async fn put(&self, id: &str, status: &str) -> (u16, Value) {
+        self.owner.put(&format!("/api/campaigns/{id}/status"), &json!({"status": status})).await
+    }
+
+    /// Launches a draft, freezes it, and has every message accepted.
+    async fn sent(&self) -> String {
+        let id = self.draft().await;
+        assert_eq!(self.put(&id, "active").await.0, 200);
+        let campaign: CampaignId = id.parse().unwrap();
+        self.store()
+            .freeze_slice(campaign, SliceSizes { first: 1_000, slice: 1_000, chunk: 50 })
+            .await
+            .unwrap();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
+            "insert into results (campaign_id, n, attempt, kind) select campaign_id, n, 1, 0 from recipients where campaign_id = '{id}' and excluded is null;
+             update chunks set epoch = 1, watermark = size, accepted = size, done_at = now() where campaign_id = '{id}'",
+            id = campaign.uuid()
+        )))
+        .execute(self.store().pool())
+        .await
+        .unwrap();
+        id
+    }
+
+    /// Applies an event of each of the recipients `from..=to`.
+    async fn tell(&self, id: &str, kind: EventKind, from: i32, to: i32) {
+        let campaign: CampaignId = id.parse().unwrap();
+        let event = |n| TenantEvent {
+            tenant: self.tenant,
+            event: Event {
+                message: MessageId { campaign, n },
+                kind,
+                at: Timestamp::now_for_tests(),
+                provider_id: None,
+                dedup: self.open.engine.ids.random_uuid(),
+                reason: None,
+                detail: None,
+            },
+        };
+        let told: Vec<TenantEvent> = (from..=to).map(event).collect();
+        let mut tx = self.store().begin().await.unwrap();
+        events::apply(&mut tx, &told, &[], "test").await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    async fn folded(&self) {
+        while self.store().fold_notes().await.unwrap() > 0 {}
+    }
+
+    async fn metrics(&self, id: &str) -> Value {
+        let (status, answer) = self.owner.get(&format!("/api/campaigns/{id}/analytics")).await;
+        assert_eq!(status, 200, "{answer}");
+        answer["data"]["metrics"].clone()
+    }
+}
+
+/// The system's clock is banned elsewhere; a test may be told by the engine's.
+trait Moment {
+    fn now_for_tests() -> Self;
+}
+
+impl Moment for Timestamp {
+    fn now_for_tests() -> Self {
+        use fanfare_engine::clock::{Clock as _, SystemClock};
+        SystemClock.now()
+    }
+}
+
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn the_sample_works_as_written(pool: PgPool) {
+    let house = Insurer::new(&pool).await;
+    let (status, made) = house.owner.post("/api/campaigns", &house.sample()).await;
+    assert_eq!((status, &made["success"]), (201, &json!(true)), "{made}");
+    let campaigns = made["data"]["campaigns"].as_array().unwrap();
+    assert_eq!(campaigns.len(), 2);
+    for (campaign, (name, channel)) in campaigns
+        .iter()
+        .zip([("May Renewals Campaign (Email)", "email"), ("May Renewals Campaign (WhatsApp)", "whatsapp")])
+    {
+        let sample = json!({"name": name, "type": channel, "status": "scheduled", "targetCount": 142, "scheduledAt": "2099-05-15T14:00:00Z"});
+        for (field, value) in sample.as_object().unwrap() {
+            assert_eq!(&campaign[field], value, "{field} of {campaign}");
+        }
+    }
+    let (_, list) =
+        house.owner.get("/api/campaigns?status=scheduled,paused&type=email&page=1&limit=20").await;
+    assert_eq!(list["data"]["campaigns"].as_array().unwrap().len(), 1, "{list}");
+    assert_eq!(list["data"]["pagination"], json!({"page": 1, "limit": 20, "total": 1, "totalPages": 1}));
+
+    let id = campaigns[0]["id"].as_str().unwrap();
+    let (status, paused) = house.put(id, "paused").await;
+    assert_eq!(
+        (status, &paused["data"]["status"], &paused["data"]["campaignId"]),
+        (200, &json!("paused"), &json!(id))
+    );
+    assert!(paused["data"]["updatedAt"].is_string());
+    assert_eq!(house.put(id, "active").await.1["data"]["status"], "scheduled", "it goes on where it stopped");
+    assert_eq!(house.put(id, "active").await.1["data"]["status"], "active", "and leaves at once");
+}
+
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn what_makes_no_sense_says_what_would(pool: PgPool) {
+    let house = Insurer::new(&pool).await;
+    let id = house.draft().await;
+    let (status, answer) = house.put(&id, "paused").await;
+    assert_eq!(status, 409);
+    assert!(answer["detail"].as_str().unwrap().contains("active, stopped"), "{answer}");
+    assert_eq!(house.put(&id, "completed").await.0, 409);
+    assert_eq!(house.put(&id, "flying").await.0, 422);
+    assert_eq!(house.put(&id, "stopped").await.0, 200);
+    assert_eq!(house.put(&id, "stopped").await.0, 200, "it is already");
+    let (status, answer) = house.put(&id, "active").await;
+    assert_eq!(status, 409);
+    assert!(answer["detail"].as_str().unwrap().contains("nothing"), "{answer}");
+    let stranger = house.open.stranger().await;
+    assert_eq!(
+        stranger.put(&format!("/api/campaigns/{id}/status"), &json!({"status": "stopped"})).await.0,
+        404
+    );
+    assert_eq!(stranger.get(&format!("/api/campaigns/{id}/analytics")).await.0, 404);
+}
+
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn every_field_that_is_wrong_is_named(pool: PgPool) {
+    let house = Insurer::new(&pool).await;
+    let nobodys: fanfare_engine::id::UploadId = house.open.engine.ids.next(Timestamp::now_for_tests());
+    for (field, value, named) in [
+        ("name", json!("a\u{0}b"), "name"),
+        ("name", json!("n".repeat(100_000)), "name"),
+        ("scheduledAt", json!("2024-05-15T14:00:00Z"), "scheduledAt"),
+        ("uploadId", json!("upload-123"), "uploadId"),
+        ("uploadId", json!(nobodys.to_string()), "uploadId"),
+        ("templates", json!({"email": "template-2", "whatsapp": "template-2"}), "templates.email"),
+        ("templates", json!({"email": "template-1"}), "templates.whatsapp"),
+        ("type", json!(["email", "pigeon"]), "type[1]"),
+        ("colour", json!("red"), "colour"),
+    ] {
+        let mut body = house.sample();
+        body[field] = value;
+        let (status, answer) = house.owner.post("/api/campaigns", &body).await;
+        assert_eq!(status, 422, "{field}: {answer}");
+        let fields: Vec<_> =
+            answer["errors"].as_array().unwrap().iter().map(|error| error["field"].clone()).collect();
+        assert!(fields.contains(&json!(named)), "{named}: {answer}");
+    }
+    let (status, _) = house.owner.get("/api/campaigns?status=flying").await;
+    assert_eq!(status, 422);
+    let (status, _) = house.owner.get("/api/campaigns?name=%00").await;
+    assert_eq!(status, 422);
+}
+
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn a_draft_is_edited_by_who_has_read_it(pool: PgPool) {
+    let house = Insurer::new(&pool).await;
+    let path = format!("/api/campaigns/{}", house.draft().await);
+    let read = house.owner.request(Method::GET, &path).send().await.unwrap();
+    let tag = read.headers()["etag"].to_str().unwrap().to_owned();
+    let edit = |tag: &str, body: Value| {
+        house.owner.send(house.owner.request(Method::PATCH, &path).header("if-match", tag).json(&body))
+    };
+    let (status, edited) = edit(
+        &tag,
+        json!({"name": "Edited", "uploadId": null, "sendingHours": {"from": "08:00", "to": "19:00"}}),
+    )
+    .await;
+    assert_eq!(status, 200, "{edited}");
+    assert_eq!((&edited["data"]["name"], edited["data"].get("uploadId")), (&json!("Edited"), None));
+    assert_eq!(edited["data"]["sendingHours"], json!({"from": "08:00", "to": "19:00"}));
+    assert_eq!(edit(&tag, json!({"name": "Late"})).await.0, 412);
+    let (status, copy) = house.owner.post(&format!("{path}/clone"), &json!({})).await;
+    assert_eq!((status, &copy["data"]["name"]), (201, &json!("Edited (copy)")), "{copy}");
+    assert_eq!(house.owner.delete(&path).await.0, 204);
+    assert_eq!(house.owner.get(&path).await.0, 404);
+}
+
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn four_eyes_see_what_many_people_get(pool: PgPool) {
+    let house = Insurer::new(&pool).await;
+    let rule = json!({"reviewAbove": 100});
+    assert_eq!(
+        house.owner.put("/api/settings/campaigns", &rule).await,
+        (200, json!({"success": true, "data": rule}))
+    );
+    let (_, made) = house.owner.post("/api/campaigns", &house.sample()).await;
+    assert_eq!(made["data"]["campaigns"][0]["status"], "in_review", "{made}");
+    let id = made["data"]["campaigns"][0]["id"].as_str().unwrap().to_owned();
+    let path = format!("/api/campaigns/{id}");
+    assert_eq!(house.put(&id, "active").await.0, 409);
+    let approve = format!("{path}/approve");
+    assert_eq!(house.owner.post(&approve, &json!({})).await.0, 403, "whoever wrote it");
+    let other = house.open.owner().await;
+    let (status, _) = other.post(&format!("{path}/reject"), &json!({})).await;
+    assert_eq!(status, 422, "a rejection says why");
+    let (status, approved) = other.post(&approve, &json!({"comment": "Good"})).await;
+    assert_eq!((status, &approved["data"]["status"]), (200, &json!("scheduled")), "{approved}");
+    let (_, reviews) = other.get(&format!("{path}/reviews")).await;
+    assert_eq!(reviews["data"]["reviews"][0]["comment"], "Good");
+
+    let draft = house.draft().await;
+    let (status, answer) = house.put(&draft, "active").await;
+    assert_eq!(status, 409);
+    assert!(answer["detail"].as_str().unwrap().contains("142 recipients are more than 100"), "{answer}");
+    assert_eq!(
+        house
+            .owner
+            .send(house.owner.request(Method::POST, &format!("/api/campaigns/{draft}/submit")))
+            .await
+            .0,
+        200
+    );
+    let (_, rejected) =
+        other.post(&format!("/api/campaigns/{draft}/reject"), &json!({"comment": "Wrong upload"})).await;
+    assert_eq!(rejected["data"]["status"], "draft");
+}
+
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn a_local_time_comes_zone_by_zone(pool: PgPool) {
+    let house = Insurer::new(&pool).await;
+    let mut body = house.sample();
+    (body["scheduleType"], body["scheduledAt"]) = (json!("local"), json!("2099-05-15T09:00:00"));
+    let (status, made) = house.owner.post("/api/campaigns", &body).await;
+    assert_eq!(
+        (status, &made["data"]["campaigns"][0]["scheduledAt"]),
+        (201, &json!("2099-05-15T09:00:00")),
+        "{made}"
+    );
+    let campaign: CampaignId = made["data"]["campaigns"][0]["id"].as_str().unwrap().parse().unwrap();
+    sqlx::query("update campaigns set scheduled_at = now() where id = $1")
+        .bind(campaign.uuid())
+        .execute(&pool)
+        .await
+        .unwrap();
+    fanfare_engine::launch::launch(house.store(), house.tenant, campaign).await.unwrap();
+    house
+        .store()
+        .freeze_slice(campaign, SliceSizes { first: 1_000, slice: 1_000, chunk: 500 })
+        .await
+        .unwrap();
+    let due: Vec<String> = sqlx::query_scalar(
+        "select (not_before at time zone 'UTC')::text from chunks where campaign_id = $1 order by 1",
+    )
+    .bind(campaign.uuid())
+    .fetch_all(&pool)
+    .await
+    .unwrap();
+    assert_eq!(due, ["2099-05-15 05:00:00", "2099-05-15 13:00:00"]);
+}
+
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn numbers_are_those_of_the_sample_in_whatever_order_they_come(pool: PgPool) {
+    let house = Insurer::new(&pool).await;
+    let id = house.sent().await;
+    house.tell(&id, EventKind::Clicked, 1, 34).await;
+    house.tell(&id, EventKind::Opened, 1, 89).await;
+    house.folded().await;
+    house.tell(&id, EventKind::Delivered, 1, 138).await;
+    house.tell(&id, EventKind::Clicked, 1, 34).await;
+    for n in 1..=12 {
+        let message = MessageId { campaign: id.parse().unwrap(), n };
+        let paid = json!({"kind": "payment", "message": message.to_string()});
+        let (status, counted) = house.owner.post(&format!("/api/campaigns/{id}/conversions"), &paid).await;
+        assert_eq!((status, counted["data"]["conversions"].as_array().unwrap().len()), (200, 1), "{counted}");
+        let (_, again) = house.owner.post("/api/conversions", &paid).await;
+        assert_eq!(again["data"]["conversions"], json!([]), "once a recipient");
+    }
+    house.folded().await;
+    let sample = json!({"sent": 142, "delivered": 138, "opened": 89, "clicked": 34, "converted": 12,
+                        "openRate": 64.5, "clickRate": 24.6, "conversionRate": 8.7});
+    let metrics = house.metrics(&id).await;
+    for (name, value) in sample.as_object().unwrap() {
+        assert_eq!(&metrics[name], value, "{name} of {metrics}");
+    }
+    let (_, answer) = house.owner.get(&format!("/api/campaigns/{id}/analytics?bucket=day")).await;
+    let sum = |name: &str| {
+        answer["data"]["timeline"].as_array().unwrap().iter().map(|e| e[name].as_i64().unwrap()).sum::<i64>()
+    };
+    assert_eq!((sum("sent"), sum("delivered"), sum("converted")), (142, 138, 12), "{answer}");
+    assert_eq!(answer["data"]["topPerformingContent"][0]["template"], "template-1");
+
+    let campaign: CampaignId = id.parse().unwrap();
+    assert!(!house.store().check_rollup(campaign).await.unwrap(), "they are sums of rows");
+    sqlx::query("update campaign_hours set recipients = recipients + 1 where measure = 'opened'")
+        .execute(&pool)
+        .await
+        .unwrap();
+    sqlx::query("delete from campaign_marks where measure = 'clicked'").execute(&pool).await.unwrap();
+    assert!(house.store().check_rollup(campaign).await.unwrap(), "and somebody notices when they are not");
+    house.folded().await;
+    assert_eq!(house.metrics(&id).await, metrics);
+    assert!(!house.store().check_rollup(campaign).await.unwrap());
+}
+
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn a_conversion_is_found_by_who_did_it_and_when(pool: PgPool) {
+    let house = Insurer::new(&pool).await;
+    let id = house.sent().await;
+    let contacts: Vec<uuid::Uuid> =
+        sqlx::query_scalar("select id from contacts order by name").fetch_all(&pool).await.unwrap();
+    for contact in &contacts {
+        let contact = fanfare_engine::id::ContactId::from_uuid(*contact);
+        let renewed = json!({"kind": "renewal", "contact": contact.to_string()});
+        let (_, counted) = house.owner.post("/api/conversions", &renewed).await;
+        assert_eq!(counted["data"]["conversions"][0]["campaignId"], json!(id), "{contact}: {counted}");
+    }
+    sqlx::query("delete from conversions").execute(&pool).await.unwrap();
+    let late = Timestamp::now_for_tests() - SignedDuration::from_hours(1);
+    for (body, expected) in [
+        (json!({"kind": "payment", "reference": "POL-7"}), 1),
+        (json!({"kind": "payment", "reference": "POL-7"}), 0),
+        (json!({"kind": "payment", "reference": "nobody's"}), 0),
+        (json!({"kind": "payment", "reference": "POL-8", "at": late.to_string()}), 0),
+    ] {
+        let (status, counted) = house.owner.post("/api/conversions", &body).await;
+        assert_eq!(
+            (status, counted["data"]["conversions"].as_array().unwrap().len()),
+            (200, expected),
+            "{body}: {counted}"
+        );
+    }
+    for wrong in [
+        json!({"kind": "payment"}),
+        json!({"kind": "Pay ment", "reference": "POL-1"}),
+        json!({"kind": "payment", "reference": "a\u{0}"}),
+        json!({"kind": "payment", "reference": "POL-1", "at": "9999-01-01T00:00:00Z"}),
+    ] {
+        assert_eq!(house.owner.post("/api/conversions", &wrong).await.0, 422, "{wrong}");
+    }
+    let stranger = house.open.stranger().await;
+    let (_, theirs) =
+        stranger.post("/api/conversions", &json!({"kind": "payment", "reference": "POL-9"})).await;
+    assert_eq!(theirs["data"]["conversions"], json!([]));
+}
+
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn a_preflight_tells_who_is_behind_its_numbers(pool: PgPool) {
+    let house = Insurer::new(&pool).await;
+    sqlx::query("update contacts set email = null where name in ('Person 3', 'Person 4')")
+        .execute(&pool)
+        .await
+        .unwrap();
+    sqlx::query("update contacts set name = null where email = 'person5@example.com'")
+        .execute(&pool)
+        .await
+        .unwrap();
+    let id = house.draft().await;
+    let (status, preflight) = house.owner.get(&format!("/api/campaigns/{id}/preflight")).await;
+    assert_eq!(status, 200, "{preflight}");
+    let report = &preflight["data"];
+    assert_eq!((&report["recipients"], &report["sendable"]), (&json!(142), &json!(139)), "{report}");
+    assert_eq!(report["notSent"], json!({"no_address": 2, "missing_variable": 1}));
+    assert_eq!(report["missingVariables"], json!({"name": 1}));
+    let mut path = format!("/api/campaigns/{id}/preflight/recipients?limit=1");
+    let mut reasons = Vec::new();
+    loop {
+        let (_, page) = house.owner.get(&path).await;
+        reasons
+            .extend(page["data"]["recipients"].as_array().unwrap().iter().map(|one| one["reason"].clone()));
+        let Some(next) = page["data"]["nextCursor"].as_str() else { break };
+        path = format!("/api/campaigns/{id}/preflight/recipients?limit=1&cursor={next}");
+    }
+    assert_eq!(reasons, ["missing_variable", "no_address", "no_address"]);
+    assert_eq!(house.owner.get(&format!("/api/campaigns/{id}")).await.1["data"]["status"], "draft");
+}
+
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn everybody_is_accounted_for_one_by_one(pool: PgPool) {
+    let house = Insurer::new(&pool).await;
+    sqlx::query("update contacts set email = null where name = 'Person 3'").execute(&pool).await.unwrap();
+    let id = house.sent().await;
+    let campaign: CampaignId = id.parse().unwrap();
+    let sendable: Vec<i32> = sqlx::query_scalar(
+        "select n from recipients where campaign_id = $1 and excluded is null order by n limit 2",
+    )
+    .bind(campaign.uuid())
+    .fetch_all(&pool)
+    .await
+    .unwrap();
+    sqlx::query(
+        "update results set kind = 2, reason = 'recipient_rejected' where campaign_id = $1 and n = $2",
+    )
+    .bind(campaign.uuid())
+    .bind(sendable[0])
+    .execute(&pool)
+    .await
+    .unwrap();
+    house.tell(&id, EventKind::Opened, sendable[1], sendable[1]).await;
+    let mut path = format!("/api/campaigns/{id}/recipients?limit=50");
+    let mut all = Vec::new();
+    loop {
+        let (status, page) = house.owner.get(&path).await;
+        assert_eq!(status, 200, "{page}");
+        all.extend(page["data"]["recipients"].as_array().unwrap().iter().cloned());
+        let Some(next) = page["data"]["nextCursor"].as_str() else { break };
+        path = format!("/api/campaigns/{id}/recipients?limit=50&cursor={next}");
+    }
+    assert_eq!(all.len(), 142);
+    let states = |state: &str| all.iter().filter(|one| one["state"] == state).count();
+    assert_eq!((states("failed"), states("read"), states("excluded")), (1, 1, 1));
+    let (_, unsent) = house.owner.get(&format!("/api/campaigns/{id}/unsent")).await;
+    assert_eq!(unsent["data"]["recipients"].as_array().unwrap().len(), 2, "{unsent}");
+    let (status, _) =
+        house.open.key(&["campaigns:read"]).await.get(&format!("/api/campaigns/{id}/unsent")).await;
+    assert_eq!(status, 403, "addresses are for those who may read contacts");
+
+    sqlx::query("select recount_chunks(array_agg(campaign_id), array_agg(no)) from chunks")
+        .execute(&pool)
+        .await
+        .unwrap();
+    let (status, retried) = house.owner.post(&format!("/api/campaigns/{id}/retry-failed"), &json!({})).await;
+    assert_eq!((status, &retried["data"]["messages"]), (200, &json!(1)), "{retried}");
+}
