@@ -19,7 +19,8 @@ use fanfare_engine::{
     link::{LinkError, RedisLink},
     providers::{
         Adapter,
-        settings::{ConfigError, HttpSettings, build},
+        in_app::InApp,
+        settings::{AccountSettings, ConfigError, HttpSettings, build},
     },
     queue::Queue,
     store::{
@@ -144,9 +145,9 @@ pub async fn engine(config: &Config, store: Store, sources: &Sources) -> Result<
     let pace = Store::connect(config.database.url.expose(), PACE_CONNECTIONS)?;
     let limiter = Arc::new(Limiter::new(link.clone(), pace, &config.redis.prefix));
     let rows = store.accounts().await?;
-    let accounts = handles(config, &declared, &rows, &limiter)?;
-    // The urgent have HTTP connections of their own; quota is one.
-    let urgent_accounts = handles(config, &declared, &rows, &limiter)?;
+    let accounts = handles(config, &declared, &rows, (&limiter, &store))?;
+    // The urgent have connections of their own; quota is one.
+    let urgent_accounts = handles(config, &declared, &rows, (&limiter, &urgent_store))?;
     Ok(Engine {
         process: sources.ids.next(sources.clock.now()),
         store,
@@ -160,7 +161,7 @@ pub async fn engine(config: &Config, store: Store, sources: &Sources) -> Result<
     })
 }
 
-/// The adapter of one account.
+/// The adapter of an account at a provider that is reached over HTTP.
 pub fn adapter(config: &Config, account: &AccountConfig) -> Result<Arc<dyn Adapter>, AssembleError> {
     let http = HttpSettings {
         connect_timeout: Duration::from_millis(config.http.connect_timeout_ms),
@@ -181,14 +182,18 @@ fn handles(
     config: &Config,
     declared: &[Declared],
     rows: &[Account],
-    limiter: &Arc<Limiter>,
+    (limiter, store): (&Arc<Limiter>, &Store),
 ) -> Result<Vec<AccountHandle>, AssembleError> {
     let mut handles = Vec::with_capacity(declared.len());
     for declared in declared {
         let Some(row) = rows.iter().find(|row| row.id == declared.id) else { continue };
+        let adapter: Arc<dyn Adapter> = match &declared.config.settings {
+            AccountSettings::InApp(_) => Arc::new(InApp::new(store.clone(), row.tenant)),
+            _ => adapter(config, &declared.config)?,
+        };
         handles.push(AccountHandle {
             account: row.clone(),
-            adapter: adapter(config, &declared.config)?,
+            adapter,
             pacer: limiter.account(row.id, &row.limits),
             breaker: Breaker::default(),
             answers: AnswerTimes::default(),

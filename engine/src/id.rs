@@ -42,6 +42,7 @@ kinds! {
     Role, RoleId => "role";
     Session, SessionId => "sess";
     ApiKey, ApiKeyId => "key";
+    Notification, NotificationId => "ntf";
 }
 
 /// A UUIDv7 that knows what it identifies.

@@ -19,6 +19,7 @@ pub mod limits;
 
 mod error;
 mod helpers;
+mod in_app;
 mod locale;
 mod mail;
 mod part;
@@ -33,6 +34,7 @@ mod variables;
 mod whatsapp;
 
 pub use error::{PublishError, RenderError};
+pub use in_app::{InApp, Priority};
 pub use locale::{Locale, LocaleError};
 pub use publish::{Published, publish};
 pub use render::{Compiled, Rendered};

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::PublishError;
 use crate::helpers::Flavour;
+use crate::in_app::{self, InApp};
 use crate::limits;
 use crate::mail;
 use crate::part::Part;
@@ -26,6 +27,7 @@ pub(crate) enum Content {
     Email { subject: String, html: String, text: String },
     Sms { text: String },
     Whatsapp(Whatsapp<String>),
+    InApp(InApp<String>),
 }
 
 impl Published {
@@ -69,6 +71,13 @@ pub fn publish(source: &Source) -> Result<Published, PublishError> {
             check::source(whatsapp)?;
             whatsapp.try_map(|path, _, text| Part::parse(path, text, Flavour::Plain, &mut usage))?;
             Content::Whatsapp(whatsapp.clone())
+        }
+        Source::InApp(notice) => {
+            in_app::check(notice)?;
+            written("in_app.title", &notice.title)?;
+            written("in_app.message", &notice.message)?;
+            notice.try_map(|path, text| Part::parse(path, text, Flavour::Plain, &mut usage))?;
+            Content::InApp(notice.clone())
         }
     };
     Ok(Published { source: source.clone(), content, variables: usage.into_variables() })

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::in_app::InApp;
 use crate::scan::accept_single_braces;
 use crate::whatsapp::Whatsapp;
 
@@ -30,6 +31,7 @@ pub enum Source {
         text: String,
     },
     Whatsapp(Whatsapp<String>),
+    InApp(InApp<String>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +47,7 @@ pub enum Channel {
     Email,
     Sms,
     Whatsapp,
+    InApp,
 }
 
 impl Channel {
@@ -54,6 +57,7 @@ impl Channel {
             Self::Email => "email",
             Self::Sms => "sms",
             Self::Whatsapp => "whatsapp",
+            Self::InApp => "in_app",
         }
     }
 }
@@ -65,6 +69,7 @@ impl Source {
             Self::Email { .. } => Channel::Email,
             Self::Sms { .. } => Channel::Sms,
             Self::Whatsapp(_) => Channel::Whatsapp,
+            Self::InApp(_) => Channel::InApp,
         }
     }
 
@@ -84,6 +89,7 @@ impl Source {
             },
             Self::Sms { text: own } => Self::Sms { text: text(own) },
             Self::Whatsapp(whatsapp) => Self::Whatsapp(whatsapp.map(text)),
+            Self::InApp(notice) => Self::InApp(notice.map(text)),
         }
     }
 }

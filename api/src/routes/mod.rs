@@ -1,6 +1,7 @@
 //! The routes under `/api`, a file for each kind of thing. A route reads the request, calls the store within the caller's
 //! tenant, notes the deed in the audit log, and answers; rules live in the engine.
 
+mod notifications;
 mod roles;
 
 use fanfare_engine::store::{
@@ -14,7 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::{auth::caller::Caller, http::problem::Problem, service::Service};
 
 pub(crate) fn all() -> OpenApiRouter<Service> {
-    OpenApiRouter::new().merge(roles::routes())
+    OpenApiRouter::new().merge(roles::routes()).merge(notifications::routes())
 }
 
 /// A transaction of a caller: within their tenant, its deeds in their name.

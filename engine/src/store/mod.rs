@@ -21,6 +21,7 @@ pub(crate) mod lines;
 pub mod listing;
 pub mod messages;
 mod nodelay;
+pub mod notifications;
 pub mod pace;
 pub mod people;
 pub mod recipients;

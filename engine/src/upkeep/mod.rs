@@ -87,6 +87,7 @@ enum Task {
     Reclaim,
     Partitions,
     Retention,
+    Notifications,
 }
 
 /// Every task: the name of its lease row, who runs it, how often.
@@ -103,6 +104,7 @@ const TASKS: &[(Task, &str, Role, Duration)] = &[
     (Task::Reclaim, "reclaim", Role::Upkeep, Duration::from_secs(2)),
     (Task::Partitions, "partitions", Role::Upkeep, Duration::from_secs(3_600)),
     (Task::Retention, "retention", Role::Upkeep, Duration::from_secs(6 * 3_600)),
+    (Task::Notifications, "notifications", Role::Upkeep, Duration::from_secs(60)),
 ];
 
 impl Task {

@@ -15,6 +15,9 @@ use crate::{
 const OLDEST_UNKNOWN: Duration = Duration::from_secs(48 * 3_600);
 /// Messages that one run asks about, or gives up.
 const UNKNOWN_BATCH: i64 = 1_000;
+/// Notifications that one statement deletes, and statements a run: the lease is renewed between runs.
+const ENDED_BATCH: i64 = 5_000;
+const ENDED_BATCHES: usize = 20;
 /// A reader that has not come back for so long is gone.
 const IDLE_READER: Duration = Duration::from_secs(600);
 
@@ -33,6 +36,7 @@ impl Upkeep {
             Task::Reclaim => self.reclaim().await,
             Task::Partitions => self.partitions().await,
             Task::Retention => self.retention().await,
+            Task::Notifications => self.notifications().await,
         }
     }
 
@@ -154,6 +158,15 @@ impl Upkeep {
     async fn retention(&self) -> StoreResult<()> {
         for partition in self.store.drop_partitions(self.settings.retention_months).await? {
             tracing::info!(partition, "partition dropped: its campaigns are past the retention");
+        }
+        Ok(())
+    }
+
+    async fn notifications(&self) -> StoreResult<()> {
+        for _ in 0..ENDED_BATCHES {
+            if self.store.delete_ended_notifications(ENDED_BATCH).await? < ENDED_BATCH.unsigned_abs() {
+                break;
+            }
         }
         Ok(())
     }

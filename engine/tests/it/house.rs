@@ -11,7 +11,11 @@ use fanfare_engine::{
     launch,
     limit::{Limiter, breaker::Breaker},
     link::RedisLink,
-    providers::settings::{AccountSettings, HttpSettings, build},
+    providers::{
+        Adapter,
+        in_app::InApp,
+        settings::{AccountSettings, HttpSettings, InAppSettings, build},
+    },
     queue::Queue,
     store::{
         Store,
@@ -72,7 +76,7 @@ impl House {
         self.tenant.id
     }
 
-    fn account_settings(&self) -> [AccountSettings; 3] {
+    fn account_settings(&self) -> Vec<AccountSettings> {
         let base = self.sandbox.base_url();
         let toml = [
             format!(
@@ -88,7 +92,8 @@ impl House {
                  access_token = 'sandbox-token'\napp_secret = 'app_secret'\nverify_token = 'verify-token'"
             ),
         ];
-        toml.map(|text| toml::from_str(&text).unwrap())
+        let over_http = toml.map(|text| toml::from_str(&text).unwrap());
+        over_http.into_iter().chain([AccountSettings::InApp(InAppSettings {})]).collect()
     }
 
     /// An engine as another process would be one: with accounts, queue and process id of its own.
@@ -112,7 +117,11 @@ impl House {
                 })
                 .await
                 .unwrap();
-            handles.push((id, build(&settings, &http).unwrap()));
+            let adapter: Arc<dyn Adapter> = match &settings {
+                AccountSettings::InApp(_) => Arc::new(InApp::new(self.store.clone(), self.tenant.id)),
+                settings => build(settings, &http).unwrap(),
+            };
+            handles.push((id, adapter));
         }
         let accounts = self.store.accounts().await.unwrap();
         let limiter =
@@ -153,6 +162,11 @@ impl House {
             Channel::Sms => Source::Sms { text: body },
             Channel::Whatsapp => serde_json::from_value(serde_json::json!({
                 "channel": "whatsapp", "kind": "text", "body": body
+            }))
+            .unwrap(),
+            Channel::InApp => serde_json::from_value(serde_json::json!({
+                "channel": "in_app", "type": "policy", "title": "Policy {{policy}}", "message": body,
+                "data": {"policy": "{{policy}}"}
             }))
             .unwrap(),
         };
