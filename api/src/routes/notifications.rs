@@ -9,7 +9,10 @@ use axum::{extract::State, http::StatusCode};
 use fanfare_engine::{
     domain::permission::needs,
     id::{NotificationId, UserId},
-    store::notifications::{self, Filter, Marked, News, Notification, Part, Preference, Reader},
+    store::{
+        StoreError,
+        notifications::{self, Filter, Marked, News, Notification, Part, Preference, Reader},
+    },
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -204,7 +207,10 @@ async fn read_all(
         Some(id) => {
             let newest = notifications::get(&mut work.tx, reader, id)
                 .await
-                .map_err(|_| Problem::field("upTo", "is none of your notifications"))?;
+                .map_err(|error| match error {
+                    StoreError::NotFound { .. } => Problem::field("upTo", "is none of your notifications"),
+                    error => error.into(),
+                })?;
             Marked::UpTo(newest.created_at, id)
         }
     };

@@ -6,6 +6,7 @@ mod commands;
 mod configuration;
 mod faults;
 mod files;
+mod notifications;
 mod refusals;
 mod routes;
 mod support;
