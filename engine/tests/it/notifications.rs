@@ -26,6 +26,15 @@ impl Readers {
         let now = self.0.store.now().await.unwrap();
         let id: UserId = self.0.ids.next(now);
         sqlx::query(
+            "insert into roles (id, tenant_id, slug, name, permissions) values (gen_random_uuid(), $1, $2, $2, '{}')
+             on conflict (tenant_id, slug) do nothing",
+        )
+        .bind(self.0.tenant_id().uuid())
+        .bind(role)
+        .execute(self.0.store.pool())
+        .await
+        .unwrap();
+        sqlx::query(
             "insert into users (id, tenant_id, email, first_name, role_id, status, password_hash, branch, contact_id)
              select $1, $2, $1::text || '@acme.example', 'U', id, 'active', 'x', $4, $5 from roles
              where tenant_id = $2 and slug = $3",
