@@ -1,6 +1,9 @@
 -- Who may use the API: people and programs, what they may do, and how they prove who they are. Whatever proves it is kept as
 -- a hash only.
 
+-- Whether strangers may make themselves a user, and with which role; null: people come by invitation only.
+alter table tenants add column self_registration text;
+
 -- A set of permissions under a name. A tenant is made with the usual ones and may change them.
 create table roles (
     id uuid primary key,
@@ -34,11 +37,13 @@ create table users (
     -- Sealed; null: no second factor. The last step that was used, so that a code is good for once.
     totp_secret bytea,
     totp_step bigint,
+    -- Sealed: a second factor that has been begun, until a code proves that the device has it.
+    totp_pending bytea,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     signed_in_at timestamptz
 );
-create index users_by_tenant on users (tenant_id, email);
+create index users_by_tenant on users (tenant_id, created_at, id);
 
 -- Wrong passwords and codes of late, by what was tried and not by who exists: an unknown address is locked like a known one.
 create table sign_in_failures (
@@ -79,14 +84,13 @@ create table refresh_tokens (
 );
 create index refresh_tokens_by_session on refresh_tokens (session_id);
 
--- Links that are good once: an invitation, a new password, the first owner of a tenant.
+-- Links that are good once: an invitation, a new password.
 create table one_time_links (
     token_hash bytea primary key,
     tenant_id uuid not null references tenants,
-    purpose text not null check (purpose in ('invitation', 'password_reset', 'first_owner')),
-    user_id uuid references users on delete cascade,
-    expires_at timestamptz not null,
-    check ((purpose = 'first_owner') = (user_id is null))
+    purpose text not null check (purpose in ('invitation', 'password_reset')),
+    user_id uuid not null references users on delete cascade,
+    expires_at timestamptz not null
 );
 
 -- A program's key. `prefix` is shown, so that a person can tell keys apart.

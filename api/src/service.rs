@@ -10,6 +10,7 @@ use fanfare_engine::{
     feedback::{Inbox, InboxSettings, InboxWriter},
     id::Ids,
     queue::Queue,
+    seal::Seal,
     store::Store,
 };
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -42,6 +43,7 @@ pub struct Service {
     pub(crate) inbox: Inbox,
     pub(crate) metrics: PrometheusHandle,
     pub(crate) auth: Arc<Auth>,
+    pub(crate) seal: Arc<Seal>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) cors_origins: Arc<[String]>,
 }
@@ -59,6 +61,8 @@ impl Service {
             inbox,
             metrics: telemetry::metrics(),
             auth: Arc::new(auth(settings.auth, &engine.ids)),
+            // Checked when the configuration was read.
+            seal: Arc::new(Seal::parse(settings.auth.sealing_keys.expose()).unwrap_or_default()),
             limits: Arc::new(limits(settings.api)),
             cors_origins: settings.api.cors_origins.clone().into(),
         };

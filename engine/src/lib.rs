@@ -23,5 +23,6 @@ pub mod link;
 pub mod metrics;
 pub mod providers;
 pub mod queue;
+pub mod seal;
 pub mod store;
 pub mod upkeep;

@@ -1,11 +1,16 @@
 //! The second factor: time-based codes (RFC 6238, SHA-1, six digits, 30 s, one step either way), each good once, and
 //! recovery codes for whoever has lost the device.
 
-use fanfare_engine::{id::Ids, store::sessions::TokenHash};
+use fanfare_engine::{
+    id::{Ids, UserId},
+    seal::Seal,
+    store::sessions::TokenHash,
+};
 use jiff::Timestamp;
 use totp_rs::{Algorithm, Builder, Totp};
 
 use super::tokens;
+use crate::http::problem::{Code, Problem};
 
 const STEP: u64 = 30;
 const RECOVERY_CODES: usize = 10;
@@ -15,6 +20,19 @@ pub(crate) type Secret = [u8; 20];
 
 pub(crate) fn make_secret(ids: &Ids) -> Secret {
     ids.random_bytes()
+}
+
+/// What a secret is sealed with: it opens for its user only.
+pub(crate) fn about(user: UserId) -> String {
+    format!("totp:{user}")
+}
+
+pub(crate) fn opened(seal: &Seal, user: UserId, sealed: &[u8]) -> Result<Secret, Problem> {
+    let opened = seal.open(&about(user), sealed).ok().and_then(|secret| secret.try_into().ok());
+    opened.ok_or_else(|| {
+        tracing::error!(%user, "the secret of a second factor does not open: is its key in FANFARE_SEALING_KEYS?");
+        Code::Broken.into()
+    })
 }
 
 fn totp(secret: Secret, account: &str) -> Totp {

@@ -6,6 +6,7 @@
 pub mod context;
 pub mod exit;
 
+mod audit;
 mod campaign;
 mod config;
 mod doctor;
@@ -21,6 +22,7 @@ mod suppress;
 mod template;
 mod tenant;
 mod unsent;
+mod user;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -67,6 +69,12 @@ pub enum Command {
     /// Organisations that send
     #[command(subcommand)]
     Tenant(tenant::Args),
+    /// People who sign in
+    #[command(subcommand)]
+    User(user::Args),
+    /// What was done, by whom
+    #[command(subcommand)]
+    Audit(audit::Args),
     /// Take contacts in from a CSV, TSV or Excel file
     Import(import::Args),
     /// Templates and their versions
@@ -134,6 +142,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Config(_) => config::run(&context),
         Command::ExitCodes => Ok(()),
         Command::Tenant(args) => tenant::run(&context, args).await,
+        Command::User(args) => user::run(&context, args).await,
+        Command::Audit(args) => audit::run(&context, args).await,
         Command::Import(args) => import::run(&context, args).await,
         Command::Template(args) => template::run(&context, args).await,
         Command::Campaign(args) => campaign::run(&context, args).await,

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Instant};
 
 use axum::{
-    extract::{Request, State},
-    http::{Extensions, HeaderMap, HeaderName, HeaderValue, header},
+    extract::{FromRequestParts, Request, State},
+    http::{Extensions, HeaderMap, HeaderName, HeaderValue, header, request::Parts},
     middleware::Next,
     response::Response,
 };
@@ -32,6 +32,14 @@ impl RequestId {
         let text = headers.get(REQUEST_ID)?.to_str().ok()?;
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         ((1..=LONGEST_ID).contains(&text.len()) && text.bytes().all(plain)).then(|| Self(text.into()))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for RequestId {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(Self::of(&parts.extensions))
     }
 }
 

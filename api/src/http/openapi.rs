@@ -3,11 +3,18 @@
 //! A route says what is its own: parameters, body, answers, and the permission that it needs. What follows from those is
 //! added here for all of them alike: who may be refused, and with which problems.
 
-use axum::{Json, Router, routing::get};
+use axum::{
+    Router,
+    body::Body,
+    http::{HeaderValue, Response, header},
+    middleware::map_response,
+    response::Html,
+    routing::get,
+};
 use utoipa::{
     OpenApi,
     openapi::{
-        Content, OpenApi as Document, RefOr, Response,
+        Content, OpenApi as Document, RefOr, Response as Answer,
         path::{Operation, ParameterIn, PathItem},
         security::{Http, HttpAuthScheme, SecurityScheme},
     },
@@ -17,8 +24,10 @@ use utoipa_swagger_ui::SwaggerUi;
 use super::problem::{Code, FieldError, ProblemDetails};
 use crate::service::Service;
 
-pub(crate) const DOCUMENT: &str = "/api/openapi.json";
-pub(crate) const PAGE: &str = "/api/docs";
+const DOCUMENT: &str = "/api/openapi.json";
+const PAGE: &str = "/api/docs";
+/// Where each code is explained, under an anchor of its name.
+pub(crate) const ERRORS: &str = "/api/docs/errors";
 
 #[derive(OpenApi)]
 #[openapi(
@@ -83,17 +92,44 @@ fn problems(operation: &Operation) -> Vec<Code> {
     codes
 }
 
-fn problem(code: Code) -> Response {
+fn problem(code: Code) -> Answer {
     let schema = utoipa::openapi::Ref::from_schema_name("ProblemDetails");
-    Response::builder()
+    Answer::builder()
         .description(code.detail())
         .content("application/problem+json", Content::builder().schema(Some(schema)).build())
         .build()
 }
 
-/// The routes of the document and the page. Its assets are part of this program.
+/// The document, the page to try it on, whose assets are part of this program, and the page that explains the codes.
 pub(crate) fn routes(document: Document) -> Router<Service> {
-    let served = document.clone();
-    let page = SwaggerUi::new(PAGE).url(DOCUMENT, document);
-    Router::new().merge(page).route("/api/openapi", get(move || async move { Json(served) }))
+    Router::new()
+        .merge(SwaggerUi::new(PAGE).url(DOCUMENT, document))
+        .route(ERRORS, get(|| async { Html(errors()) }))
+        .layer(map_response(guarded))
+}
+
+/// The page runs its own scripts and no others.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'",
+);
+
+async fn guarded(mut response: Response<Body>) -> Response<Body> {
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, POLICY);
+    response
+}
+
+fn errors() -> String {
+    let rows: String = Code::ALL
+        .iter()
+        .map(|code| {
+            let (name, status, detail) = (code.as_str(), code.status(), code.detail());
+            format!("<tr id=\"{name}\"><td><code>{name}</code></td><td>{}</td><td>{detail}</td></tr>\n", status.as_u16())
+        })
+        .collect();
+    format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Errors</title>\n\
+         <style>body {{ font: 16px/1.5 sans-serif; margin: 2rem }} td, th {{ padding: .3rem 1rem; text-align: left }} :target {{ background: #ffc }}</style>\n\
+         <h1>Errors</h1>\n<p>Every error has a <code>code</code>, which never changes its meaning.</p>\n\
+         <table><tr><th>Code</th><th>Status</th><th>What it means</th></tr>\n{rows}</table></html>\n"
+    )
 }

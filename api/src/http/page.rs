@@ -83,6 +83,15 @@ impl<K> Window<K> {
         }
     }
 
+    /// Of a list that was asked for one row more than the window: those within, and the key of their last if more follow.
+    pub(crate) fn cut<T>(&self, mut rows: Vec<T>, key: impl Fn(&T) -> K) -> (Vec<T>, Option<K>) {
+        let limit = self.limit as usize;
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        let next = rows.last().filter(|_| more).map(key);
+        (rows, next)
+    }
+
     /// What is said of a list of `total`, after whose last row there is more or not.
     pub(crate) fn pagination(&self, total: u64, next: Option<impl Serialize>) -> Pagination {
         let page = match self.start {

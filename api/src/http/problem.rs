@@ -49,10 +49,10 @@ codes! {
     TooLarge => PAYLOAD_TOO_LARGE, "too_large", "The body is larger than this path takes.";
     Unauthenticated => UNAUTHORIZED, "unauthenticated", "Send a token or an API key as `Authorization: Bearer …`.";
     WrongCredentials => UNAUTHORIZED, "wrong_credentials", "Address, password or code is wrong, or this account is locked for a while.";
+    SecondFactorWanted => UNAUTHORIZED, "second_factor_wanted", "The password is right; send `code`, too.";
     Forbidden => FORBIDDEN, "forbidden", "You may not do this.";
     Conflict => CONFLICT, "conflict", "It is not in a state that allows this.";
     Changed => PRECONDITION_FAILED, "changed", "Somebody has changed it since you read it: read it again.";
-    ConditionMissing => PRECONDITION_REQUIRED, "condition_missing", "Send the ETag that you read as If-Match.";
     KeyReused => UNPROCESSABLE_ENTITY, "idempotency_key_reused", "This Idempotency-Key came with another request before.";
     UnderWay => CONFLICT, "under_way", "A request with this Idempotency-Key is still under way.";
     TooMany => TOO_MANY_REQUESTS, "too_many_requests", "More requests than your limit: wait as Retry-After says.";
@@ -66,8 +66,6 @@ codes! {
     Away => TOO_MANY_REQUESTS, "try_again_later", "The webhook could not be stored now; send it again.";
 }
 
-/// Where the documentation explains the codes.
-const DOCUMENTATION: &str = "/api/docs/errors";
 /// When to come again while the database is away.
 const AWAY: Duration = Duration::from_secs(5);
 
@@ -122,6 +120,19 @@ impl Problem {
         Self::fields(vec![FieldError { field: field.into(), message: message.into() }])
     }
 
+    /// The same about a field that goes by another name in the request.
+    pub(crate) fn about(mut self, field: &str, instead: &str) -> Self {
+        for error in self.errors.iter_mut().filter(|error| error.field == field) {
+            instead.clone_into(&mut error.field);
+        }
+        self
+    }
+
+    /// To be told together with others.
+    pub(crate) fn into_errors(self) -> Vec<FieldError> {
+        self.errors
+    }
+
     pub(crate) fn retry_after(self, wait: Duration) -> Self {
         Self { retry_after: Some(wait), ..self }
     }
@@ -152,7 +163,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = self.code.status();
         let body = ProblemDetails {
-            kind: format!("{DOCUMENTATION}#{}", self.code.as_str()),
+            kind: format!("{}#{}", super::openapi::ERRORS, self.code.as_str()),
             title: status.canonical_reason().unwrap_or_default(),
             status: status.as_u16(),
             detail: &self.detail,

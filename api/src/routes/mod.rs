@@ -1,13 +1,14 @@
 //! The routes under `/api`, a file for each kind of thing. A route reads the request, calls the store within the caller's
 //! tenant, notes the deed in the audit log, and answers; rules live in the engine.
 
+mod api_keys;
+mod audit;
+mod auth;
 mod notifications;
 mod roles;
+mod users;
 
-use fanfare_engine::store::{
-    StoreError,
-    audit::{self, Deed},
-};
+use fanfare_engine::store::{StoreError, audit as log, audit::Deed};
 use serde_json::Value;
 use sqlx::PgTransaction;
 use utoipa_axum::router::OpenApiRouter;
@@ -15,7 +16,13 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::{auth::caller::Caller, http::problem::Problem, service::Service};
 
 pub(crate) fn all() -> OpenApiRouter<Service> {
-    OpenApiRouter::new().merge(roles::routes()).merge(notifications::routes())
+    OpenApiRouter::new()
+        .merge(auth::routes())
+        .merge(users::routes())
+        .merge(roles::routes())
+        .merge(api_keys::routes())
+        .merge(audit::routes())
+        .merge(notifications::routes())
 }
 
 /// A transaction of a caller: within their tenant, its deeds in their name.
@@ -41,7 +48,7 @@ impl<'a> Work<'a> {
             detail,
             request_id: Some(self.caller.request.as_str()),
         };
-        Ok(audit::append(&mut self.tx, self.service.clock.now(), &deed).await?)
+        Ok(log::append(&mut self.tx, self.service.clock.now(), &deed).await?)
     }
 
     pub(crate) async fn commit(self) -> Result<(), Problem> {

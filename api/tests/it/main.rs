@@ -4,9 +4,12 @@
 
 mod commands;
 mod configuration;
+mod contract;
 mod faults;
 mod files;
+mod identity;
 mod notifications;
+mod open;
 mod refusals;
 mod routes;
 mod support;

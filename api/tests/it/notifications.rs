@@ -24,7 +24,7 @@ async fn a_broadcast_is_listed_read_and_deleted(pool: PgPool) {
     let (status, made) = owner
         .post(
             "/api/notifications/broadcast",
-            json!({"type": "system", "title": "Maintenance", "message": "Saturday, 20:00", "priority": "urgent",
+            &json!({"type": "system", "title": "Maintenance", "message": "Saturday, 20:00", "priority": "urgent",
                    "data": {"url": "/status"}, "expiresAt": "2099-01-01T00:00:00Z"}),
         )
         .await;
@@ -40,10 +40,10 @@ async fn a_broadcast_is_listed_read_and_deleted(pool: PgPool) {
     assert_eq!((&one["priority"], &one["expiresAt"]), (&json!("urgent"), &json!("2099-01-01T00:00:00Z")));
 
     assert!(titles(&stranger.get("/api/notifications").await.1).is_empty());
-    assert_eq!(stranger.patch(&format!("/api/notifications/{id}/read"), json!({})).await.0, 404);
+    assert_eq!(stranger.patch(&format!("/api/notifications/{id}/read"), &json!({})).await.0, 404);
     assert_eq!(stranger.delete(&format!("/api/notifications/{id}")).await.0, 404);
 
-    let (status, read) = owner.patch(&format!("/api/notifications/{id}/read"), json!({})).await;
+    let (status, read) = owner.patch(&format!("/api/notifications/{id}/read"), &json!({})).await;
     assert_eq!((status, &read["data"]["isRead"]), (200, &json!(true)), "{read}");
     assert_eq!(owner.get("/api/notifications").await.1["data"]["unreadCount"], json!(0));
     assert_eq!(owner.delete(&format!("/api/notifications/{id}")).await.0, 204);
@@ -57,7 +57,7 @@ async fn pages_and_cursors_lead_through_all(pool: PgPool) {
     let owner = open.owner().await;
     for n in 1..=5 {
         let body = json!({"title": format!("news {n}"), "message": "m"});
-        assert_eq!(owner.post("/api/notifications/broadcast", body).await.0, 201);
+        assert_eq!(owner.post("/api/notifications/broadcast", &body).await.0, 201);
     }
     let (_, first) = owner.get("/api/notifications?limit=2").await;
     assert_eq!(titles(&first), ["news 5", "news 4"]);
@@ -66,7 +66,7 @@ async fn pages_and_cursors_lead_through_all(pool: PgPool) {
     let mut seen: Vec<String> = titles(&first).into_iter().map(str::to_owned).collect();
     let mut cursor = first["data"]["pagination"]["nextCursor"].clone();
     // What comes in meanwhile is not on the way.
-    owner.post("/api/notifications/broadcast", json!({"title": "news 6", "message": "m"})).await;
+    owner.post("/api/notifications/broadcast", &json!({"title": "news 6", "message": "m"})).await;
     while let Some(at) = cursor.as_str() {
         let (_, next) = owner.get(&format!("/api/notifications?limit=2&cursor={at}")).await;
         seen.extend(titles(&next).into_iter().map(str::to_owned));
@@ -75,10 +75,10 @@ async fn pages_and_cursors_lead_through_all(pool: PgPool) {
     assert_eq!(seen, ["news 5", "news 4", "news 3", "news 2", "news 1"]);
 
     let newest = first["data"]["notifications"][0]["id"].as_str().unwrap();
-    let (status, marked) = owner.patch(&format!("/api/notifications/read-all?upTo={newest}"), json!({})).await;
+    let (status, marked) = owner.patch(&format!("/api/notifications/read-all?upTo={newest}"), &json!({})).await;
     assert_eq!((status, &marked["data"]["marked"]), (200, &json!(5)), "news 6 was not looked at: {marked}");
     assert_eq!(titles(&owner.get("/api/notifications?unread=true").await.1), ["news 6"]);
-    assert_eq!(owner.patch("/api/notifications/read-all", json!({})).await.1["data"]["marked"], json!(1));
+    assert_eq!(owner.patch("/api/notifications/read-all", &json!({})).await.1["data"]["marked"], json!(1));
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
@@ -96,15 +96,15 @@ async fn what_can_not_be_taken_is_named(pool: PgPool) {
         (json!({"title": "t", "message": "m", "colour": "red"}), vec!["colour"]),
     ];
     for (body, expected) in refused {
-        let (status, answer) = owner.post("/api/notifications/broadcast", body.clone()).await;
+        let (status, answer) = owner.post("/api/notifications/broadcast", &body).await;
         assert_eq!((status, fields(&answer)), (422, expected), "{body}: {answer}");
     }
     for query in ["page=0", "limit=501", "cursor=x", "unread=perhaps", "type=%00", "sort=title"] {
         assert_eq!(owner.get(&format!("/api/notifications?{query}")).await.0, 422, "{query}");
     }
-    assert_eq!(owner.patch("/api/notifications/ntf_x/read", json!({})).await.0, 404);
+    assert_eq!(owner.patch("/api/notifications/ntf_x/read", &json!({})).await.0, 404);
     let unknown = "/api/notifications/read-all?upTo=ntf_00000000000000000000000000";
-    assert_eq!(owner.patch(unknown, json!({})).await.0, 422);
+    assert_eq!(owner.patch(unknown, &json!({})).await.0, 422);
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
@@ -113,22 +113,22 @@ async fn a_key_is_no_reader_and_may_broadcast_only_if_it_says_so(pool: PgPool) {
     let body = json!({"title": "t", "message": "m"});
     let reading = open.key(&["notifications:read"]).await;
     assert_eq!(reading.get("/api/notifications").await.0, 403);
-    assert_eq!(reading.post("/api/notifications/broadcast", body.clone()).await.0, 403);
+    assert_eq!(reading.post("/api/notifications/broadcast", &body).await.0, 403);
     let telling = open.key(&["notifications:broadcast"]).await;
-    assert_eq!(telling.post("/api/notifications/broadcast", body).await.0, 201);
+    assert_eq!(telling.post("/api/notifications/broadcast", &body).await.0, 201);
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn preferences_decide_what_is_listed(pool: PgPool) {
     let open = Open::new(&pool).await;
     let owner = open.owner().await;
-    owner.post("/api/notifications/broadcast", json!({"title": "t", "message": "m", "type": "claim"})).await;
+    owner.post("/api/notifications/broadcast", &json!({"title": "t", "message": "m", "type": "claim"})).await;
     let (status, usual) = owner.get("/api/notifications/preferences").await;
     assert_eq!(status, 200);
     assert_eq!(usual["data"]["preferences"].as_array().map(Vec::len), Some(6), "{usual}");
 
     let wanted = json!({"preferences": [{"type": "claim", "channels": ["email"]}]});
-    let (status, said) = owner.put("/api/notifications/preferences", wanted).await;
+    let (status, said) = owner.put("/api/notifications/preferences", &wanted).await;
     assert_eq!(status, 200, "{said}");
     assert_eq!(said["data"]["preferences"][0], json!({"type": "claim", "channels": ["email"]}));
     assert!(titles(&owner.get("/api/notifications").await.1).is_empty());
@@ -138,9 +138,9 @@ async fn preferences_decide_what_is_listed(pool: PgPool) {
         (json!({"preferences": [{"type": "claim", "channels": ["fax"]}]}), "preferences[0].channels[0]"),
         (json!({"preferences": [{"type": "a", "channels": []}, {"type": "a", "channels": []}]}), "preferences[1].type"),
     ] {
-        let (status, answer) = owner.put("/api/notifications/preferences", wanted).await;
+        let (status, answer) = owner.put("/api/notifications/preferences", &wanted).await;
         assert_eq!((status, fields(&answer)), (422, vec![expected]), "{answer}");
     }
-    let (status, _) = owner.put("/api/notifications/preferences", json!({"preferences": []})).await;
+    let (status, _) = owner.put("/api/notifications/preferences", &json!({"preferences": []})).await;
     assert_eq!((status, titles(&owner.get("/api/notifications").await.1)), (200, vec!["t"]));
 }

@@ -53,6 +53,8 @@ pub(super) fn check(config: &Config, tree: &Tree) -> Result<(), ConfigErrors> {
         secret == 0 || secret >= 32,
         format!("has {secret} characters, and must have at least 32: `openssl rand -base64 48` makes one"),
     );
+    let keys = crate::seal::Seal::parse(auth.sealing_keys.expose());
+    rule("auth.sealing_keys", "auth.sealing_keys", keys.is_ok(), keys.err().map_or_else(String::new, |e| e.to_string()));
     rule(
         "auth.access_minutes",
         "auth.access_minutes",

@@ -94,6 +94,9 @@ section! {
         /// Signs access tokens: at least 32 characters, the same in every process. JWT_SECRET says it, too. Without one, tokens
         /// end with the process that gave them.
         jwt_secret: SecretText = SecretText::default(),
+        /// Keys that seal secrets in the database, as in "2026:" and 32 bytes in base64; the first seals, all of them open.
+        /// FANFARE_SEALING_KEYS says it, too. Without one, nobody can switch a second factor on.
+        sealing_keys: SecretText = SecretText::default(),
         /// How long an access token is good for, in minutes, a day at most.
         access_minutes: u64 = 15,
         /// How long a session lasts without being used, in days.

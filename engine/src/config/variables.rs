@@ -10,7 +10,13 @@ use super::{
 
 /// Variables that stand for a key of a section.
 const NAMED: &[(&str, &str)] =
-    &[("DATABASE_URL", "database.url"), ("REDIS_URL", "redis.url"), ("PORT", "api.port"), ("JWT_SECRET", "auth.jwt_secret")];
+    &[
+    ("DATABASE_URL", "database.url"),
+    ("REDIS_URL", "redis.url"),
+    ("PORT", "api.port"),
+    ("JWT_SECRET", "auth.jwt_secret"),
+    ("FANFARE_SEALING_KEYS", "auth.sealing_keys"),
+];
 
 /// An account that exists as soon as its `needed` variables do.
 struct NamedAccount {

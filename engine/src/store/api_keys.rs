@@ -75,8 +75,7 @@ pub async fn revoke(tx: &mut PgConnection, tenant: TenantId, id: ApiKeyId) -> St
     if revoked.execute(tx).await?.rows_affected() == 0 { Err(StoreError::not_found(id)) } else { Ok(()) }
 }
 
-impl Store {
-    pub async fn api_keys(&self, tenant: TenantId) -> StoreResult<Vec<ApiKeyRow>> {
+pub async fn list(tx: &mut PgConnection, tenant: TenantId) -> StoreResult<Vec<ApiKeyRow>> {
         let rows = sqlx::query!(
             r#"select id, name, prefix, scopes, environment as "environment: Environment", created_at as "created_at: jiff_sqlx::Timestamp",
                       expires_at as "expires_at: jiff_sqlx::Timestamp", used_at as "used_at: jiff_sqlx::Timestamp",
@@ -84,7 +83,7 @@ impl Store {
                from api_keys where tenant_id = $1 order by created_at desc"#,
             tenant.uuid(),
         )
-        .fetch_all(self.pool())
+        .fetch_all(tx)
         .await?;
         Ok(rows
             .into_iter()
@@ -102,6 +101,7 @@ impl Store {
             .collect())
     }
 
+impl Store {
     /// Who the key with this hash speaks for, if it is good. Notes that it was used, at most once a minute: a busy key must
     /// not write a row for every request.
     pub async fn key_holder(&self, hash: &TokenHash) -> StoreResult<Option<KeyHolder>> {

@@ -114,38 +114,68 @@ pub async fn append(tx: &mut PgConnection, now: Timestamp, deed: &Deed<'_>) -> S
     Ok(())
 }
 
-impl Store {
-    /// Rows of a tenant, the newest first, before `before`.
-    pub async fn audit_log(
-        &self,
-        tenant: TenantId,
-        before: Option<i64>,
-        limit: i64,
-    ) -> StoreResult<Vec<AuditRow>> {
-        let rows = sqlx::query!(
-            r#"select seq, at as "at: jiff_sqlx::Timestamp", actor, action, subject, detail::text as "detail!", request_id, hash
-               from audit_log where tenant_id = $1 and seq < coalesce($2, 9223372036854775807) order by seq desc limit $3"#,
-            tenant.uuid(),
-            before,
-            limit,
-        )
-        .fetch_all(self.pool())
-        .await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| AuditRow {
-                seq: row.seq,
-                at: row.at.to_jiff(),
-                actor: row.actor,
-                action: row.action,
-                subject: row.subject,
-                detail: row.detail,
-                request_id: row.request_id,
-                hash: row.hash,
-            })
-            .collect())
-    }
+/// Which rows of a log.
+#[derive(Debug, Clone, Default)]
+pub struct AuditFilter<'a> {
+    pub actor: Option<&'a str>,
+    /// An action, or the beginning of some that ends with a dot.
+    pub action: Option<&'a str>,
+    pub subject: Option<&'a str>,
+    pub before: Option<i64>,
+    pub offset: i64,
+    pub limit: i64,
+}
 
+/// Rows of a tenant, the newest first, and how many there are in all.
+pub async fn list(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    filter: &AuditFilter<'_>,
+) -> StoreResult<(Vec<AuditRow>, u64)> {
+    let rows = sqlx::query!(
+        r#"select seq, at as "at: jiff_sqlx::Timestamp", actor, action, subject, detail::text as "detail!", request_id, hash
+           from audit_log
+           where tenant_id = $1 and ($2::bigint is null or seq < $2) and ($3::text is null or actor = $3)
+             and ($4::text is null or action = $4 or (right($4, 1) = '.' and starts_with(action, $4)))
+             and ($5::text is null or subject = $5)
+           order by seq desc offset $6 limit $7"#,
+        tenant.uuid(),
+        filter.before,
+        filter.actor,
+        filter.action,
+        filter.subject,
+        filter.offset,
+        filter.limit,
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    let total = sqlx::query_scalar!(
+        r#"select count(*) as "total!" from audit_log
+           where tenant_id = $1 and ($2::text is null or actor = $2)
+             and ($3::text is null or action = $3 or (right($3, 1) = '.' and starts_with(action, $3)))
+             and ($4::text is null or subject = $4)"#,
+        tenant.uuid(),
+        filter.actor,
+        filter.action,
+        filter.subject,
+    );
+    let rows = rows
+        .into_iter()
+        .map(|row| AuditRow {
+            seq: row.seq,
+            at: row.at.to_jiff(),
+            actor: row.actor,
+            action: row.action,
+            subject: row.subject,
+            detail: row.detail,
+            request_id: row.request_id,
+            hash: row.hash,
+        })
+        .collect();
+    Ok((rows, total.fetch_one(tx).await?.unsigned_abs()))
+}
+
+impl Store {
     /// Reads a tenant's whole log and makes every hash again.
     pub async fn verify_audit_log(&self, tenant: TenantId) -> StoreResult<Verified> {
         // Rows and head as of one moment, while others append.

@@ -28,6 +28,7 @@ pub mod recipients;
 pub mod results;
 pub mod roles;
 pub mod sessions;
+pub mod sign_in;
 pub(crate) mod straight;
 pub mod suppressions;
 pub mod templates;

@@ -2,11 +2,12 @@
 
 use jiff::Timestamp;
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use super::{StoreError, StoreResult};
 use crate::{
     domain::permission::Permissions,
-    id::{Ids, RoleId, TenantId},
+    id::{RoleId, TenantId},
 };
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,15 +70,15 @@ const USUAL: &[(&str, &str, &str, &[&str])] = &[
     ("customer", "Customer", "Reads their own notifications", &["notifications:read"]),
 ];
 
-/// Gives a new tenant the usual roles.
-pub(super) async fn make_usual(tx: &mut PgConnection, ids: &Ids, tenant: TenantId) -> StoreResult<()> {
-    let now = sqlx::query_scalar!(r#"select now() as "now!: jiff_sqlx::Timestamp""#).fetch_one(&mut *tx).await?;
+/// Gives a tenant those of the usual roles that it lacks. Their ids follow from the tenant's, so that two processes that do
+/// this at the same moment make the same rows.
+pub(super) async fn make_usual(tx: &mut PgConnection, tenant: TenantId) -> StoreResult<()> {
     for (slug, name, description, permissions) in USUAL {
         let permissions: Vec<String> = permissions.iter().map(|&text| text.to_owned()).collect();
-        let id: RoleId = ids.next(now.to_jiff());
         sqlx::query!(
-            "insert into roles (id, tenant_id, slug, name, description, permissions) values ($1, $2, $3, $4, $5, $6)",
-            id.uuid(),
+            "insert into roles (id, tenant_id, slug, name, description, permissions) values ($1, $2, $3, $4, $5, $6)
+             on conflict do nothing",
+            Uuid::new_v5(&tenant.uuid(), slug.as_bytes()),
             tenant.uuid(),
             slug,
             name,
@@ -88,6 +89,18 @@ pub(super) async fn make_usual(tx: &mut PgConnection, ids: &Ids, tenant: TenantI
         .await?;
     }
     Ok(())
+}
+
+/// The role that a tenant was made with under this name, if it has it still.
+pub async fn by_slug(tx: &mut PgConnection, tenant: TenantId, slug: &str) -> StoreResult<Role> {
+    let row = sqlx::query_as!(
+        Row,
+        r#"select id, slug, name, description, permissions, updated_at as "updated_at: _"
+           from roles where tenant_id = $1 and slug = $2"#,
+        tenant.uuid(),
+        slug,
+    );
+    Ok(row.fetch_optional(tx).await?.ok_or_else(|| StoreError::not_found(format!("role `{slug}`")))?.into())
 }
 
 struct Row {

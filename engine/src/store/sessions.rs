@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 
-use super::{Store, StoreResult};
+use super::{StoreError, StoreResult};
 use crate::{
     domain::environment::Environment,
     id::{SessionId, TenantId, UserId},
@@ -90,7 +90,7 @@ pub async fn refresh(
     let Some(row) = row else { return Ok(Refreshed::Unknown) };
     let (session, tenant, user) = (row.id.into(), row.tenant_id.into(), row.user_id.into());
     if row.used {
-        revoke(tx, &[session], "a refresh token came twice").await?;
+        revoke(tx, user, session, "a refresh token came twice").await?;
         return Ok(Refreshed::Stolen { session, tenant, user });
     }
     sqlx::query!(
@@ -110,16 +110,21 @@ pub async fn refresh(
     Ok(Refreshed::Go { session, tenant, user, environment: row.environment })
 }
 
-pub async fn revoke(tx: &mut PgConnection, sessions: &[SessionId], because: &str) -> StoreResult<()> {
-    let ids: Vec<uuid::Uuid> = sessions.iter().map(|id| id.uuid()).collect();
-    sqlx::query!(
-        "update sessions set revoked_at = now(), revoked_because = $2 where id = any ($1) and revoked_at is null",
-        &ids,
+/// Ends a session of this user; one that is not theirs does not exist.
+pub async fn revoke(
+    tx: &mut PgConnection,
+    user: UserId,
+    session: SessionId,
+    because: &str,
+) -> StoreResult<()> {
+    let ended = sqlx::query!(
+        "update sessions set revoked_at = coalesce(revoked_at, now()), revoked_because = coalesce(revoked_because, $3)
+         where id = $1 and user_id = $2",
+        session.uuid(),
+        user.uuid(),
         because,
-    )
-    .execute(tx)
-    .await?;
-    Ok(())
+    );
+    if ended.execute(tx).await?.rows_affected() == 0 { Err(StoreError::not_found(session)) } else { Ok(()) }
 }
 
 /// Ends all sessions of a user but one: after a new password, say.
@@ -139,27 +144,26 @@ pub async fn revoke_others(
     Ok(ended.execute(tx).await?.rows_affected())
 }
 
-impl Store {
-    /// The open sessions of a user, the latest first.
-    pub async fn sessions(&self, user: UserId) -> StoreResult<Vec<SessionRow>> {
-        let rows = sqlx::query!(
-            r#"select id, user_agent, host(peer) as peer, created_at as "created_at: jiff_sqlx::Timestamp",
-                      refreshed_at as "refreshed_at: jiff_sqlx::Timestamp"
-               from sessions where user_id = $1 and revoked_at is null and expires_at > now()
-               order by refreshed_at desc"#,
-            user.uuid(),
-        )
-        .fetch_all(self.pool())
-        .await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| SessionRow {
-                id: row.id.into(),
-                user_agent: row.user_agent,
-                peer: row.peer,
-                created_at: row.created_at.to_jiff(),
-                refreshed_at: row.refreshed_at.to_jiff(),
-            })
-            .collect())
-    }
+/// The open sessions of a user, the latest first.
+pub async fn list(tx: &mut PgConnection, tenant: TenantId, user: UserId) -> StoreResult<Vec<SessionRow>> {
+    let rows = sqlx::query!(
+        r#"select id, user_agent, host(peer) as peer, created_at as "created_at: jiff_sqlx::Timestamp",
+                  refreshed_at as "refreshed_at: jiff_sqlx::Timestamp"
+           from sessions where tenant_id = $1 and user_id = $2 and revoked_at is null and expires_at > now()
+           order by refreshed_at desc"#,
+        tenant.uuid(),
+        user.uuid(),
+    )
+    .fetch_all(tx)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| SessionRow {
+            id: row.id.into(),
+            user_agent: row.user_agent,
+            peer: row.peer,
+            created_at: row.created_at.to_jiff(),
+            refreshed_at: row.refreshed_at.to_jiff(),
+        })
+        .collect())
 }

@@ -1,6 +1,6 @@
 //! Tenants: every other row belongs to one.
 
-use super::{Store, StoreError, StoreResult};
+use super::{Store, StoreError, StoreResult, roles};
 use crate::id::TenantId;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,8 +18,9 @@ pub struct Tenant {
 }
 
 impl Store {
-    /// Creates a tenant; one with the same slug is a conflict.
+    /// Creates a tenant with the usual roles; one with the same slug is a conflict.
     pub async fn create_tenant(&self, tenant: &Tenant) -> StoreResult<()> {
+        let mut tx = self.begin().await?;
         let made = sqlx::query!(
             "insert into tenants (id, slug, name, region, locale, time_zone, currency)
              values ($1, $2, $3, $4, $5, $6, $7) on conflict (slug) do nothing",
@@ -31,12 +32,13 @@ impl Store {
             tenant.time_zone,
             tenant.currency,
         )
-        .execute(self.pool())
+        .execute(&mut *tx)
         .await?;
         if made.rows_affected() == 0 {
             return Err(StoreError::Conflict(format!("a tenant `{}` exists already", tenant.slug)));
         }
-        Ok(())
+        roles::make_usual(&mut tx, tenant.id).await?;
+        Ok(tx.commit().await?)
     }
 
     pub async fn tenants(&self) -> StoreResult<Vec<Tenant>> {
@@ -68,5 +70,19 @@ impl Store {
         .fetch_optional(self.pool())
         .await?
         .ok_or_else(|| StoreError::not_found(id))
+    }
+
+    /// The tenant that lets strangers make themselves a user, and the role that they get; by its name where several do.
+    pub async fn open_to_strangers(&self, slug: Option<&str>) -> StoreResult<Option<(TenantId, String)>> {
+        let open = sqlx::query!(
+            r#"select id, self_registration as "role!" from tenants
+               where self_registration is not null and ($1::text is null or slug = $1) limit 2"#,
+            slug,
+        );
+        let open = open.fetch_all(self.pool()).await?;
+        Ok(match open.as_slice() {
+            [only] => Some((only.id.into(), only.role.clone())),
+            _ => None,
+        })
     }
 }

@@ -1,0 +1,109 @@
+//! The audit log, to read. It is written by the routes, each in the transaction of its deed.
+
+use axum::extract::State;
+use fanfare_engine::{
+    domain::permission::needs,
+    store::audit::{self, AuditFilter, AuditRow},
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::Work;
+use crate::{
+    auth::caller::May,
+    http::{
+        envelope::{Data, Envelope},
+        extract::Query,
+        page::{Pagination, Start, Wanted},
+        problem::Problem,
+    },
+    service::Service,
+};
+
+pub(super) fn routes() -> OpenApiRouter<Service> {
+    OpenApiRouter::new().routes(routes!(list))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Which {
+    page: Option<u32>,
+    limit: Option<u32>,
+    cursor: Option<String>,
+    /// `user:usr_…` or `key:key_…`.
+    actor: Option<String>,
+    /// `campaign.launch`, or `campaign.` for all that was done to campaigns.
+    action: Option<String>,
+    /// The id of what it was done to.
+    subject: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct DeedView {
+    seq: i64,
+    #[schema(value_type = String, format = DateTime)]
+    at: Timestamp,
+    actor: String,
+    action: String,
+    subject: String,
+    #[schema(value_type = Object)]
+    detail: Box<RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
+    /// SHA-256 of this row and the hash before it, in hexadecimal.
+    hash: String,
+}
+
+impl From<AuditRow> for DeedView {
+    fn from(row: AuditRow) -> Self {
+        Self {
+            seq: row.seq,
+            at: row.at,
+            actor: row.actor,
+            action: row.action,
+            subject: row.subject,
+            detail: RawValue::from_string(row.detail).expect("the column is JSON"),
+            request_id: row.request_id,
+            hash: hex::encode(row.hash),
+        }
+    }
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Deeds {
+    deeds: Vec<DeedView>,
+    pagination: Pagination,
+}
+
+/// What was done, by whom, to what; the newest first.
+#[utoipa::path(get, path = "/api/audit-log", tag = "audit", security(("bearer" = ["audit:read"])), params(Which),
+    responses((status = 200, description = "The deeds", body = Envelope<Deeds>)))]
+async fn list(
+    State(service): State<Service>,
+    may: May<needs::AuditRead>,
+    Query(which): Query<Which>,
+) -> Result<Data<Deeds>, Problem> {
+    let Which { page, limit, cursor, actor, action, subject } = which;
+    let window = Wanted { page, limit, cursor }.window::<i64>()?;
+    let filter = AuditFilter {
+        actor: actor.as_deref(),
+        action: action.as_deref(),
+        subject: subject.as_deref(),
+        before: match window.start {
+            Start::After(seq) => Some(seq),
+            Start::Page(_) => None,
+        },
+        offset: window.offset(),
+        limit: i64::from(window.limit) + 1,
+    };
+    let mut work = Work::begin(&service, &may.caller).await?;
+    let (rows, total) = audit::list(&mut work.tx, may.caller.tenant, &filter).await?;
+    let (rows, next) = window.cut(rows, |row: &AuditRow| row.seq);
+    let deeds = rows.into_iter().map(DeedView::from).collect();
+    Ok(Data(Deeds { deeds, pagination: window.pagination(total, next) }))
+}

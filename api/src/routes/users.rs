@@ -1,0 +1,342 @@
+//! Users: invited, changed, blocked. Nobody gives somebody a role that allows more than they may do themselves, nor changes
+//! anybody who may do more.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use fanfare_engine::{
+    domain::{
+        address::{EmailAddress, PhoneNumber, Region},
+        permission::needs,
+    },
+    id::{ContactId, RoleId, UserId},
+    store::{
+        roles, sessions,
+        sign_in::{self, LinkPurpose},
+        users::{self, NewUser, RowScope, User, UserFacts, UserFilter, UserStatus},
+    },
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{Work, auth::UserView};
+use crate::{
+    auth::{
+        caller::{Caller, May},
+        tokens::{self, Kind},
+    },
+    http::{
+        envelope::{Data, Envelope, Made},
+        etag::{IfMatch, Tagged},
+        extract::{Body, PathId, Query},
+        page::{Pagination, Start, Wanted},
+        problem::{Code, FieldError, Problem},
+    },
+    service::Service,
+};
+
+/// How long an invitation or a link for a new password is good.
+const LINK_LIFETIME: Duration = Duration::from_hours(72);
+const LONGEST_NAME: usize = 100;
+
+pub(super) fn routes() -> OpenApiRouter<Service> {
+    OpenApiRouter::new().routes(routes!(list, invite)).routes(routes!(show, change)).routes(routes!(reset))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Which {
+    page: Option<u32>,
+    limit: Option<u32>,
+    cursor: Option<String>,
+    /// `invited`, `active` or `blocked`.
+    #[param(value_type = Option<String>)]
+    status: Option<UserStatus>,
+    /// A role's slug.
+    role: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Users {
+    users: Vec<UserView>,
+    pagination: Pagination,
+}
+
+/// The users of the tenant, in the order in which they came.
+#[utoipa::path(get, path = "/api/users", tag = "users", security(("bearer" = ["users:read"])), params(Which),
+    responses((status = 200, description = "The users", body = Envelope<Users>)))]
+async fn list(
+    State(service): State<Service>,
+    may: May<needs::UsersRead>,
+    Query(which): Query<Which>,
+) -> Result<Data<Users>, Problem> {
+    let Which { page, limit, cursor, status, role } = which;
+    let window = Wanted { page, limit, cursor }.window::<(Timestamp, UserId)>()?;
+    let filter = UserFilter {
+        status,
+        role: role.as_deref(),
+        after: match &window.start {
+            Start::After(key) => Some(*key),
+            Start::Page(_) => None,
+        },
+        offset: window.offset(),
+        limit: i64::from(window.limit) + 1,
+    };
+    let mut work = Work::begin(&service, &may.caller).await?;
+    let (rows, total) = users::list(&mut work.tx, may.caller.tenant, &filter).await?;
+    let (rows, next) = window.cut(rows, |user: &User| (user.created_at, user.id));
+    let users = rows.into_iter().map(UserView::from).collect();
+    Ok(Data(Users { users, pagination: window.pagination(total, next) }))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Invitation {
+    #[schema(max_length = 254)]
+    email: String,
+    #[schema(min_length = 1, max_length = 100)]
+    first_name: String,
+    #[serde(default)]
+    #[schema(max_length = 100)]
+    last_name: String,
+    #[schema(max_length = 40)]
+    phone: Option<String>,
+    /// A role's slug.
+    #[schema(max_length = 63)]
+    role: String,
+    /// The person that an agent or a customer is.
+    #[schema(value_type = Option<String>)]
+    contact_id: Option<ContactId>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Link {
+    /// Good once, for three days; it is not told again.
+    token: String,
+    /// The route that takes it.
+    path: String,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Invited {
+    user: UserView,
+    invitation: Link,
+}
+
+/// Invites somebody. Hand the link on to them: it sets their password.
+#[utoipa::path(post, path = "/api/users", tag = "users", security(("bearer" = ["users:update"])), request_body = Invitation,
+    responses((status = 201, description = "The user, and their invitation", body = Envelope<Invited>)))]
+async fn invite(
+    State(service): State<Service>,
+    may: May<needs::UsersUpdate>,
+    Body(new): Body<Invitation>,
+) -> Result<Made<Invited>, Problem> {
+    let caller = &may.caller;
+    let region = service.store.tenant_by_id(caller.tenant).await?.region;
+    let email = EmailAddress::parse(&new.email).map_err(|error| Problem::field("email", error.to_string()))?;
+    let phone = person(&new.first_name, &new.last_name, new.phone.as_deref(), &region)?;
+    let mut work = Work::begin(&service, caller).await?;
+    let role = grantable(&mut work, caller, &new.role).await?;
+    let id = service.ids.next(service.clock.now());
+    let user = NewUser {
+        id,
+        tenant: caller.tenant,
+        email: email.as_str(),
+        first_name: &new.first_name,
+        last_name: &new.last_name,
+        phone: phone.as_ref().map(PhoneNumber::as_str),
+        role: role.id,
+        password_hash: None,
+        contact: new.contact_id,
+    };
+    users::create(&mut work.tx, &user).await?;
+    let invitation = link(&service, &mut work, caller, (LinkPurpose::Invitation, id)).await?;
+    let user = users::get(&mut work.tx, caller.tenant, id).await?;
+    work.note("user.invite", &id.to_string(), json!({"role": role.slug})).await?;
+    work.commit().await?;
+    Ok(Made(Invited { user: user.into(), invitation }))
+}
+
+/// One user.
+#[utoipa::path(get, path = "/api/users/{user_id}", tag = "users", security(("bearer" = ["users:read"])),
+    params(("user_id" = String, Path, description = "`usr_…`")),
+    responses((status = 200, description = "The user", body = Envelope<UserView>)))]
+async fn show(
+    State(service): State<Service>,
+    may: May<needs::UsersRead>,
+    PathId(id): PathId<UserId>,
+) -> Result<Tagged<Data<UserView>>, Problem> {
+    let mut work = Work::begin(&service, &may.caller).await?;
+    let user = users::get(&mut work.tx, may.caller.tenant, id).await?;
+    Ok(Tagged(user.updated_at, Data(user.into())))
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+enum RowScopeName {
+    All,
+    Branch,
+    Assigned,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct UserChange {
+    #[schema(min_length = 1, max_length = 100)]
+    first_name: String,
+    #[serde(default)]
+    #[schema(max_length = 100)]
+    last_name: String,
+    #[schema(max_length = 40)]
+    phone: Option<String>,
+    /// A role's slug.
+    #[schema(max_length = 63)]
+    role: String,
+    /// Whether they may not sign in any more; ends their sessions.
+    #[serde(default)]
+    blocked: bool,
+    row_scope: RowScopeName,
+    /// Where `rowScope` is `branch`.
+    #[schema(max_length = 100)]
+    branch: Option<String>,
+    #[schema(value_type = Option<String>)]
+    contact_id: Option<ContactId>,
+}
+
+/// Changes a user.
+#[utoipa::path(put, path = "/api/users/{user_id}", tag = "users", security(("bearer" = ["users:update"])), request_body = UserChange,
+    params(("user_id" = String, Path, description = "`usr_…`"), ("If-Match" = Option<String>, Header, description = "The ETag that was read")),
+    responses((status = 200, description = "The user", body = Envelope<UserView>)))]
+async fn change(
+    State(service): State<Service>,
+    may: May<needs::UsersUpdate>,
+    PathId(id): PathId<UserId>,
+    demand: IfMatch,
+    Body(change): Body<UserChange>,
+) -> Result<Tagged<Data<UserView>>, Problem> {
+    let caller = &may.caller;
+    let region = service.store.tenant_by_id(caller.tenant).await?.region;
+    let phone = person(&change.first_name, &change.last_name, change.phone.as_deref(), &region)?;
+    let scope = scope(&change)?;
+    let mut work = Work::begin(&service, caller).await?;
+    let user = users::get(&mut work.tx, caller.tenant, id).await?;
+    demand.check(user.updated_at)?;
+    within_reach(caller, &user)?;
+    let role = grantable(&mut work, caller, &change.role).await?;
+    let facts = UserFacts {
+        first_name: &change.first_name,
+        last_name: &change.last_name,
+        phone: phone.as_ref().map(PhoneNumber::as_str),
+        role: role.id,
+        blocked: change.blocked,
+        scope: &scope,
+        contact: change.contact_id,
+    };
+    users::change(&mut work.tx, caller.tenant, id, &facts).await?;
+    if change.blocked {
+        sessions::revoke_others(&mut work.tx, id, None, "the user was blocked").await?;
+    }
+    let changed = users::get(&mut work.tx, caller.tenant, id).await?;
+    let detail = json!({"before": {"role": user.role_slug, "status": user.status}, "after": {"role": role.slug, "status": changed.status}});
+    work.note("user.change", &id.to_string(), detail).await?;
+    work.commit().await?;
+    Ok(Tagged(changed.updated_at, Data(changed.into())))
+}
+
+/// Makes a link by which a user sets a new password, or, while they are invited, their first one.
+#[utoipa::path(post, path = "/api/users/{user_id}/link", tag = "users", security(("bearer" = ["users:update"])),
+    params(("user_id" = String, Path, description = "`usr_…`")),
+    responses((status = 201, description = "The link; an older one is good no more", body = Envelope<Link>)))]
+async fn reset(
+    State(service): State<Service>,
+    may: May<needs::UsersUpdate>,
+    PathId(id): PathId<UserId>,
+) -> Result<Made<Link>, Problem> {
+    let caller = &may.caller;
+    let mut work = Work::begin(&service, caller).await?;
+    let user = users::get(&mut work.tx, caller.tenant, id).await?;
+    within_reach(caller, &user)?;
+    let purpose =
+        if user.status == UserStatus::Invited { LinkPurpose::Invitation } else { LinkPurpose::PasswordReset };
+    let link = link(&service, &mut work, caller, (purpose, id)).await?;
+    work.note("user.link", &id.to_string(), json!({"purpose": purpose})).await?;
+    work.commit().await?;
+    Ok(Made(link))
+}
+
+async fn link(
+    service: &Service,
+    work: &mut Work<'_>,
+    caller: &Caller,
+    (purpose, user): (LinkPurpose, UserId),
+) -> Result<Link, Problem> {
+    let (token, hash) = tokens::make(Kind::Link, &service.ids);
+    sign_in::make_link(&mut work.tx, caller.tenant, (purpose, user), &hash, LINK_LIFETIME).await?;
+    let route = if purpose == LinkPurpose::Invitation { "accept-invitation" } else { "reset-password" };
+    Ok(Link { path: format!("/api/auth/{route}/{token}"), token })
+}
+
+/// The role of this name, if the caller may give it away.
+async fn grantable(work: &mut Work<'_>, caller: &Caller, slug: &str) -> Result<roles::Role, Problem> {
+    let role = roles::by_slug(&mut work.tx, caller.tenant, slug)
+        .await
+        .map_err(|_| Problem::field("role", "is no role: `GET /api/roles` lists them"))?;
+    if caller.permissions.includes(&role.permissions) {
+        Ok(role)
+    } else {
+        Err(Problem::say(Code::Forbidden, "You can't give somebody a role that allows more than you may do yourself."))
+    }
+}
+
+fn within_reach(caller: &Caller, user: &User) -> Result<(), Problem> {
+    if caller.permissions.includes(&user.permissions) {
+        Ok(())
+    } else {
+        Err(Problem::say(Code::Forbidden, "This user may do more than you: somebody who may do as much has to do it."))
+    }
+}
+
+fn scope(change: &UserChange) -> Result<RowScope, Problem> {
+    match (change.row_scope, change.branch.as_deref()) {
+        (RowScopeName::All, _) => Ok(RowScope::All),
+        (RowScopeName::Assigned, _) => Ok(RowScope::Assigned),
+        (RowScopeName::Branch, Some(branch)) if is_name(branch) && !branch.is_empty() => {
+            Ok(RowScope::Branch(branch.to_owned()))
+        }
+        (RowScopeName::Branch, _) => {
+            Err(Problem::field("branch", format!("must have 1 to {LONGEST_NAME} characters where rowScope is `branch`")))
+        }
+    }
+}
+
+/// Checks a person's names, and reads their phone number as it is written in this country.
+pub(super) fn person(
+    first_name: &str,
+    last_name: &str,
+    phone: Option<&str>,
+    region: &str,
+) -> Result<Option<PhoneNumber>, Problem> {
+    let mut errors = Vec::new();
+    let mut wrong = |field: &str, message: String| errors.push(FieldError { field: field.to_owned(), message });
+    if first_name.trim().is_empty() || !is_name(first_name) {
+        wrong("firstName", format!("must have 1 to {LONGEST_NAME} characters"));
+    }
+    if !is_name(last_name) {
+        wrong("lastName", format!("must have at most {LONGEST_NAME} characters"));
+    }
+    let region = Region::parse(region).map_err(|error| {
+        tracing::error!(%error, "a tenant's country is none");
+        Problem::from(Code::Broken)
+    })?;
+    let phone = phone.map(|text| PhoneNumber::parse(text, &region)).transpose();
+    let phone = phone.map_err(|error| wrong("phone", error.to_string())).unwrap_or_default();
+    if errors.is_empty() { Ok(phone) } else { Err(Problem::fields(errors)) }
+}
+
+fn is_name(text: &str) -> bool {
+    text.chars().count() <= LONGEST_NAME && !text.contains('\0')
+}

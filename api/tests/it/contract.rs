@@ -1,0 +1,152 @@
+//! What the OpenAPI document says of every operation, tried on every operation: generated from the document, so that a new
+//! route is tried from its first day.
+
+use std::collections::BTreeMap;
+
+use fanfare_engine::domain::permission::Permission;
+use reqwest::Method;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+
+use crate::open::{Client, Open};
+
+/// An operation of the document.
+struct Operation {
+    method: Method,
+    path: String,
+    /// The permissions that it names; `None` for a public one.
+    needs: Option<Vec<String>>,
+    has_body: bool,
+}
+
+async fn document(open: &Open) -> Value {
+    let (status, document) = open.nobody().get("/api/openapi.json").await;
+    assert_eq!(status, 200);
+    document
+}
+
+fn operations(document: &Value) -> Vec<Operation> {
+    let mut all = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let needs = operation["security"].as_array().map(|security| {
+                let scopes = security.iter().flat_map(|one| one["bearer"].as_array().unwrap());
+                scopes.map(|scope| scope.as_str().unwrap().to_owned()).collect()
+            });
+            all.push(Operation {
+                method: method.to_uppercase().parse().unwrap(),
+                path: path.clone(),
+                needs,
+                has_body: operation.get("requestBody").is_some(),
+            });
+        }
+    }
+    all
+}
+
+/// The path with its parameters filled in.
+fn filled(path: &str, ids: &BTreeMap<&str, String>) -> String {
+    ids.iter().fold(path.to_owned(), |path, (name, id)| path.replace(&format!("{{{name}}}"), id))
+}
+
+async fn call(client: &Client, operation: &Operation, path: &str, body: &Value) -> (u16, Value) {
+    let request = client.request(operation.method.clone(), path);
+    client.send(if operation.has_body { request.json(body) } else { request }).await
+}
+
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn the_document_is_what_clients_were_made_from(pool: PgPool) {
+    let open = Open::new(&pool).await;
+    insta::assert_json_snapshot!(document(&open).await, {".info.version" => "[version]"});
+    let (status, page) = open.text("/api/docs/").await;
+    assert!(status == 200 && page.contains("swagger-ui"), "{page}");
+    assert!(!page.contains("https://"), "the page brings its own assets: {page}");
+}
+
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn nobody_does_what_needs_somebody(pool: PgPool) {
+    let open = Open::with(&pool, &[("FANFARE__API__STRANGER_PER_SECOND", "1000")]).await;
+    for operation in operations(&document(&open).await) {
+        let place = format!("{} {}", operation.method, operation.path);
+        let (status, answer) = call(&open.nobody(), &operation, &operation.path, &json!({})).await;
+        assert_eq!(status == 401, operation.needs.is_some(), "{place}: {status} {answer}");
+        let forged = open.bearing("eyJhbGciOiJub25lIn0.e30.");
+        let (status, _) = call(&forged, &operation, &operation.path, &json!({})).await;
+        assert_eq!(status == 401, operation.needs.is_some(), "{place}, with a forged token");
+    }
+}
+
+/// Whoever may do everything but the one thing is refused, before anything else is looked at.
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn every_operation_needs_the_permission_that_it_names(pool: PgPool) {
+    let open = Open::with(&pool, &[("FANFARE__API__STRANGER_PER_SECOND", "1000")]).await;
+    let mut keys: BTreeMap<String, Client> = BTreeMap::new();
+    let mut tried = 0;
+    for operation in operations(&document(&open).await) {
+        for needed in operation.needs.iter().flatten() {
+            let permission: Permission = needed.parse().unwrap_or_else(|_| panic!("{}: `{needed}`", operation.path));
+            if !keys.contains_key(needed) {
+                let others: Vec<&str> =
+                    Permission::ALL.iter().filter(|other| **other != permission).map(|other| other.as_str()).collect();
+                keys.insert(needed.clone(), open.key(&others).await);
+            }
+            let (status, answer) = call(&keys[needed], &operation, &operation.path, &json!({})).await;
+            assert_eq!(status, 403, "{} {}: {answer}", operation.method, operation.path);
+            assert!(answer["detail"].as_str().unwrap().contains(needed), "{answer}");
+            tried += 1;
+        }
+    }
+    assert!(tried > 8, "{tried}");
+}
+
+/// Things of `other`, by the name of the parameter that takes their ids.
+async fn things_of_another(open: &Open) -> BTreeMap<&'static str, String> {
+    let stranger = open.stranger().await;
+    let id = |answer: &(u16, Value), pointer: &str| {
+        answer.1.pointer(pointer).unwrap_or_else(|| panic!("{answer:?}")).as_str().unwrap().to_owned()
+    };
+    let role = stranger.post("/api/roles", &json!({"slug": "theirs", "name": "Theirs", "permissions": []})).await;
+    let user = json!({"email": "theirs@other.example", "firstName": "Theirs", "role": "theirs"});
+    let user = stranger.post("/api/users", &user).await;
+    let key = stranger.post("/api/keys", &json!({"name": "theirs", "scopes": ["users:read"]})).await;
+    let sessions = stranger.get("/api/auth/sessions").await;
+    let told = stranger.post("/api/notifications/broadcast", &json!({"title": "Theirs", "message": "Theirs"})).await;
+    BTreeMap::from([
+        ("role_id", id(&role, "/data/id")),
+        ("user_id", id(&user, "/data/user/id")),
+        ("key_id", id(&key, "/data/id")),
+        ("session_id", id(&sessions, "/data/sessions/0/id")),
+        ("notification_id", id(&told, "/data/ids/0")),
+        // Whoever has the link is whom it is for.
+        ("token", "ffl_guess".to_owned()),
+    ])
+}
+
+/// A body that the operation would take.
+fn good_body(operation: &Operation) -> Value {
+    match (operation.method.as_str(), operation.path.as_str()) {
+        ("PUT", "/api/roles/{role_id}") => json!({"name": "Mine", "permissions": []}),
+        ("PUT", "/api/users/{user_id}") => json!({"firstName": "Mine", "role": "auditor", "rowScope": "all"}),
+        ("POST", "/api/auth/reset-password/{token}" | "/api/auth/accept-invitation/{token}") => {
+            json!({"password": "correct horse battery staple"})
+        }
+        _ => json!({}),
+    }
+}
+
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn nobody_sees_or_touches_what_is_another_tenants(pool: PgPool) {
+    let open = Open::new(&pool).await;
+    let ids = things_of_another(&open).await;
+    let owner = open.owner().await;
+    let mut tried = 0;
+    for operation in operations(&document(&open).await).iter().filter(|operation| operation.path.contains('{')) {
+        let path = filled(&operation.path, &ids);
+        assert!(!path.contains('{'), "{}: say in this test what another tenant's thing of this kind is", operation.path);
+        let (status, answer) = call(&owner, operation, &path, &good_body(operation)).await;
+        assert_eq!(status, 404, "{} {path}: {answer}", operation.method);
+        assert_eq!(answer["code"], "not_found", "{answer}");
+        tried += 1;
+    }
+    assert!(tried > 8, "{tried}");
+}
