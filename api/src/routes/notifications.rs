@@ -133,12 +133,8 @@ async fn list(
     let part = part(&window)?;
     let mut work = Work::begin(&service, &may.caller).await?;
     let counts = notifications::counts(&mut work.tx, reader, filter).await?;
-    let mut found = notifications::list(&mut work.tx, reader, filter, part).await?;
-    // One more was asked for than is shown: whether there is a next page.
-    let shown = usize::try_from(window.limit).unwrap_or(usize::MAX);
-    let more = found.len() > shown;
-    found.truncate(shown);
-    let next = found.last().filter(|_| more).map(|last| (last.created_at.as_microsecond(), last.id));
+    let found = notifications::list(&mut work.tx, reader, filter, part).await?;
+    let (found, next) = window.cut(found, |last| (last.created_at.as_microsecond(), last.id));
     Ok(Data(Notifications {
         pagination: window.pagination(counts.total, next),
         unread_count: counts.unread,
