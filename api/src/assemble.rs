@@ -23,6 +23,8 @@ use fanfare_engine::{
         settings::{AccountSettings, ConfigError, HttpSettings, build},
     },
     queue::Queue,
+    roster::Roster,
+    seal::Seal,
     store::{
         Store, StoreError,
         accounts::{Account, AccountDeclaration},
@@ -148,13 +150,24 @@ pub async fn engine(config: &Config, store: Store, sources: &Sources) -> Result<
     let accounts = handles(config, &declared, &rows, (&limiter, &store))?;
     // The urgent have connections of their own; quota is one.
     let urgent_accounts = handles(config, &declared, &rows, (&limiter, &urgent_store))?;
+    let (accounts, urgent_accounts) = (Accounts::new(accounts), Accounts::new(urgent_accounts));
+    let roster = Roster {
+        desks: [(accounts.clone(), store.clone()), (urgent_accounts.clone(), urgent_store.clone())],
+        limiter,
+        // Checked when the configuration was read.
+        seal: Seal::parse(config.auth.sealing_keys.expose()).unwrap_or_default(),
+        http: http(config),
+        seen: std::sync::Mutex::default(),
+    };
+    roster.refresh().await?;
     Ok(Engine {
         process: sources.ids.next(sources.clock.now()),
         store,
         urgent_store,
         queue: Queue::new(link, &config.redis.prefix),
-        accounts: Accounts::new(accounts),
-        urgent_accounts: Accounts::new(urgent_accounts),
+        accounts,
+        urgent_accounts,
+        roster: Arc::new(roster),
         clock: Arc::clone(&sources.clock),
         ids: Arc::clone(&sources.ids),
         settings: settings(config),
@@ -163,19 +176,22 @@ pub async fn engine(config: &Config, store: Store, sources: &Sources) -> Result<
 
 /// The adapter of an account at a provider that is reached over HTTP.
 pub fn adapter(config: &Config, account: &AccountConfig) -> Result<Arc<dyn Adapter>, AssembleError> {
-    let http = HttpSettings {
+    build(&account.settings, &http(config)).map_err(|error| AssembleError::Account {
+        place: account.origin.to_string(),
+        slug: account.slug.clone(),
+        error,
+    })
+}
+
+fn http(config: &Config) -> HttpSettings {
+    HttpSettings {
         connect_timeout: Duration::from_millis(config.http.connect_timeout_ms),
         request_timeout: Duration::from_millis(config.http.timeout_ms),
         // One bound for both: whoever recovers a dead worker's chunk waits no longer than this.
         batch_timeout: Duration::from_millis(config.http.timeout_ms),
         pool_max_idle: config.worker.in_flight,
         ..HttpSettings::default()
-    };
-    build(&account.settings, &http).map_err(|error| AssembleError::Account {
-        place: account.origin.to_string(),
-        slug: account.slug.clone(),
-        error,
-    })
+    }
 }
 
 fn handles(

@@ -10,6 +10,7 @@ use fanfare_engine::{
     feedback::{Inbox, InboxSettings, InboxWriter},
     id::Ids,
     queue::Queue,
+    roster::Roster,
     seal::Seal,
     store::Store,
 };
@@ -46,6 +47,8 @@ pub struct Service {
     pub(crate) seal: Arc<Seal>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) cors_origins: Arc<[String]>,
+    pub(crate) roster: Arc<Roster>,
+    pub(crate) provider_base_urls: Arc<[String]>,
 }
 
 impl Service {
@@ -65,6 +68,8 @@ impl Service {
             seal: Arc::new(Seal::parse(settings.auth.sealing_keys.expose()).unwrap_or_default()),
             limits: Arc::new(limits(settings.api)),
             cors_origins: settings.api.cors_origins.clone().into(),
+            roster: Arc::clone(&engine.roster),
+            provider_base_urls: settings.api.provider_base_urls.clone().into(),
         };
         (service, writer)
     }

@@ -25,6 +25,7 @@ use crate::{
     launch::freeze::{Freezing, LaunchSettings},
     limit::Priority,
     queue::Queue,
+    roster::Roster,
     store::Store,
     upkeep::{self, FeedSettings, Upkeep, UpkeepSettings},
 };
@@ -96,6 +97,8 @@ pub struct Engine {
     pub queue: Queue,
     pub accounts: Accounts,
     pub urgent_accounts: Accounts,
+    /// Keeps both in step with the database.
+    pub roster: Arc<Roster>,
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<Ids>,
     pub settings: Settings,
@@ -153,6 +156,7 @@ impl Engine {
             places,
         };
         tasks.spawn(gauges.report(stop.clone()));
+        tasks.spawn(Arc::clone(&self.roster).follow(stop.clone()));
         let upkeep = Arc::new(Upkeep { freezing, ..self.upkeep() });
         if roles.contains(&Role::Scheduler) {
             upkeep.start(upkeep::Role::Scheduler, &tasks, &stop);

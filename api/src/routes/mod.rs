@@ -1,6 +1,7 @@
 //! The routes under `/api`, a file for each kind of thing. A route reads the request, calls the store within the caller's
 //! tenant, notes the deed in the audit log, and answers; rules live in the engine.
 
+mod accounts;
 mod api_keys;
 mod audit;
 mod auth;
@@ -23,6 +24,7 @@ pub(crate) fn all() -> OpenApiRouter<Service> {
         .merge(api_keys::routes())
         .merge(audit::routes())
         .merge(notifications::routes())
+        .merge(accounts::routes())
 }
 
 /// A transaction of a caller: within their tenant, its deeds in their name.

@@ -12,6 +12,7 @@ pub mod in_app;
 mod loose;
 pub mod settings;
 mod stop_words;
+pub mod stored;
 #[cfg(test)]
 mod testing;
 mod whatsapp;

@@ -17,6 +17,8 @@ use fanfare_engine::{
         settings::{AccountSettings, HttpSettings, InAppSettings, build},
     },
     queue::Queue,
+    roster::Roster,
+    seal::Seal,
     store::{
         Store,
         accounts::AccountDeclaration,
@@ -136,6 +138,13 @@ impl House {
             people_per_day: self.people_per_day,
         };
         let accounts = Accounts::new(accounts.iter().map(handle));
+        let roster = Roster {
+            desks: [(accounts.clone(), self.store.clone()), (accounts.clone(), self.store.clone())],
+            limiter,
+            seal: Seal::default(),
+            http,
+            seen: std::sync::Mutex::default(),
+        };
         Engine {
             process: self.ids.next(self.store.now().await.unwrap()),
             store: self.store.clone(),
@@ -143,6 +152,7 @@ impl House {
             queue,
             urgent_accounts: accounts.clone(),
             accounts,
+            roster: Arc::new(roster),
             clock: Arc::new(SystemClock),
             ids: Arc::clone(&self.ids),
             settings,
