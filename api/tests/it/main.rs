@@ -2,6 +2,7 @@
 //! The program from outside: commands as processes, routes over HTTP, on the Postgres and Redis of `DATABASE_URL` and
 //! `REDIS_URL`.
 
+mod accounts;
 mod commands;
 mod configuration;
 mod contract;
