@@ -151,7 +151,7 @@ pub fn normalised(channel: Channel, text: &str) -> Result<String, AddressError> 
 
 /// A contact's id, as the API writes it or as the database does.
 pub(crate) fn contact(text: &str) -> Result<ContactId, AddressError> {
-    text.parse().or_else(|_| uuid::Uuid::parse_str(text).map(ContactId::from_uuid)).map_err(|_| AddressError::Contact)
+    text.parse::<ContactId>().or_else(|_| uuid::Uuid::parse_str(text).map(ContactId::from_uuid)).map_err(|_| AddressError::Contact)
 }
 
 /// Enough to recognise an address that one knows, too little to learn one: `a…@e…`, `+230…78`.

@@ -333,7 +333,7 @@ pub async fn preferences(tx: &mut PgConnection, reader: Reader) -> StoreResult<V
     )
     .fetch_all(tx)
     .await?;
-    let known = |words: Vec<String>| words.iter().filter_map(|word| word.parse().ok()).collect();
+    let known = |words: Vec<String>| -> Vec<Channel> { words.iter().filter_map(|word| word.parse().ok()).collect() };
     Ok(rows.into_iter().map(|row| Preference { kind: row.kind, channels: known(row.channels) }).collect())
 }
 
