@@ -183,3 +183,20 @@ impl std::str::FromStr for EmailAddress {
         Self::parse(text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inside_the_application_an_address_is_a_contacts_id() {
+        let id = ContactId::from_uuid(uuid::Uuid::from_u128(0x0199_0000_0000_7000_8000_0000_0000_0011));
+        let normal = "01990000-0000-7000-8000-000000000011";
+        for text in [id.to_string(), normal.to_owned(), normal.to_uppercase(), id.uuid().simple().to_string()] {
+            assert_eq!(normalised(Channel::InApp, &text).as_deref(), Ok(normal), "{text}");
+        }
+        for text in ["", "ann@example.com", "+23052345678", "camp_06cg0000005g008000000000h0"] {
+            assert_eq!(normalised(Channel::InApp, text), Err(AddressError::Contact), "{text}");
+        }
+    }
+}
