@@ -120,7 +120,12 @@ impl Roster {
     }
 
     /// What was sealed for an account.
-    pub fn secrets(&self, tenant: TenantId, account: AccountId, sealed: &[u8]) -> Result<Object, RosterError> {
+    pub fn secrets(
+        &self,
+        tenant: TenantId,
+        account: AccountId,
+        sealed: &[u8],
+    ) -> Result<Object, RosterError> {
         let opened = self.seal.open(&about(tenant, account), sealed)?;
         stored::from_bytes(&opened).ok_or(RosterError::Unreadable)
     }

@@ -63,7 +63,8 @@ const MOST_DAYS: u16 = 3_650;
 
 impl<T> InApp<T> {
     pub(crate) fn map<U>(&self, f: impl Fn(&T) -> U) -> InApp<U> {
-        self.try_map(|_, text| Ok::<U, std::convert::Infallible>(f(text))).unwrap_or_else(|never| match never {})
+        self.try_map(|_, text| Ok::<U, std::convert::Infallible>(f(text)))
+            .unwrap_or_else(|never| match never {})
     }
 
     /// Every text with its path, in the order in which the struct lists them.
@@ -94,7 +95,8 @@ pub(crate) fn check(notice: &InApp<String>) -> Result<(), PublishError> {
         return refuse("in_app.data", format!("has more than {} values: leave some out", limits::DATA));
     }
     let sound = |name: &String| {
-        (1..=50).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        (1..=50).contains(&name.len())
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
     };
     if notice.data.keys().all(sound) {
         Ok(())
@@ -119,7 +121,8 @@ pub(crate) fn fitting(path: fmt::Arguments<'_>, text: String) -> Result<String, 
         _ => (limits::DATUM_CHARS, false),
     };
     let unfit = |c: char| {
-        c.is_control() && !(lines && matches!(c, '\n' | '\t')) || !lines && matches!(c, '\u{2028}' | '\u{2029}')
+        c.is_control() && !(lines && matches!(c, '\n' | '\t'))
+            || !lines && matches!(c, '\u{2028}' | '\u{2029}')
     };
     let text = if text.contains(unfit) { text.replace(unfit, " ") } else { text };
     if text.trim().is_empty() && !part.starts_with("in_app.data.") {

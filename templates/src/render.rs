@@ -59,9 +59,9 @@ impl Compiled {
             Content::Whatsapp(whatsapp) => Parts::Whatsapp(
                 whatsapp.try_map(|path, _, text| Part::parse(path, text, Flavour::Plain, &mut usage))?,
             ),
-            Content::InApp(notice) => {
-                Parts::InApp(notice.try_map(|path, text| Part::parse(path, text, Flavour::Plain, &mut usage))?)
-            }
+            Content::InApp(notice) => Parts::InApp(
+                notice.try_map(|path, text| Part::parse(path, text, Flavour::Plain, &mut usage))?,
+            ),
         };
         let names = usage.into_variables().all().map(str::to_owned).collect();
         Ok(Self { names, parts })
@@ -102,7 +102,8 @@ impl Compiled {
                 Ok(Rendered::Whatsapp(WhatsappMessage::from(filled)))
             }
             Parts::InApp(notice) => {
-                let filled = notice.try_map(|path, part| in_app::fitting(path, part.render(variables, conventions)?))?;
+                let filled = notice
+                    .try_map(|path, part| in_app::fitting(path, part.render(variables, conventions)?))?;
                 Ok(Rendered::InApp(filled))
             }
         }

@@ -141,9 +141,13 @@ fn kept(account: Listed) -> Result<(Listed, Map<String, Value>), Problem> {
 /// All accounts of the tenant, in the order in which they are tried.
 #[utoipa::path(get, path = "/api/accounts", tag = "accounts", security(("bearer" = ["accounts:read"])),
     responses((status = 200, description = "The accounts", body = Envelope<Accounts>)))]
-async fn list(State(service): State<Service>, may: May<needs::AccountsRead>) -> Result<Data<Accounts>, Problem> {
+async fn list(
+    State(service): State<Service>,
+    may: May<needs::AccountsRead>,
+) -> Result<Data<Accounts>, Problem> {
     let mut work = Work::begin(&service, &may.caller).await?;
-    let accounts = kept::list(&mut work.tx, may.caller.tenant).await?.into_iter().map(AccountView::from).collect();
+    let accounts =
+        kept::list(&mut work.tx, may.caller.tenant).await?.into_iter().map(AccountView::from).collect();
     Ok(Data(Accounts { accounts }))
 }
 
@@ -205,7 +209,8 @@ async fn change(
     let (before, _) = kept(kept::get(&mut work.tx, caller.tenant, id).await?)?;
     demand.check(before.updated_at)?;
     let settings = change.check(&service.provider_base_urls)?;
-    let secrets = secret::opened(&service, caller.tenant, id, &kept::sealed(&mut work.tx, caller.tenant, id).await?)?;
+    let secrets =
+        secret::opened(&service, caller.tenant, id, &kept::sealed(&mut work.tx, caller.tenant, id).await?)?;
     input::adapter(&service, caller.tenant, before.provider, (&settings, &secrets))?;
     let terms = Terms {
         priority: change.priority,
@@ -216,7 +221,8 @@ async fn change(
     kept::change(&mut work.tx, caller.tenant, id, &terms).await?;
     let after = kept::get(&mut work.tx, caller.tenant, id).await?;
     let shown = |account: &Listed| json!({"priority": account.priority, "limits": account.limits, "peoplePerDay": account.people_per_day, "settings": account.settings});
-    work.note("account.change", &id.to_string(), json!({"before": shown(&before), "after": shown(&after)})).await?;
+    work.note("account.change", &id.to_string(), json!({"before": shown(&before), "after": shown(&after)}))
+        .await?;
     work.commit().await?;
     Ok(Tagged(after.updated_at, Data(after.into())))
 }

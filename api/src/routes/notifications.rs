@@ -201,12 +201,10 @@ async fn read_all(
     let what = match up_to {
         None => Marked::All,
         Some(id) => {
-            let newest = notifications::get(&mut work.tx, reader, id)
-                .await
-                .map_err(|error| match error {
-                    StoreError::NotFound { .. } => Problem::field("upTo", "is none of your notifications"),
-                    error => error.into(),
-                })?;
+            let newest = notifications::get(&mut work.tx, reader, id).await.map_err(|error| match error {
+                StoreError::NotFound { .. } => Problem::field("upTo", "is none of your notifications"),
+                error => error.into(),
+            })?;
             Marked::UpTo(newest.created_at, id)
         }
     };

@@ -22,7 +22,8 @@ impl Ground {
     async fn new(pool: &PgPool) -> Self {
         let sandbox = Sandbox::start(SandboxConfig::default()).await.unwrap();
         let urls = format!("[\"{}/v3\"]", sandbox.base_url());
-        let settings = [("FANFARE_SEALING_KEYS", SEALING_KEYS), ("FANFARE__API__PROVIDER_BASE_URLS", urls.as_str())];
+        let settings =
+            [("FANFARE_SEALING_KEYS", SEALING_KEYS), ("FANFARE__API__PROVIDER_BASE_URLS", urls.as_str())];
         Self { open: Open::with(pool, &settings).await, sandbox }
     }
 
@@ -80,9 +81,14 @@ async fn an_account_is_made_changed_and_deleted_and_processes_follow(pool: PgPoo
         assert_eq!(status, 404, "{method}");
     }
 
-    let change = json!({"priority": -1, "limits": [], "peoplePerDay": 250, "settings": ground.body(KEY)["settings"]});
+    let change =
+        json!({"priority": -1, "limits": [], "peoplePerDay": 250, "settings": ground.body(KEY)["settings"]});
     let (status, changed) = owner.put(&path, &change).await;
-    assert_eq!((status, &changed["data"]["priority"], &changed["data"]["peoplePerDay"]), (200, &json!(-1), &json!(250)), "{changed}");
+    assert_eq!(
+        (status, &changed["data"]["priority"], &changed["data"]["peoplePerDay"]),
+        (200, &json!(-1), &json!(250)),
+        "{changed}"
+    );
     ground.works_here(&id).await;
     let account: AccountId = id.parse().unwrap();
     let handle = ground.open.engine.accounts.get(account).unwrap();
@@ -94,10 +100,11 @@ async fn an_account_is_made_changed_and_deleted_and_processes_follow(pool: PgPoo
     assert_eq!(owner.get(&path).await.0, 404);
     // Its name is free again, and nothing of its secrets is left.
     ground.made(&owner, KEY).await;
-    let left: i64 = sqlx::query_scalar("select count(*) from accounts where deleted_at is not null and secrets = '\\x'")
-        .fetch_one(&pool)
-        .await
-        .unwrap();
+    let left: i64 =
+        sqlx::query_scalar("select count(*) from accounts where deleted_at is not null and secrets = '\\x'")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
     assert_eq!(left, 1);
 }
 
@@ -111,7 +118,8 @@ async fn secrets_are_sealed_shown_to_nobody_and_rotated(pool: PgPool) {
     assert_eq!((status, &checked["data"]["works"]), (200, &json!(false)), "{checked}");
     assert!(checked["data"]["said"].as_str().is_some_and(|said| !said.is_empty()));
 
-    let (status, refused) = owner.put(&format!("{path}/secret"), &json!({"secrets": {"apiKey": "xkeysib-with-a-slip"}})).await;
+    let (status, refused) =
+        owner.put(&format!("{path}/secret"), &json!({"secrets": {"apiKey": "xkeysib-with-a-slip"}})).await;
     assert_eq!((status, fields(&refused)), (422, vec!["secrets"]), "{refused}");
     let (status, rotated) = owner.put(&format!("{path}/secret"), &json!({"secrets": {"apiKey": KEY}})).await;
     assert_eq!((status, &rotated["data"]["secret"]["lastFour"]), (200, &json!("dbox")), "{rotated}");
@@ -128,7 +136,8 @@ async fn secrets_are_sealed_shown_to_nobody_and_rotated(pool: PgPool) {
     .fetch_one(&pool)
     .await
     .unwrap();
-    for (shown, place) in [(all, "the database"), (owner.get("/api/accounts").await.1.to_string(), "the API")] {
+    for (shown, place) in [(all, "the database"), (owner.get("/api/accounts").await.1.to_string(), "the API")]
+    {
         assert!(!shown.contains("xkeysib") && !shown.contains(&hex::encode("xkeysib")), "{place}: {shown}");
     }
 }
@@ -177,7 +186,11 @@ async fn what_can_not_be_taken_is_named(pool: PgPool) {
         assert_eq!((status, fields(&answer)), (422, vec![field]), "{answer}");
     }
     let (_, listed) = owner.get("/api/accounts").await;
-    assert_eq!(listed["data"]["accounts"].as_array().map(Vec::len), Some(2), "only those of the configuration: {listed}");
+    assert_eq!(
+        listed["data"]["accounts"].as_array().map(Vec::len),
+        Some(2),
+        "only those of the configuration: {listed}"
+    );
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
@@ -186,7 +199,10 @@ async fn accounts_of_the_configuration_are_shown_and_changed_there(pool: PgPool)
     let owner = ground.open.owner().await;
     let (_, listed) = owner.get("/api/accounts").await;
     let first = &listed["data"]["accounts"][0];
-    assert_eq!((&first["configured"], &first["settings"], &first["secret"]["lastFour"]), (&json!(true), &Value::Null, &Value::Null));
+    assert_eq!(
+        (&first["configured"], &first["settings"], &first["secret"]["lastFour"]),
+        (&json!(true), &Value::Null, &Value::Null)
+    );
     let path = format!("/api/accounts/{}", first["id"].as_str().unwrap());
     let change = json!({"priority": 1, "limits": [], "settings": {}});
     for (status, answer) in [
@@ -216,7 +232,8 @@ async fn prices_hold_from_when_they_are_said(pool: PgPool) {
     let id = ground.made(&owner, KEY).await;
     let path = format!("/api/accounts/{id}/prices");
     let price = |prefix: &str, micros: i64| json!({"prefix": prefix, "micros": micros, "currency": "EUR"});
-    let (status, said) = owner.put(&path, &json!({"prices": [price("", 50_000), price("230", 20_000)]})).await;
+    let (status, said) =
+        owner.put(&path, &json!({"prices": [price("", 50_000), price("230", 20_000)]})).await;
     assert_eq!(status, 200, "{said}");
     let (_, said) = owner.put(&path, &json!({"prices": [price("230", 25_000), price("", 50_000)]})).await;
     let (_, listed) = owner.get(&path).await;

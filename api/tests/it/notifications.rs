@@ -32,7 +32,11 @@ async fn a_broadcast_is_listed_read_and_deleted(pool: PgPool) {
     let id = made["data"]["ids"][0].as_str().unwrap().to_owned();
 
     let (status, listed) = owner.get("/api/notifications?unread=true&type=system").await;
-    assert_eq!((status, &listed["success"], &listed["data"]["unreadCount"]), (200, &json!(true), &json!(1)), "{listed}");
+    assert_eq!(
+        (status, &listed["success"], &listed["data"]["unreadCount"]),
+        (200, &json!(true), &json!(1)),
+        "{listed}"
+    );
     let one = &listed["data"]["notifications"][0];
     assert_eq!(one["id"], json!(id));
     assert_eq!(one["data"], json!({"url": "/status"}));
@@ -75,7 +79,8 @@ async fn pages_and_cursors_lead_through_all(pool: PgPool) {
     assert_eq!(seen, ["news 5", "news 4", "news 3", "news 2", "news 1"]);
 
     let newest = first["data"]["notifications"][0]["id"].as_str().unwrap();
-    let (status, marked) = owner.patch(&format!("/api/notifications/read-all?upTo={newest}"), &json!({})).await;
+    let (status, marked) =
+        owner.patch(&format!("/api/notifications/read-all?upTo={newest}"), &json!({})).await;
     assert_eq!((status, &marked["data"]["marked"]), (200, &json!(5)), "news 6 was not looked at: {marked}");
     assert_eq!(titles(&owner.get("/api/notifications?unread=true").await.1), ["news 6"]);
     assert_eq!(owner.patch("/api/notifications/read-all", &json!({})).await.1["data"]["marked"], json!(1));
@@ -87,9 +92,15 @@ async fn what_can_not_be_taken_is_named(pool: PgPool) {
     let owner = open.owner().await;
     let refused = [
         (json!({"title": "t\u{0}", "message": "", "type": "Policy"}), vec!["type", "title", "message"]),
-        (json!({"title": "t", "message": "m", "audience": {"roles": ["owner", "nobody"]}}), vec!["audience.roles[1]"]),
+        (
+            json!({"title": "t", "message": "m", "audience": {"roles": ["owner", "nobody"]}}),
+            vec!["audience.roles[1]"],
+        ),
         (json!({"title": "t", "message": "m", "audience": {"staff": false}}), vec!["audience"]),
-        (json!({"title": "t", "message": "m", "audience": {"users": ["usr_00000000000000000000000000"]}}), vec!["audience.users"]),
+        (
+            json!({"title": "t", "message": "m", "audience": {"users": ["usr_00000000000000000000000000"]}}),
+            vec!["audience.users"],
+        ),
         (json!({"title": "t", "message": "m", "audience": {"users": ["ann"]}}), vec!["audience.users[0]"]),
         (json!({"title": "t", "message": "m", "data": {"a": "\u{0}"}}), vec!["data"]),
         (json!({"title": "t", "message": "m", "priority": "loud"}), vec!["priority"]),
@@ -136,7 +147,10 @@ async fn preferences_decide_what_is_listed(pool: PgPool) {
     for (wanted, expected) in [
         (json!({"preferences": [{"type": "system", "channels": []}]}), "preferences[0].channels"),
         (json!({"preferences": [{"type": "claim", "channels": ["fax"]}]}), "preferences[0].channels[0]"),
-        (json!({"preferences": [{"type": "a", "channels": []}, {"type": "a", "channels": []}]}), "preferences[1].type"),
+        (
+            json!({"preferences": [{"type": "a", "channels": []}, {"type": "a", "channels": []}]}),
+            "preferences[1].type",
+        ),
     ] {
         let (status, answer) = owner.put("/api/notifications/preferences", &wanted).await;
         assert_eq!((status, fields(&answer)), (422, vec![expected]), "{answer}");

@@ -151,7 +151,9 @@ pub fn normalised(channel: Channel, text: &str) -> Result<String, AddressError> 
 
 /// A contact's id, as the API writes it or as the database does.
 pub(crate) fn contact(text: &str) -> Result<ContactId, AddressError> {
-    text.parse::<ContactId>().or_else(|_| uuid::Uuid::parse_str(text).map(ContactId::from_uuid)).map_err(|_| AddressError::Contact)
+    text.parse::<ContactId>()
+        .or_else(|_| uuid::Uuid::parse_str(text).map(ContactId::from_uuid))
+        .map_err(|_| AddressError::Contact)
 }
 
 /// Enough to recognise an address that one knows, too little to learn one: `a…@e…`, `+230…78`.
@@ -192,7 +194,8 @@ mod tests {
     fn inside_the_application_an_address_is_a_contacts_id() {
         let id = ContactId::from_uuid(uuid::Uuid::from_u128(0x0199_0000_0000_7000_8000_0000_0000_0011));
         let normal = "01990000-0000-7000-8000-000000000011";
-        for text in [id.to_string(), normal.to_owned(), normal.to_uppercase(), id.uuid().simple().to_string()] {
+        for text in [id.to_string(), normal.to_owned(), normal.to_uppercase(), id.uuid().simple().to_string()]
+        {
             assert_eq!(normalised(Channel::InApp, &text).as_deref(), Ok(normal), "{text}");
         }
         for text in ["", "ann@example.com", "+23052345678", "camp_06cg0000005g008000000000h0"] {

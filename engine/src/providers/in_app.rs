@@ -45,7 +45,13 @@ impl InApp {
     async fn put_one(&self, notice: Notice) -> Answer {
         let message = notice.message;
         match self.store.put_notices(self.tenant, &[notice]).await {
-            Ok(put) => Answer { outcome: outcome(&put, message), effect: Effect::None, quota: None, words: None, stop: None },
+            Ok(put) => Answer {
+                outcome: outcome(&put, message),
+                effect: Effect::None,
+                quota: None,
+                words: None,
+                stop: None,
+            },
             Err(error) if error.is_transient() => away(),
             Err(error) => {
                 tracing::error!(%error, %message, "a notification can't be stored");

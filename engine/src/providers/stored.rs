@@ -33,8 +33,13 @@ pub fn is_secret(field: &str) -> bool {
 }
 
 /// Reads both as one table of the configuration.
-pub fn read(provider: Provider, settings: &Map<String, Value>, secrets: &Map<String, Value>) -> Result<AccountSettings, Wrong> {
-    let misplaced = |field: &String, problem: &str| Wrong { field: field.clone(), problem: problem.to_owned() };
+pub fn read(
+    provider: Provider,
+    settings: &Map<String, Value>,
+    secrets: &Map<String, Value>,
+) -> Result<AccountSettings, Wrong> {
+    let misplaced =
+        |field: &String, problem: &str| Wrong { field: field.clone(), problem: problem.to_owned() };
     if let Some(field) = settings.keys().find(|field| is_secret(field)) {
         return Err(misplaced(field, "is a secret: it belongs there"));
     }
@@ -90,7 +95,10 @@ mod tests {
 
     #[test]
     fn both_make_what_the_configuration_would() {
-        let read = read_sms(json!({"sender": "Acme"}), json!({"api_key": "xkeysib-1", "webhook_auth": {"bearer": {"token": "t"}}}));
+        let read = read_sms(
+            json!({"sender": "Acme"}),
+            json!({"api_key": "xkeysib-1", "webhook_auth": {"bearer": {"token": "t"}}}),
+        );
         let AccountSettings::BrevoSms(settings) = read.expect("sound") else { panic!("Brevo's SMS") };
         assert_eq!(settings.sender, "Acme");
         assert!(settings.webhook_auth.is_some());
@@ -123,7 +131,11 @@ mod tests {
     #[test]
     fn only_the_end_of_a_long_key_is_shown() {
         assert_eq!(hint(&object(json!({"api_key": "xkeysib-0123abcd"}))).as_deref(), Some("abcd"));
-        assert_eq!(hint(&object(json!({"app_secret": "0123456789abcdef", "access_token": "EAAG-0123-wxyz"}))).as_deref(), Some("wxyz"));
+        assert_eq!(
+            hint(&object(json!({"app_secret": "0123456789abcdef", "access_token": "EAAG-0123-wxyz"})))
+                .as_deref(),
+            Some("wxyz")
+        );
         assert_eq!(hint(&object(json!({"api_key": "short"}))), None);
         assert_eq!(hint(&Map::new()), None);
     }

@@ -179,7 +179,12 @@ pub async fn create(
     Ok(())
 }
 
-pub async fn change(tx: &mut PgConnection, tenant: TenantId, id: AccountId, terms: &Terms<'_>) -> StoreResult<()> {
+pub async fn change(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    id: AccountId,
+    terms: &Terms<'_>,
+) -> StoreResult<()> {
     sqlx::query!(
         "update accounts set priority = $3, limits = $4, people_per_day = $5, settings = $6, updated_at = clock_timestamp()
          where tenant_id = $1 and id = $2 and not configured",

@@ -198,7 +198,10 @@ pub async fn mark_read(tx: &mut PgConnection, reader: Reader, what: Marked) -> S
         .iter()
         .filter_map(|row| {
             let message = MessageId { campaign: row.campaign_id?.into(), n: row.n? };
-            Some(TenantEvent { tenant: reader.tenant, event: read_event(message, reader.user, row.at.to_jiff()) })
+            Some(TenantEvent {
+                tenant: reader.tenant,
+                event: read_event(message, reader.user, row.at.to_jiff()),
+            })
         })
         .collect();
     if !read.is_empty() {
@@ -208,7 +211,15 @@ pub async fn mark_read(tx: &mut PgConnection, reader: Reader, what: Marked) -> S
 }
 
 fn read_event(message: MessageId, user: UserId, at: Timestamp) -> Event {
-    Event { message, kind: EventKind::Read, at, provider_id: None, dedup: user.uuid(), reason: None, detail: None }
+    Event {
+        message,
+        kind: EventKind::Read,
+        at,
+        provider_id: None,
+        dedup: user.uuid(),
+        reason: None,
+        detail: None,
+    }
 }
 
 /// Takes it out of a reader's sight; whether it was in it.
@@ -333,12 +344,17 @@ pub async fn preferences(tx: &mut PgConnection, reader: Reader) -> StoreResult<V
     )
     .fetch_all(tx)
     .await?;
-    let known = |words: Vec<String>| -> Vec<Channel> { words.iter().filter_map(|word| word.parse().ok()).collect() };
+    let known =
+        |words: Vec<String>| -> Vec<Channel> { words.iter().filter_map(|word| word.parse().ok()).collect() };
     Ok(rows.into_iter().map(|row| Preference { kind: row.kind, channels: known(row.channels) }).collect())
 }
 
 /// Puts these in the place of all that a user has said before.
-pub async fn set_preferences(tx: &mut PgConnection, reader: Reader, wanted: &[Preference]) -> StoreResult<()> {
+pub async fn set_preferences(
+    tx: &mut PgConnection,
+    reader: Reader,
+    wanted: &[Preference],
+) -> StoreResult<()> {
     sqlx::query!(
         "delete from notification_preferences where tenant_id = $1 and user_id = $2",
         reader.tenant.uuid(),
@@ -382,7 +398,8 @@ impl Store {
     /// repetition changes nothing and has the same answer.
     pub async fn put_notices(&self, tenant: TenantId, notices: &[Notice]) -> StoreResult<HashSet<MessageId>> {
         let uuids = |of: fn(&Notice) -> Uuid| notices.iter().map(of).collect::<Vec<_>>();
-        let texts = |of: fn(&Notice) -> &str| notices.iter().map(|notice| of(notice).to_owned()).collect::<Vec<_>>();
+        let texts =
+            |of: fn(&Notice) -> &str| notices.iter().map(|notice| of(notice).to_owned()).collect::<Vec<_>>();
         let data: Vec<serde_json::Value> =
             notices.iter().map(|notice| serde_json::json!(notice.content.data)).collect();
         let days: Vec<i32> =

@@ -38,7 +38,10 @@ pub async fn current(
     .fetch_all(tx)
     .await?;
     let price = |prefix, micros, currency| Price { prefix, micros, currency };
-    Ok(rows.into_iter().map(|row| (price(row.prefix, row.micros, row.currency), row.valid_from.to_jiff())).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| (price(row.prefix, row.micros, row.currency), row.valid_from.to_jiff()))
+        .collect())
 }
 
 /// From now on these hold; those of other prefixes stay. A price that holds already makes no row.

@@ -65,7 +65,9 @@ impl Readers {
         let id = self.0.ids.next(self.0.store.now().await.unwrap());
         let data = serde_json::json!({"a": 1});
         let readers =
-            notifications::broadcast(&mut tx, self.0.tenant_id(), id, &news(title, "policy", &data), hearers).await.unwrap();
+            notifications::broadcast(&mut tx, self.0.tenant_id(), id, &news(title, "policy", &data), hearers)
+                .await
+                .unwrap();
         tx.commit().await.unwrap();
         (id, readers)
     }
@@ -143,7 +145,11 @@ async fn what_one_reader_does_is_nothing_to_another(pool: PgPool) {
     assert_eq!(readers.sees(bob, Filter { unread: Some(true), kind: Some("policy") }).await.len(), 2);
     assert!(readers.sees(bob, Filter { unread: None, kind: Some("claim") }).await.is_empty());
     let oldest = readers.sees(bob, Filter::default()).await.pop().unwrap();
-    assert_eq!(readers.mark(bob, Marked::UpTo(oldest.created_at, oldest.id)).await, 1, "what came later stays unread");
+    assert_eq!(
+        readers.mark(bob, Marked::UpTo(oldest.created_at, oldest.id)).await,
+        1,
+        "what came later stays unread"
+    );
     assert_eq!(readers.mark(bob, Marked::All).await, 1);
 }
 
@@ -156,7 +162,8 @@ async fn single_users_are_told_and_strangers_are_not(pool: PgPool) {
     let told = [(readers.0.ids.next(now), ann.user), (readers.0.ids.next(now), stranger)];
     let mut tx = readers.0.store.within(ann.tenant).await.unwrap();
     let data = serde_json::json!({});
-    let reached = notifications::tell(&mut tx, ann.tenant, &told, &news("yours", "payment", &data)).await.unwrap();
+    let reached =
+        notifications::tell(&mut tx, ann.tenant, &told, &news("yours", "payment", &data)).await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!(reached, [ann.user]);
     assert_eq!(readers.titles(ann).await, ["yours"]);
@@ -211,21 +218,27 @@ async fn a_campaign_over_in_app_reaches_its_contacts_and_is_read_with_its_notifi
     let customer = readers.user("customer", None, Some(contact.into())).await;
     assert_eq!(readers.titles(customer).await, ["Policy P-7"]);
     assert_eq!(readers.mark(customer, Marked::All).await, 1);
-    let events: Vec<(String, uuid::Uuid)> = sqlx::query_as(
-        "select e.kind, r.contact_id from events e join recipients r using (campaign_id, n)",
-    )
-    .fetch_all(&pool)
-    .await
-    .unwrap();
+    let events: Vec<(String, uuid::Uuid)> =
+        sqlx::query_as("select e.kind, r.contact_id from events e join recipients r using (campaign_id, n)")
+            .fetch_all(&pool)
+            .await
+            .unwrap();
     assert_eq!(events, [("read".to_owned(), contact)]);
 
-    sqlx::query("update contacts set erased_at = now() where id = $1").bind(contact).execute(&pool).await.unwrap();
+    sqlx::query("update contacts set erased_at = now() where id = $1")
+        .bind(contact)
+        .execute(&pool)
+        .await
+        .unwrap();
     assert!(readers.titles(customer).await.is_empty(), "an erased contact leaves no texts behind");
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn a_message_is_put_there_once_and_never_for_another_tenants_contact(pool: PgPool) {
-    use fanfare_engine::{domain::outcome::{Outcome, Reason}, id::MessageId};
+    use fanfare_engine::{
+        domain::outcome::{Outcome, Reason},
+        id::MessageId,
+    };
 
     let readers = Readers(House::new(pool.clone()).await);
     let contact = readers.any_contact().await;
@@ -250,7 +263,9 @@ async fn a_message_is_put_there_once_and_never_for_another_tenants_contact(pool:
     assert_eq!(rows, 1);
 
     let other = InApp::new(readers.0.store.clone(), readers.0.ids.next(readers.0.store.now().await.unwrap()));
-    for (adapter, to) in [(&other, to.as_str()), (&adapter, "00000000-0000-0000-0000-000000000000"), (&adapter, "nobody")] {
+    for (adapter, to) in
+        [(&other, to.as_str()), (&adapter, "00000000-0000-0000-0000-000000000000"), (&adapter, "nobody")]
+    {
         let answer = adapter.send(Envelope { to, ..envelope }).await;
         let failed = matches!(answer.outcome, Outcome::Failed { reason: Reason::RecipientRejected, .. });
         assert!(failed, "{to}: {answer:?}");

@@ -21,7 +21,10 @@ fn notice(variables: &Value) -> Result<InApp<String>, RenderError> {
 #[test]
 fn every_text_is_filled_in_and_the_rest_is_kept() {
     let notice = notice(&json!({"policy": "P-7", "amount": "₹500"})).unwrap();
-    assert_eq!((notice.kind.as_str(), notice.priority, notice.days), ("commission", Priority::High, Some(30)));
+    assert_eq!(
+        (notice.kind.as_str(), notice.priority, notice.days),
+        ("commission", Priority::High, Some(30))
+    );
     assert_eq!(notice.title, "Commission on P-7");
     assert_eq!(notice.message, "You earned ₹500 commission on Policy #P-7");
     let data: Vec<_> = notice.data.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
@@ -65,6 +68,11 @@ fn a_source_that_could_not_be_shown_is_refused() {
 fn single_braces_are_accepted_everywhere() {
     let json = json!({"channel": "in_app", "type": "policy", "title": "{name}", "message": "{name}", "data": {"name": "{name}"}});
     let doubled = source(json).with_single_braces(&["name".to_owned()]);
-    let Ok(Rendered::InApp(notice)) = render(&doubled, &json!({"name": "Ann"}), "en") else { panic!("a notification") };
-    assert_eq!((notice.title.as_str(), notice.message.as_str(), notice.data["name"].as_str()), ("Ann", "Ann", "Ann"));
+    let Ok(Rendered::InApp(notice)) = render(&doubled, &json!({"name": "Ann"}), "en") else {
+        panic!("a notification")
+    };
+    assert_eq!(
+        (notice.title.as_str(), notice.message.as_str(), notice.data["name"].as_str()),
+        ("Ann", "Ann", "Ann")
+    );
 }

@@ -79,7 +79,10 @@ impl NewAccount {
     /// Settings and secrets by the names of the engine.
     pub(super) fn check(&self, base_urls: &[String]) -> Result<(Object, Object), Problem> {
         if !is_slug(&self.slug) {
-            return Err(Problem::field("slug", "must be lower-case letters, digits and hyphens, at most 63, and not begin with a hyphen"));
+            return Err(Problem::field(
+                "slug",
+                "must be lower-case letters, digits and hyphens, at most 63, and not begin with a hyphen",
+            ));
         }
         few(self.limits.as_deref().unwrap_or_default())?;
         let settings = in_the_engine("settings", &self.settings)?;
@@ -107,7 +110,11 @@ fn is_slug(text: &str) -> bool {
 }
 
 fn few(limits: &[Window]) -> Result<(), Problem> {
-    if limits.len() <= WINDOWS { Ok(()) } else { Err(Problem::field("limits", format!("has more than {WINDOWS} windows"))) }
+    if limits.len() <= WINDOWS {
+        Ok(())
+    } else {
+        Err(Problem::field("limits", format!("has more than {WINDOWS} windows")))
+    }
 }
 
 /// A key goes to the provider it is for, or where the operator allows; or else whoever may make accounts could have this service
@@ -117,7 +124,10 @@ fn of_the_provider(settings: &Object, base_urls: &[String]) -> Result<(), Proble
     if base_urls.iter().any(|allowed| url.as_str() == Some(allowed)) {
         return Ok(());
     }
-    Err(Problem::field("settings.baseUrl", "is none that the operator allows (api.provider_base_urls): leave it out"))
+    Err(Problem::field(
+        "settings.baseUrl",
+        "is none that the operator allows (api.provider_base_urls): leave it out",
+    ))
 }
 
 pub(super) fn people(per_day: Option<NonZeroU64>) -> Result<Option<i64>, Problem> {
@@ -150,7 +160,10 @@ pub(super) fn in_the_engine(side: &str, members: &Object) -> Result<Object, Prob
         let sound = (1..=40).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
         if !sound {
             let shown: String = name.chars().take(40).collect();
-            errors.push(FieldError { field: format!("{side}.{shown}"), message: "is no name of a setting".to_owned() });
+            errors.push(FieldError {
+                field: format!("{side}.{shown}"),
+                message: "is no name of a setting".to_owned(),
+            });
         } else if has_nul(value) {
             let message = "holds a NUL character, which can't be stored".to_owned();
             errors.push(FieldError { field: format!("{side}.{name}"), message });
@@ -217,15 +230,22 @@ mod tests {
 
     #[test]
     fn keys_go_to_nobody_but_the_provider() {
-        let with = |url: Value| checked(json!({"slug": "s", "provider": "brevo_sms", "settings": {"baseUrl": url}}));
+        let with =
+            |url: Value| checked(json!({"slug": "s", "provider": "brevo_sms", "settings": {"baseUrl": url}}));
         assert!(with(json!("http://sandbox/v3")).is_ok());
-        for url in [json!("http://169.254.169.254/"), json!("http://sandbox/v3/"), json!(null), json!(["http://sandbox/v3"])] {
+        for url in [
+            json!("http://169.254.169.254/"),
+            json!("http://sandbox/v3/"),
+            json!(null),
+            json!(["http://sandbox/v3"]),
+        ] {
             let problem = with(url.clone()).expect_err("refused");
             assert!(format!("{problem:?}").contains("settings.baseUrl"), "{url}: {problem:?}");
         }
         // No other spelling of the name leads around it.
         for name in ["base_url", "BaseUrl", "baseURL"] {
-            let body = json!({"slug": "s", "provider": "brevo_sms", "settings": {name: "http://169.254.169.254/"}});
+            let body =
+                json!({"slug": "s", "provider": "brevo_sms", "settings": {name: "http://169.254.169.254/"}});
             let taken = checked(body).is_ok_and(|(settings, _)| settings.contains_key("base_url"));
             assert!(!taken, "{name}");
         }
@@ -237,9 +257,15 @@ mod tests {
         let faults = [
             (json!({"slug": "Mail", "provider": "in_app"}), "slug"),
             (json!({"slug": "m", "provider": "in_app", "limits": vec![window; 9]}), "limits"),
-            (json!({"slug": "m", "provider": "in_app", "settings": {"sender name": "x"}}), "settings.sender name"),
+            (
+                json!({"slug": "m", "provider": "in_app", "settings": {"sender name": "x"}}),
+                "settings.sender name",
+            ),
             (json!({"slug": "m", "provider": "in_app", "secrets": {"apiKey": "a\u{0}"}}), "secrets.apiKey"),
-            (json!({"slug": "m", "provider": "in_app", "secrets": {"apiKey": "x".repeat(LARGEST)}}), "secrets"),
+            (
+                json!({"slug": "m", "provider": "in_app", "secrets": {"apiKey": "x".repeat(LARGEST)}}),
+                "secrets",
+            ),
         ];
         for (body, field) in faults {
             let problem = checked(body).expect_err(field);

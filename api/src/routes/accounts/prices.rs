@@ -75,7 +75,8 @@ impl Prices {
         let (mut errors, mut seen) = (Vec::new(), BTreeSet::new());
         for (at, price) in self.prices.iter().enumerate() {
             let mut wrong = |what: &str, message: &str| {
-                errors.push(FieldError { field: format!("prices[{at}].{what}"), message: message.to_owned() });
+                errors
+                    .push(FieldError { field: format!("prices[{at}].{what}"), message: message.to_owned() });
             };
             if price.prefix.len() > 15 || !price.prefix.bytes().all(|byte| byte.is_ascii_digit()) {
                 wrong("prefix", "must have at most 15 digits and nothing else");
@@ -114,7 +115,8 @@ pub(super) async fn list(
 ) -> Result<Data<PricesView>, Problem> {
     let mut work = Work::begin(&service, &may.caller).await?;
     let account = kept::get(&mut work.tx, may.caller.tenant, id).await?;
-    let prices = price_lists::current(&mut work.tx, may.caller.tenant, id, account.provider.channel()).await?;
+    let prices =
+        price_lists::current(&mut work.tx, may.caller.tenant, id, account.provider.channel()).await?;
     Ok(Data(PricesView { prices: prices.into_iter().map(view).collect() }))
 }
 
@@ -136,7 +138,8 @@ pub(super) async fn set(
     let prices = prices.check()?;
     price_lists::set(&mut work.tx, caller.tenant, id, account.provider.channel(), &prices).await?;
     let now = price_lists::current(&mut work.tx, caller.tenant, id, account.provider.channel()).await?;
-    let detail: Vec<_> = prices.iter().map(|price| json!([price.prefix, price.micros, price.currency])).collect();
+    let detail: Vec<_> =
+        prices.iter().map(|price| json!([price.prefix, price.micros, price.currency])).collect();
     work.note("account.prices", &id.to_string(), json!({"slug": account.slug, "prices": detail})).await?;
     work.commit().await?;
     Ok(Data(PricesView { prices: now.into_iter().map(view).collect() }))

@@ -161,7 +161,10 @@ pub(super) async fn check(
         // Its secrets are with the processes that have it in their configuration.
         None => {
             let handle = service.accounts.get(id).ok_or_else(|| {
-                Problem::say(Code::Conflict, "This process does not have the account in its configuration: ask another.")
+                Problem::say(
+                    Code::Conflict,
+                    "This process does not have the account in its configuration: ask another.",
+                )
             })?;
             Arc::clone(&handle.adapter)
         }

@@ -188,7 +188,12 @@ impl NamedHearers {
             }
         }
         if errors.is_empty() {
-            Ok(Hearers { staff: self.staff, roles: found, branches: self.branches, customers: self.customers })
+            Ok(Hearers {
+                staff: self.staff,
+                roles: found,
+                branches: self.branches,
+                customers: self.customers,
+            })
         } else {
             Err(Problem::fields(errors))
         }
@@ -200,7 +205,10 @@ pub(super) fn all_known(told: &[(NotificationId, UserId)], reached: &[UserId]) -
     let errors: Vec<FieldError> = told
         .iter()
         .filter(|(_, user)| !reached.contains(user))
-        .map(|(_, user)| FieldError { field: "audience.users".to_owned(), message: format!("{user} is no user") })
+        .map(|(_, user)| FieldError {
+            field: "audience.users".to_owned(),
+            message: format!("{user} is no user"),
+        })
         .collect();
     if errors.is_empty() { Ok(()) } else { Err(Problem::fields(errors)) }
 }
@@ -271,7 +279,10 @@ impl Preferences {
         let (mut errors, mut seen) = (Vec::new(), BTreeSet::new());
         for (at, preference) in self.preferences.iter().enumerate() {
             let mut wrong = |what: &str, message: &str| {
-                errors.push(FieldError { field: format!("preferences[{at}].{what}"), message: message.to_owned() });
+                errors.push(FieldError {
+                    field: format!("preferences[{at}].{what}"),
+                    message: message.to_owned(),
+                });
             };
             if !is_kind(&preference.kind) {
                 wrong("type", KIND_RULE);
@@ -286,7 +297,8 @@ impl Preferences {
         if !errors.is_empty() {
             return Err(Problem::fields(errors));
         }
-        let distinct = |channels: Vec<Channel>| channels.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
+        let distinct =
+            |channels: Vec<Channel>| channels.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
         Ok(self
             .preferences
             .into_iter()
@@ -313,7 +325,8 @@ mod tests {
 
     #[test]
     fn what_is_not_said_is_all_of_the_staff() {
-        let everybody = NamedHearers { staff: true, roles: Vec::new(), branches: Vec::new(), customers: false };
+        let everybody =
+            NamedHearers { staff: true, roles: Vec::new(), branches: Vec::new(), customers: false };
         assert_eq!(checked(json!({})), Ok(Audience::Hearers(everybody.clone())));
         let customers_too = checked(json!({"audience": {"customers": true}}));
         assert_eq!(customers_too, Ok(Audience::Hearers(NamedHearers { customers: true, ..everybody })));
