@@ -21,9 +21,12 @@ use fanfare_engine::{
     link::{LinkError, RedisLink},
     providers::{
         Adapter,
-        settings::{ConfigError, HttpSettings, build},
+        in_app::InApp,
+        settings::{AccountSettings, ConfigError, HttpSettings, build},
     },
     queue::Queue,
+    roster::Roster,
+    seal::Seal,
     store::{
         Store, StoreError,
         accounts::{Account, AccountDeclaration},
@@ -146,52 +149,70 @@ pub async fn engine(config: &Config, store: Store, sources: &Sources) -> Result<
     let pace = Store::connect(config.database.url.expose(), PACE_CONNECTIONS)?;
     let limiter = Arc::new(Limiter::new(link.clone(), pace, &config.redis.prefix));
     let rows = store.accounts().await?;
-    let accounts = handles(config, &declared, &rows, &limiter)?;
-    // The urgent have HTTP connections of their own; quota is one.
-    let urgent_accounts = handles(config, &declared, &rows, &limiter)?;
+    let accounts = handles(config, &declared, &rows, (&limiter, &store))?;
+    // The urgent have connections of their own; quota is one.
+    let urgent_accounts = handles(config, &declared, &rows, (&limiter, &urgent_store))?;
+    let (accounts, urgent_accounts) = (Accounts::new(accounts), Accounts::new(urgent_accounts));
+    let roster = Roster {
+        desks: [(accounts.clone(), store.clone()), (urgent_accounts.clone(), urgent_store.clone())],
+        limiter,
+        // Checked when the configuration was read.
+        seal: Seal::parse(config.auth.sealing_keys.expose()).unwrap_or_default(),
+        http: http(config),
+        seen: std::sync::Mutex::default(),
+    };
+    roster.refresh().await?;
     Ok(Engine {
         process: sources.ids.next(sources.clock.now()),
         blobs: Arc::new(PostgresBlobs::new(store.clone())),
         store,
         urgent_store,
         queue: Queue::new(link, &config.redis.prefix),
-        accounts: Accounts::new(accounts),
-        urgent_accounts: Accounts::new(urgent_accounts),
+        accounts,
+        urgent_accounts,
+        roster: Arc::new(roster),
         clock: Arc::clone(&sources.clock),
         ids: Arc::clone(&sources.ids),
         settings: settings(config),
     })
 }
 
-/// The adapter of one account.
+/// The adapter of an account at a provider that is reached over HTTP.
 pub fn adapter(config: &Config, account: &AccountConfig) -> Result<Arc<dyn Adapter>, AssembleError> {
-    let http = HttpSettings {
-        connect_timeout: Duration::from_millis(config.http.connect_timeout_ms),
-        request_timeout: Duration::from_millis(config.http.timeout_ms),
-        // One bound for both: whoever recovers a dead worker's chunk waits no longer than this.
-        batch_timeout: Duration::from_millis(config.http.timeout_ms),
-        pool_max_idle: config.worker.in_flight,
-        ..HttpSettings::default()
-    };
-    build(&account.settings, &http).map_err(|error| AssembleError::Account {
+    build(&account.settings, &http(config)).map_err(|error| AssembleError::Account {
         place: account.origin.to_string(),
         slug: account.slug.clone(),
         error,
     })
 }
 
+fn http(config: &Config) -> HttpSettings {
+    HttpSettings {
+        connect_timeout: Duration::from_millis(config.http.connect_timeout_ms),
+        request_timeout: Duration::from_millis(config.http.timeout_ms),
+        // One bound for both: whoever recovers a dead worker's chunk waits no longer than this.
+        batch_timeout: Duration::from_millis(config.http.timeout_ms),
+        pool_max_idle: config.worker.in_flight,
+        ..HttpSettings::default()
+    }
+}
+
 fn handles(
     config: &Config,
     declared: &[Declared],
     rows: &[Account],
-    limiter: &Arc<Limiter>,
+    (limiter, store): (&Arc<Limiter>, &Store),
 ) -> Result<Vec<AccountHandle>, AssembleError> {
     let mut handles = Vec::with_capacity(declared.len());
     for declared in declared {
         let Some(row) = rows.iter().find(|row| row.id == declared.id) else { continue };
+        let adapter: Arc<dyn Adapter> = match &declared.config.settings {
+            AccountSettings::InApp(_) => Arc::new(InApp::new(store.clone(), row.tenant)),
+            _ => adapter(config, &declared.config)?,
+        };
         handles.push(AccountHandle {
             account: row.clone(),
-            adapter: adapter(config, &declared.config)?,
+            adapter,
             pacer: limiter.account(row.id, &row.limits),
             breaker: Breaker::default(),
             answers: AnswerTimes::default(),

@@ -12,6 +12,7 @@ use fanfare_engine::{
     feedback::{Inbox, InboxSettings, InboxWriter},
     id::Ids,
     queue::Queue,
+    roster::Roster,
     seal::Seal,
     store::Store,
 };
@@ -56,6 +57,8 @@ pub struct Service {
     pub(crate) files: Arc<Files>,
     /// Recipients of a chunk of messages that are sent once more.
     pub(crate) retry_chunk: i32,
+    pub(crate) roster: Arc<Roster>,
+    pub(crate) provider_base_urls: Arc<[String]>,
 }
 
 /// Files on their way in.
@@ -98,6 +101,8 @@ impl Service {
                 looks: Semaphore::new(LOOKS),
             }),
             retry_chunk: engine.settings.launch.chunk,
+            roster: Arc::clone(&engine.roster),
+            provider_base_urls: settings.api.provider_base_urls.clone().into(),
         };
         (service, writer)
     }

@@ -27,6 +27,7 @@ use crate::{
     launch::freeze::{Freezing, LaunchSettings},
     limit::Priority,
     queue::Queue,
+    roster::Roster,
     store::Store,
     upkeep::{self, FeedSettings, Upkeep, UpkeepSettings},
 };
@@ -102,6 +103,8 @@ pub struct Engine {
     pub urgent_accounts: Accounts,
     /// Where files lie.
     pub blobs: Arc<dyn Blobs>,
+    /// Keeps both in step with the database.
+    pub roster: Arc<Roster>,
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<Ids>,
     pub settings: Settings,
@@ -160,6 +163,7 @@ impl Engine {
             places,
         };
         tasks.spawn(gauges.report(stop.clone()));
+        tasks.spawn(Arc::clone(&self.roster).follow(stop.clone()));
         let upkeep = Arc::new(Upkeep { freezing, ..self.upkeep() });
         if roles.contains(&Role::Scheduler) {
             upkeep.start(upkeep::Role::Scheduler, &tasks, &stop);

@@ -45,6 +45,7 @@ kinds! {
     Session, SessionId => "sess";
     ApiKey, ApiKeyId => "key";
     Suppression, SuppressionId => "supp";
+    Notification, NotificationId => "ntf";
 }
 
 /// A UUIDv7 that knows what it identifies.

@@ -24,6 +24,7 @@ pub mod link;
 pub mod metrics;
 pub mod providers;
 pub mod queue;
+pub mod roster;
 pub mod seal;
 pub mod store;
 pub mod upkeep;

@@ -120,6 +120,7 @@ impl Bare {
             Channel::Email => "/v3/smtp/email",
             Channel::Sms => "/v3/transactionalSMS/send",
             Channel::Whatsapp => WHATSAPP_PATH,
+            Channel::InApp => bail!("notifications in the application are no requests"),
         };
         let address =
             receiver.url().trim_start_matches("http://").parse().context("the receiver's address")?;

@@ -135,6 +135,7 @@ pub(crate) fn account(receiver_url: &str, tuning: Tuning) -> Value {
             "app_secret": receiver::API_KEY,
             "verify_token": receiver::HOOK_TOKEN,
         }),
+        Channel::InApp => json!({"provider": "in_app"}),
     };
     account["slug"] = ACCOUNT.into();
     account["limits"] = tuning

@@ -3,9 +3,11 @@
 //! The second is worked out here with nothing but string replacement: were it rendered by the template crate, a mistake
 //! in that crate would agree with itself.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context as _;
 use fanfare_engine::domain::channel::Channel;
-use fanfare_templates::{EmailBody, Param, Published, Source, Whatsapp, publish};
+use fanfare_templates::{EmailBody, InApp, Param, Priority, Published, Source, Whatsapp, publish};
 
 use crate::people::{Person, Renewal};
 
@@ -32,6 +34,14 @@ pub(crate) fn published(channel: Channel) -> anyhow::Result<Published> {
             body: WHATSAPP.map(|text| Param { text: text.to_owned(), name: None }).to_vec(),
             buttons: Vec::new(),
         }),
+        Channel::InApp => Source::InApp(InApp {
+            title: SUBJECT.to_owned(),
+            message: SMS.to_owned(),
+            data: BTreeMap::new(),
+            kind: "policy".to_owned(),
+            priority: Priority::Medium,
+            days: None,
+        }),
     };
     publish(&source).context("the letter of the load test")
 }
@@ -52,6 +62,7 @@ pub(crate) fn expected(channel: Channel, person: Person) -> Vec<String> {
         Channel::Email => vec![fill(SUBJECT, person, str::to_owned), fill(HTML, person, escaped)],
         Channel::Sms => vec![fill(SMS, person, str::to_owned)],
         Channel::Whatsapp => WHATSAPP.map(|text| fill(text, person, str::to_owned)).to_vec(),
+        Channel::InApp => [SUBJECT, SMS].map(|text| fill(text, person, str::to_owned)).to_vec(),
     }
 }
 
@@ -150,6 +161,7 @@ mod tests {
                 vec![subject, html]
             }
             Rendered::Sms { text, .. } => vec![text],
+            Rendered::InApp(notice) => vec![notice.title, notice.message],
             Rendered::Whatsapp(WhatsappMessage::Template { template }) => template
                 .components
                 .into_iter()

@@ -16,7 +16,7 @@ pub enum PublishError {
 }
 
 impl PublishError {
-    /// The part of the source that must be changed: `subject`, `html`, `mjml`, `text`, `preheader`, `sms`, `whatsapp.…`.
+    /// The part of the source that must be changed: `subject`, `html`, `mjml`, `text`, `preheader`, `sms`, `whatsapp.…`, `in_app.…`.
     #[must_use]
     pub fn part(&self) -> &str {
         match self {

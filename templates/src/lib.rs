@@ -20,6 +20,7 @@ pub mod limits;
 
 mod error;
 mod helpers;
+mod in_app;
 mod locale;
 mod mail;
 mod notation;
@@ -35,6 +36,7 @@ mod variables;
 mod whatsapp;
 
 pub use error::{PublishError, RenderError};
+pub use in_app::{InApp, Priority};
 pub use locale::{Locale, LocaleError};
 pub use mail::{html_from_text, text_from_html};
 pub use notation::Notation;

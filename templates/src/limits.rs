@@ -8,6 +8,12 @@ pub const OUTPUT_BYTES: usize = 1024 * 1024;
 pub const SUBJECT_CHARS: usize = 500;
 /// Longest rendered SMS, in characters: ten concatenated segments of the seven-bit alphabet.
 pub const SMS_CHARS: usize = 1530;
+/// Longest rendered title of a notification, its message, and one of its data, in characters.
+pub const TITLE_CHARS: usize = 255;
+pub const MESSAGE_CHARS: usize = 10_000;
+pub const DATUM_CHARS: usize = 2_000;
+/// Data of a notification.
+pub const DATA: usize = 32;
 /// Blocks (`{{#if}}`, `{{#each}}`, ..) inside one another.
 pub const BLOCK_DEPTH: usize = 12;
 /// Blocks in one part.

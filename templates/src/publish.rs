@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::PublishError;
 use crate::helpers::Flavour;
+use crate::in_app::{self, InApp};
 use crate::limits;
 use crate::mail;
 use crate::part::Part;
@@ -34,6 +35,7 @@ pub(crate) enum Content {
     Whatsapp(Whatsapp<String>),
     /// An e-mail whose subject, HTML and text are values of the recipient, as they are.
     Written,
+    InApp(InApp<String>),
 }
 
 impl Published {
@@ -78,6 +80,13 @@ pub fn publish(source: &Source) -> Result<Published, PublishError> {
             whatsapp.try_map(|path, _, text| Part::parse(path, text, Flavour::Plain, &mut usage))?;
             Content::Whatsapp(whatsapp.clone())
         }
+        Source::InApp(notice) => {
+            in_app::check(notice)?;
+            written("in_app.title", &notice.title)?;
+            written("in_app.message", &notice.message)?;
+            notice.try_map(|path, text| Part::parse(path, text, Flavour::Plain, &mut usage))?;
+            Content::InApp(notice.clone())
+        }
     };
     Ok(Published { source: source.clone(), content, variables: usage.into_variables() })
 }
@@ -99,7 +108,7 @@ pub fn as_written(channel: Channel) -> Option<Published> {
             Some(Published { source, content: Content::Written, variables })
         }
         Channel::Sms => publish(&Source::Sms { text: TEXT.to_owned() }).ok(),
-        Channel::Whatsapp => None,
+        Channel::Whatsapp | Channel::InApp => None,
     }
 }
 

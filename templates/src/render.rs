@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::error::{PublishError, RenderError};
 use crate::helpers::Flavour;
+use crate::in_app::{self, InApp};
 use crate::limits;
 use crate::locale::{Conventions, Locale};
 use crate::part::Part;
@@ -28,6 +29,7 @@ enum Parts {
     Email { subject: Part, html: Part, text: Part },
     Sms { text: Part },
     Whatsapp(Whatsapp<Part>),
+    InApp(InApp<Part>),
 }
 
 /// One recipient's message, without addresses.
@@ -36,6 +38,7 @@ pub enum Rendered {
     Email { subject: String, html: String, text: String },
     Sms { text: String, segments: Segments },
     Whatsapp(WhatsappMessage),
+    InApp(InApp<String>),
 }
 
 impl Compiled {
@@ -61,6 +64,9 @@ impl Compiled {
             },
             Content::Whatsapp(whatsapp) => Parts::Whatsapp(
                 whatsapp.try_map(|path, _, text| Part::parse(path, text, Flavour::Plain, &mut usage))?,
+            ),
+            Content::InApp(notice) => Parts::InApp(
+                notice.try_map(|path, text| Part::parse(path, text, Flavour::Plain, &mut usage))?,
             ),
         };
         let names = usage.into_variables().all().map(str::to_owned).collect();
@@ -100,6 +106,11 @@ impl Compiled {
                     check::rendered(path, rule, text)
                 })?;
                 Ok(Rendered::Whatsapp(WhatsappMessage::from(filled)))
+            }
+            Parts::InApp(notice) => {
+                let filled = notice
+                    .try_map(|path, part| in_app::fitting(path, part.render(variables, conventions)?))?;
+                Ok(Rendered::InApp(filled))
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::in_app::InApp;
 use crate::whatsapp::Whatsapp;
 
 /// The source of one template in one locale. Every string is a Handlebars template unless its documentation says otherwise.
@@ -29,6 +30,7 @@ pub enum Source {
         text: String,
     },
     Whatsapp(Whatsapp<String>),
+    InApp(InApp<String>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +48,7 @@ pub enum Channel {
     Email,
     Sms,
     Whatsapp,
+    InApp,
 }
 
 impl Channel {
@@ -55,6 +58,7 @@ impl Channel {
             Self::Email => "email",
             Self::Sms => "sms",
             Self::Whatsapp => "whatsapp",
+            Self::InApp => "in_app",
         }
     }
 }
@@ -66,6 +70,7 @@ impl Source {
             Self::Email { .. } => Channel::Email,
             Self::Sms { .. } => Channel::Sms,
             Self::Whatsapp(_) => Channel::Whatsapp,
+            Self::InApp(_) => Channel::InApp,
         }
     }
 
@@ -85,6 +90,7 @@ impl Source {
             },
             Self::Sms { text: own } => Self::Sms { text: text(own) },
             Self::Whatsapp(whatsapp) => Self::Whatsapp(whatsapp.map(|own| text(own))),
+            Self::InApp(notice) => Self::InApp(notice.map(|own| text(own))),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Templates to start from: shown in the console, used by the playbooks, checked by the tests.
 //!
-//! Each slug exists for every channel and locale. A locale's folder holds, per slug, `SLUG.mjml` (the e-mail's body) and `SLUG.json`
+//! Each slug exists for e-mail, SMS and WhatsApp, in every locale. A locale's folder holds, per slug, `SLUG.mjml` (the e-mail's body) and `SLUG.json`
 //! (everything else, with sample variables), and each file stands alone: an author may take it and change it.
 
 use std::collections::BTreeMap;

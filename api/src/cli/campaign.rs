@@ -53,7 +53,7 @@ pub struct Create {
     /// Slug of the template
     #[arg(long)]
     template: String,
-    /// email, sms or whatsapp
+    /// email, sms, whatsapp or in_app
     #[arg(long)]
     channel: Channel,
     /// To the rows of this upload, as `fanfare import` names it

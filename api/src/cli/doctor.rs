@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fanfare_engine::{
-    domain::channel::{Channel, Lane, MessageClass},
+    domain::channel::{Channel, Lane, MessageClass, Provider},
     link::RedisLink,
     queue::Queue,
     store::{Store, health::Schema},
@@ -251,6 +251,9 @@ async fn redis(context: &Context) -> Finding {
 async fn accounts(context: &Context) -> Vec<Finding> {
     let probes = context.config().accounts.iter().map(|account| async move {
         let what = format!("account {}", account.slug);
+        if account.settings.provider() == Provider::InApp {
+            return Finding::new(what, Verdict::Good, "needs nothing but the database");
+        }
         let adapter = match assemble::adapter(context.config(), account) {
             Ok(adapter) => adapter,
             Err(error) => return Finding::new(what, Verdict::Bad, error.to_string()),

@@ -27,7 +27,7 @@ pub struct Args {
     /// A value of the template, as NAME=VALUE; may be repeated. JSON is taken as JSON
     #[arg(long = "var", value_name = "NAME=VALUE", value_parser = pair)]
     vars: Vec<(String, String)>,
-    /// email, sms or whatsapp [default: email for an e-mail address]
+    /// email, sms, whatsapp or in_app [default: email for an e-mail address]
     #[arg(long)]
     channel: Option<Channel>,
     /// Language of the message [default: the tenant's]

@@ -2,7 +2,7 @@
 
 use fanfare_engine::{
     domain::{
-        address::{EmailAddress, PhoneNumber, Region},
+        address::{EmailAddress, PhoneNumber, Region, normalised},
         channel::Channel,
         event::Scope,
         outcome::Reason,
@@ -23,7 +23,7 @@ pub struct Args {
     /// Slug of the tenant [default: the only one]
     #[arg(long)]
     tenant: Option<String>,
-    /// email, sms or whatsapp [default: email for an e-mail address]
+    /// email, sms, whatsapp or in_app [default: email for an e-mail address]
     #[arg(long)]
     channel: Option<Channel>,
     /// marketing, or all for bills and receipts too
@@ -56,7 +56,7 @@ pub(super) fn parsed(
     let channel = match channel {
         Some(channel) => channel,
         None if address.contains('@') => Channel::Email,
-        None => return Err(usage("say by --channel whether this is for sms or whatsapp".to_owned())),
+        None => return Err(usage("say by --channel whether this is for sms, whatsapp or in_app".to_owned())),
     };
     let normal = match channel {
         Channel::Email => EmailAddress::parse(address).map(|address| address.as_str().to_owned()),
@@ -64,6 +64,7 @@ pub(super) fn parsed(
             let region = Region::parse(&tenant.region).map_err(usage)?;
             PhoneNumber::parse(address, &region).map(|phone| phone.as_str().to_owned())
         }
+        Channel::InApp => normalised(channel, address),
     };
     normal
         .map(|address| (channel, address))

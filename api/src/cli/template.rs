@@ -73,7 +73,7 @@ pub struct Publish {
 pub struct Preview {
     /// Slug of the template
     template: String,
-    /// email, sms or whatsapp
+    /// email, sms, whatsapp or in_app
     #[arg(long)]
     channel: Channel,
     /// E-mail address, phone number or id of a contact [default: the sample values of the starter of this slug]
@@ -317,6 +317,7 @@ fn shown(rendered: &Rendered) -> Value {
         Rendered::Email { subject, html, text } => json!({"subject": subject, "html": html, "text": text}),
         Rendered::Sms { text, segments } => json!({"text": text, "segments": segments.count}),
         Rendered::Whatsapp(message) => json!(message),
+        Rendered::InApp(notice) => json!(notice),
     }
 }
 
@@ -326,6 +327,7 @@ fn text(rendered: &Rendered, as_html: bool) -> String {
         Rendered::Email { subject, text, .. } => format!("Subject: {subject}\n\n{text}"),
         Rendered::Sms { text, segments } => format!("{text}\n\n({} SMS parts)", segments.count),
         Rendered::Whatsapp(message) => serde_json::to_string_pretty(message).unwrap_or_default(),
+        Rendered::InApp(notice) => format!("{}\n\n{}", notice.title, notice.message),
     }
 }
 

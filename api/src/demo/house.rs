@@ -207,10 +207,12 @@ pub(super) async fn draft(
     Ok(Draft { planned: planned.clone(), campaign: campaign.id, upload: report.upload, report, published })
 }
 
-pub(super) const fn sandbox_channel(channel: Channel) -> fanfare_sandbox::Channel {
-    match channel {
+/// `None`: what goes over it leaves no house.
+pub(super) const fn sandbox_channel(channel: Channel) -> Option<fanfare_sandbox::Channel> {
+    Some(match channel {
         Channel::Email => fanfare_sandbox::Channel::Email,
         Channel::Sms => fanfare_sandbox::Channel::Sms,
         Channel::Whatsapp => fanfare_sandbox::Channel::Whatsapp,
-    }
+        Channel::InApp => return None,
+    })
 }

@@ -134,7 +134,7 @@ pub(super) async fn messages(
     let (mut foreign, mut different) = (0, 0);
     for (id, record) in arrived {
         match expected.content(&record.address)? {
-            Some(content) if record.channel == channel => {
+            Some(content) if Some(record.channel) == channel => {
                 let parts: Vec<&str> = content.iter().map(String::as_str).collect();
                 different +=
                     usize::from(hex(&digest(&record.address, &id.to_string(), &parts)) != record.digest);
@@ -175,6 +175,8 @@ impl Expected {
                 Channel::Sms | Channel::Whatsapp => {
                     row.phone.as_deref().map(|phone| phone.trim_start_matches('+').to_owned())
                 }
+                // A file says nothing of ids.
+                Channel::InApp => None,
             };
             if let Some(address) = address {
                 rows.entry(address).or_insert(row);
@@ -202,6 +204,7 @@ impl Expected {
         Ok(Some(match rendered {
             Rendered::Email { subject, html, .. } => vec![subject, html],
             Rendered::Sms { text, .. } => vec![text],
+            Rendered::InApp(notice) => vec![notice.title, notice.message],
             Rendered::Whatsapp(message) => {
                 let value = serde_json::to_value(message).map_err(Failure::refused)?;
                 let kind = value.get("type").and_then(serde_json::Value::as_str).unwrap_or_default();

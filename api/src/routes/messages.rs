@@ -387,7 +387,7 @@ async fn show(
     let timeline = timeline(&mut work, message).await?;
     let segments = match message.channel {
         Channel::Sms => service.direct.units(id.campaign, message.variant, &message.variables).await?,
-        Channel::Email | Channel::Whatsapp => None,
+        Channel::Email | Channel::Whatsapp | Channel::InApp => None,
     };
     let cost = cost(&mut work, caller, message, segments).await?;
     work.note("message.read", &id.to_string(), json!({})).await?;

@@ -1,13 +1,15 @@
 //! The routes under `/api`, a file for each kind of thing. A route reads the request, calls the store within the caller's
 //! tenant, notes the deed in the audit log, and answers; rules live in the engine.
 
+mod accounts;
 mod api_keys;
 mod audit;
 mod auth;
+mod campaigns;
 mod communication;
 mod contacts;
 mod messages;
-mod campaigns;
+mod notifications;
 mod roles;
 mod suppressions;
 mod templates;
@@ -38,6 +40,8 @@ pub(crate) fn all() -> OpenApiRouter<Service> {
         .merge(communication::routes())
         .merge(messages::routes())
         .merge(campaigns::routes())
+        .merge(notifications::routes())
+        .merge(accounts::routes())
 }
 
 /// A transaction of a caller: within their tenant, its deeds in their name.

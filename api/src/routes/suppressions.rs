@@ -10,7 +10,7 @@ use axum::{
 use fanfare_engine::{
     contacts::person::{self, Fault, Faults},
     domain::{
-        address::{EmailAddress, PhoneNumber, Region, masked},
+        address::{self, EmailAddress, PhoneNumber, Region, masked},
         channel::Channel,
         event::Scope,
         outcome::Reason,
@@ -443,6 +443,7 @@ fn address_of(
     let normal = match channel {
         Channel::Email => person::email(text).map(EmailAddress::into_string),
         Channel::Sms | Channel::Whatsapp => person::phone(text, region).map(PhoneNumber::into_string),
+        Channel::InApp => address::normalised(channel, text).map_err(|error| error.to_string()),
     };
     normal.map(|address| (channel, address)).map_err(|reason| fault("address", reason))
 }

@@ -126,6 +126,9 @@ async fn things_of_another(open: &Open) -> BTreeMap<&'static str, String> {
     let template = json!({"name": "Theirs", "type": "sms", "content": "Theirs"});
     let template = stranger.post("/api/templates", &template).await;
     let campaign = their_campaign(open).await;
+    let account = stranger.post("/api/accounts", &json!({"slug": "theirs", "provider": "in_app"})).await;
+    let told =
+        stranger.post("/api/notifications/broadcast", &json!({"title": "Theirs", "message": "Theirs"})).await;
     BTreeMap::from([
         ("contact_id", id(&contact, "/data/id")),
         ("suppression_id", id(&suppression, "/data/id")),
@@ -138,6 +141,8 @@ async fn things_of_another(open: &Open) -> BTreeMap<&'static str, String> {
         ("template_id", id(&template, "/data/templateId")),
         ("version", "1".to_owned()),
         ("session_id", id(&sessions, "/data/sessions/0/id")),
+        ("notification_id", id(&told, "/data/ids/0")),
+        ("account_id", id(&account, "/data/id")),
         // Whoever has the link is whom it is for.
         ("token", "ffl_guess".to_owned()),
     ])
@@ -162,9 +167,14 @@ async fn their_campaign(open: &Open) -> String {
 fn good_body(operation: &Operation) -> Value {
     match (operation.method.as_str(), operation.path.as_str()) {
         ("PUT", "/api/roles/{role_id}") => json!({"name": "Mine", "permissions": []}),
+        ("PUT", "/api/accounts/{account_id}") => json!({"priority": 0, "limits": [], "settings": {}}),
+        ("PUT", "/api/accounts/{account_id}/secret") => json!({"secrets": {}}),
+        ("PUT", "/api/accounts/{account_id}/prices") => json!({"prices": []}),
         ("PUT", "/api/users/{user_id}") => json!({"firstName": "Mine", "role": "auditor", "rowScope": "all"}),
         ("PUT", "/api/campaigns/{campaign_id}/status") => json!({"status": "stopped"}),
-        ("POST", "/api/campaigns/{campaign_id}/conversions") => json!({"kind": "payment", "reference": "theirs"}),
+        ("POST", "/api/campaigns/{campaign_id}/conversions") => {
+            json!({"kind": "payment", "reference": "theirs"})
+        }
         ("POST", "/api/auth/reset-password/{token}" | "/api/auth/accept-invitation/{token}") => {
             json!({"password": "correct horse battery staple"})
         }
@@ -183,7 +193,8 @@ fn good_body(operation: &Operation) -> Value {
 
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
 async fn nobody_sees_or_touches_what_is_another_tenants(pool: PgPool) {
-    let open = Open::new(&pool).await;
+    let keys = "2026:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+    let open = Open::with(&pool, &[("FANFARE_SEALING_KEYS", keys)]).await;
     let ids = things_of_another(&open).await;
     let owner = open.owner().await;
     let mut tried = 0;

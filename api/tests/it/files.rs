@@ -199,6 +199,7 @@ impl Person {
                 let body = serde_json::json!({"body": text([name, email, phone]), "preview_url": false});
                 vec![body.to_string()]
             }
+            Channel::InApp => panic!("no provider has it"),
         }
     }
 

@@ -2,6 +2,7 @@
 //! The program from outside: commands as processes, routes over HTTP, on the Postgres and Redis of `DATABASE_URL` and
 //! `REDIS_URL`.
 
+mod accounts;
 mod campaigns;
 mod commands;
 mod configuration;
@@ -10,6 +11,7 @@ mod contract;
 mod faults;
 mod files;
 mod identity;
+mod notifications;
 mod open;
 mod refusals;
 mod routes;

@@ -156,6 +156,7 @@ pub fn default_limits(provider: Provider) -> Vec<Window> {
         Provider::BrevoEmail => vec![window("window = 'second'\nrequests = 1000")],
         Provider::BrevoSms => vec![window("window = 'second'\nrequests = 150")],
         Provider::WhatsappCloud => vec![window("window = 'second'\nrequests = 80")],
+        Provider::InApp => Vec::new(),
     }
 }
 

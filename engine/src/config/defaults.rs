@@ -53,6 +53,10 @@ const TAIL: &str = "
 # access_token = \"…\"
 # app_secret = \"…\"                   # signs the webhooks
 # verify_token = \"…\"                 # asked for when the webhook is registered
+#
+# [[accounts]]
+# provider = \"in_app\"                # notifications in the application itself: needs nothing but the database
+# slug = \"in-app\"
 ";
 
 /// The commented file with every key at its default.

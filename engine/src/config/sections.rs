@@ -79,6 +79,9 @@ section! {
         public_url: String = String::new(),
         /// Pages of other origins that may call the API, as in ["https://console.example.com"].
         cors_origins: Vec<String> = Vec::new(),
+        /// Base URLs that accounts made by the API may name instead of their provider's own. Any other could be a machine of
+        /// yours that nobody outside is meant to reach.
+        provider_base_urls: Vec<String> = Vec::new(),
         /// Requests a second that a tenant may make.
         tenant_per_second: u32 = 1_000,
         /// Requests a second that one program of a tenant may make.

@@ -51,6 +51,16 @@ impl Accounts {
         self.by_id.read().unwrap_or_else(PoisonError::into_inner).get(&id).map(Arc::clone)
     }
 
+    /// Puts an account in, or in the place of what it was. Whoever works with what it was ends with that.
+    pub fn put(&self, handle: AccountHandle) {
+        let mut by_id = self.by_id.write().unwrap_or_else(PoisonError::into_inner);
+        by_id.insert(handle.account.id, Arc::new(handle));
+    }
+
+    pub fn remove(&self, id: AccountId) {
+        self.by_id.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+
     pub fn all(&self) -> Vec<Arc<AccountHandle>> {
         self.by_id.read().unwrap_or_else(PoisonError::into_inner).values().map(Arc::clone).collect()
     }

@@ -462,6 +462,7 @@ const fn source_channel(channel: Channel) -> fanfare_templates::Channel {
         Channel::Email => fanfare_templates::Channel::Email,
         Channel::Sms => fanfare_templates::Channel::Sms,
         Channel::Whatsapp => fanfare_templates::Channel::Whatsapp,
+        Channel::InApp => fanfare_templates::Channel::InApp,
     }
 }
 

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use super::channel::Channel;
+use crate::id::ContactId;
 
 /// A deliverable e-mail address in its normal form: trimmed, domain in lower case (IDNA as punycode stays as given),
 /// local part in lower case too, since no provider of our recipients tells them apart and back offices shout.
@@ -21,6 +22,8 @@ pub enum AddressError {
     Phone,
     #[error("not a possible phone number in its region")]
     PhoneLength,
+    #[error("not the id of a contact (expected cont_…)")]
+    Contact,
 }
 
 impl EmailAddress {
@@ -142,7 +145,15 @@ pub fn normalised(channel: Channel, text: &str) -> Result<String, AddressError> 
     match channel {
         Channel::Email => EmailAddress::parse(text).map(|address| address.0),
         Channel::Sms | Channel::Whatsapp => PhoneNumber::from_e164(text).map(|number| number.0),
+        Channel::InApp => contact(text).map(|id| id.uuid().to_string()),
     }
+}
+
+/// A contact's id, as the API writes it or as the database does.
+pub(crate) fn contact(text: &str) -> Result<ContactId, AddressError> {
+    text.parse::<ContactId>()
+        .or_else(|_| uuid::Uuid::parse_str(text).map(ContactId::from_uuid))
+        .map_err(|_| AddressError::Contact)
 }
 
 /// Enough to recognise an address that one knows, too little to learn one: `a…@e…`, `+230…78`.
@@ -172,5 +183,23 @@ impl std::str::FromStr for EmailAddress {
     type Err = AddressError;
     fn from_str(text: &str) -> Result<Self, AddressError> {
         Self::parse(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inside_the_application_an_address_is_a_contacts_id() {
+        let id = ContactId::from_uuid(uuid::Uuid::from_u128(0x0199_0000_0000_7000_8000_0000_0000_0011));
+        let normal = "01990000-0000-7000-8000-000000000011";
+        for text in [id.to_string(), normal.to_owned(), normal.to_uppercase(), id.uuid().simple().to_string()]
+        {
+            assert_eq!(normalised(Channel::InApp, &text).as_deref(), Ok(normal), "{text}");
+        }
+        for text in ["", "ann@example.com", "+23052345678", "camp_06cg0000005g008000000000h0"] {
+            assert_eq!(normalised(Channel::InApp, text), Err(AddressError::Contact), "{text}");
+        }
     }
 }

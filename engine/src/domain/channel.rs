@@ -40,6 +40,8 @@ text_enum! {
         Email => "email",
         Sms => "sms",
         Whatsapp => "whatsapp",
+        /// A notification in the application itself: the address is the contact's id.
+        InApp => "in_app",
     }
 }
 
@@ -60,6 +62,8 @@ text_enum! {
         BrevoEmail => "brevo_email",
         BrevoSms => "brevo_sms",
         WhatsappCloud => "whatsapp_cloud",
+        /// None: whatever goes over it is put into the database.
+        InApp => "in_app",
     }
 }
 
@@ -69,6 +73,7 @@ impl Provider {
             Self::BrevoEmail => Channel::Email,
             Self::BrevoSms => Channel::Sms,
             Self::WhatsappCloud => Channel::Whatsapp,
+            Self::InApp => Channel::InApp,
         }
     }
 }

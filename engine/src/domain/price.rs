@@ -60,7 +60,7 @@ pub fn price<'p>(prices: &'p [Price], address: &str, at: Timestamp) -> Option<&'
 pub const fn units(content: &Rendered) -> u32 {
     match content {
         Rendered::Sms { segments, .. } => segments.count,
-        Rendered::Email { .. } | Rendered::Whatsapp(_) => 1,
+        Rendered::Email { .. } | Rendered::Whatsapp(_) | Rendered::InApp(_) => 1,
     }
 }
 

@@ -8,9 +8,11 @@ mod brevo;
 mod classify;
 mod hook_auth;
 mod http;
+pub mod in_app;
 mod loose;
 pub mod settings;
 mod stop_words;
+pub mod stored;
 #[cfg(test)]
 mod testing;
 mod whatsapp;
@@ -36,7 +38,7 @@ use crate::{
 #[derive(Debug, Clone, Copy)]
 pub struct Envelope<'a> {
     pub message: MessageId,
-    /// In its normal form: an e-mail address, or a phone number in E.164.
+    /// In its normal form: an e-mail address, a phone number in E.164, or the id of a contact.
     pub to: &'a str,
     pub class: MessageClass,
     pub content: &'a Rendered,

@@ -35,6 +35,7 @@ pub enum AccountSettings {
     BrevoEmail(BrevoEmailSettings),
     BrevoSms(BrevoSmsSettings),
     WhatsappCloud(WhatsappSettings),
+    InApp(InAppSettings),
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -95,6 +96,11 @@ pub struct WhatsappSettings {
     pub verify_token: SecretString,
 }
 
+/// Nothing but our own database is needed.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InAppSettings {}
+
 /// Brevo signs nothing: it shows a token, or a user and password out of the webhook's URL.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -136,16 +142,24 @@ impl AccountSettings {
             Self::BrevoEmail(_) => Provider::BrevoEmail,
             Self::BrevoSms(_) => Provider::BrevoSms,
             Self::WhatsappCloud(_) => Provider::WhatsappCloud,
+            Self::InApp(_) => Provider::InApp,
         }
     }
 }
 
-/// The registry: makes an account's adapter, with HTTP connections of its own.
+/// The registry: makes an account's adapter, with HTTP connections of its own. Whose provider is our own database has no
+/// such connection: [`super::in_app::InApp`] is made where the database is at hand.
 pub fn build(settings: &AccountSettings, http: &HttpSettings) -> Result<Arc<dyn Adapter>, ConfigError> {
     Ok(match settings {
         AccountSettings::BrevoEmail(settings) => Arc::new(brevo::email::BrevoEmail::new(settings, http)?),
         AccountSettings::BrevoSms(settings) => Arc::new(brevo::sms::BrevoSms::new(settings, http)?),
         AccountSettings::WhatsappCloud(settings) => Arc::new(whatsapp::WhatsappCloud::new(settings, http)?),
+        AccountSettings::InApp(_) => {
+            return Err(ConfigError::new(
+                "provider",
+                "in_app sends no requests: it works where the database is only",
+            ));
+        }
     })
 }
 

@@ -1,4 +1,5 @@
 //! Provider accounts: what the configuration says of them, without its secrets, and whether their provider refuses them.
+//! Those that the API makes are in [`super::kept`], too.
 
 use std::time::Duration;
 
@@ -79,7 +80,13 @@ impl Store {
         let mut tx = self.begin().await?;
         let row = sqlx::query!(
             r#"insert into accounts (id, tenant_id, slug, provider, priority, limits) values ($1, $2, $3, $4, $5, $6)
-               on conflict (tenant_id, slug) do update set priority = excluded.priority, limits = excluded.limits
+               -- One that the API made under this name is the configuration's from now on.
+               on conflict (tenant_id, slug) do update set priority = excluded.priority, limits = excluded.limits,
+                   configured = true, settings = null, secrets = null, secret_hint = null, secret_changed_at = null,
+                   people_per_day = null,
+                   updated_at = case when (accounts.configured, accounts.priority, accounts.limits)
+                                          = (true, excluded.priority, excluded.limits)
+                                then accounts.updated_at else now() end
                returning id, provider as "provider: Provider""#,
             account.id.uuid(),
             account.tenant.uuid(),
@@ -108,7 +115,7 @@ impl Store {
             Row,
             r#"select id, no, tenant_id, slug, provider as "provider: Provider", limits as "limits: _",
                       case when blocked_until > now() then blocked_until end as "blocked_until: _", blocked_reason
-               from accounts order by tenant_id, priority, slug"#
+               from accounts where deleted_at is null order by tenant_id, priority, slug"#
         )
         .fetch_all(self.pool())
         .await?;

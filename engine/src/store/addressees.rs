@@ -17,10 +17,11 @@ pub struct Addressee {
 }
 
 impl Addressee {
-    pub fn address(&self, channel: Channel) -> Option<&str> {
+    pub fn address(&self, channel: Channel) -> Option<String> {
         match channel {
-            Channel::Email => self.email.as_deref(),
-            Channel::Sms | Channel::Whatsapp => self.phone.as_deref(),
+            Channel::Email => self.email.clone(),
+            Channel::Sms | Channel::Whatsapp => self.phone.clone(),
+            Channel::InApp => Some(self.contact.uuid().to_string()),
         }
     }
 }

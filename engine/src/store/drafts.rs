@@ -143,6 +143,7 @@ impl Reach {
         let addresses = match channel {
             Channel::Email => self.emails,
             Channel::Sms | Channel::Whatsapp => self.phones,
+            Channel::InApp => self.looked_at,
         };
         if self.looked_at >= self.members {
             return Target { recipients: addresses, exact: true };

@@ -92,6 +92,7 @@ enum Task {
     TidyFiles,
     Partitions,
     Retention,
+    Notifications,
 }
 
 /// Every task: the name of its lease row, who runs it, how often.
@@ -111,6 +112,7 @@ const TASKS: &[(Task, &str, Role, Duration)] = &[
     (Task::TidyFiles, "tidy_files", Role::Upkeep, Duration::from_secs(60)),
     (Task::Partitions, "partitions", Role::Upkeep, Duration::from_secs(3_600)),
     (Task::Retention, "retention", Role::Upkeep, Duration::from_secs(6 * 3_600)),
+    (Task::Notifications, "notifications", Role::Upkeep, Duration::from_secs(60)),
 ];
 
 impl Task {

@@ -17,6 +17,9 @@ const OLDEST_UNKNOWN: Duration = Duration::from_secs(48 * 3_600);
 const UNKNOWN_BATCH: i64 = 1_000;
 /// Blobs that one run removes.
 const CONDEMNED: i64 = 100;
+/// Notifications that one statement deletes, and statements a run: the lease is renewed between runs.
+const ENDED_BATCH: i64 = 5_000;
+const ENDED_BATCHES: usize = 20;
 /// A reader that has not come back for so long is gone.
 const IDLE_READER: Duration = Duration::from_secs(600);
 
@@ -39,6 +42,7 @@ impl Upkeep {
             Task::TidyFiles => self.tidy_files().await,
             Task::Partitions => self.partitions().await,
             Task::Retention => self.retention().await,
+            Task::Notifications => self.notifications().await,
         }
     }
 
@@ -194,6 +198,15 @@ impl Upkeep {
     async fn retention(&self) -> StoreResult<()> {
         for partition in self.store.drop_partitions(self.settings.retention_months).await? {
             tracing::info!(partition, "partition dropped: its campaigns are past the retention");
+        }
+        Ok(())
+    }
+
+    async fn notifications(&self) -> StoreResult<()> {
+        for _ in 0..ENDED_BATCHES {
+            if self.store.delete_ended_notifications(ENDED_BATCH).await? < ENDED_BATCH.unsigned_abs() {
+                break;
+            }
         }
         Ok(())
     }

@@ -12,8 +12,14 @@ use fanfare_engine::{
     launch,
     limit::{Limiter, breaker::Breaker},
     link::RedisLink,
-    providers::settings::{AccountSettings, HttpSettings, build},
+    providers::{
+        Adapter,
+        in_app::InApp,
+        settings::{AccountSettings, HttpSettings, InAppSettings, build},
+    },
     queue::Queue,
+    roster::Roster,
+    seal::Seal,
     store::{
         Store,
         accounts::AccountDeclaration,
@@ -73,7 +79,7 @@ impl House {
         self.tenant.id
     }
 
-    fn account_settings(&self) -> [AccountSettings; 3] {
+    fn account_settings(&self) -> Vec<AccountSettings> {
         let base = self.sandbox.base_url();
         let toml = [
             format!(
@@ -89,7 +95,8 @@ impl House {
                  access_token = 'sandbox-token'\napp_secret = 'app_secret'\nverify_token = 'verify-token'"
             ),
         ];
-        toml.map(|text| toml::from_str(&text).unwrap())
+        let over_http = toml.map(|text| toml::from_str(&text).unwrap());
+        over_http.into_iter().chain([AccountSettings::InApp(InAppSettings {})]).collect()
     }
 
     /// An engine as another process would be one: with accounts, queue and process id of its own.
@@ -113,7 +120,11 @@ impl House {
                 })
                 .await
                 .unwrap();
-            handles.push((id, build(&settings, &http).unwrap()));
+            let adapter: Arc<dyn Adapter> = match &settings {
+                AccountSettings::InApp(_) => Arc::new(InApp::new(self.store.clone(), self.tenant.id)),
+                settings => build(settings, &http).unwrap(),
+            };
+            handles.push((id, adapter));
         }
         let accounts = self.store.accounts().await.unwrap();
         let limiter =
@@ -128,6 +139,13 @@ impl House {
             people_per_day: self.people_per_day,
         };
         let accounts = Accounts::new(accounts.iter().map(handle));
+        let roster = Roster {
+            desks: [(accounts.clone(), self.store.clone()), (accounts.clone(), self.store.clone())],
+            limiter,
+            seal: Seal::default(),
+            http,
+            seen: std::sync::Mutex::default(),
+        };
         Engine {
             process: self.ids.next(self.store.now().await.unwrap()),
             store: self.store.clone(),
@@ -136,6 +154,7 @@ impl House {
             urgent_accounts: accounts.clone(),
             accounts,
             blobs: Arc::new(PostgresBlobs::new(self.store.clone())),
+            roster: Arc::new(roster),
             clock: Arc::new(SystemClock),
             ids: Arc::clone(&self.ids),
             settings,
@@ -155,6 +174,11 @@ impl House {
             Channel::Sms => Source::Sms { text: body },
             Channel::Whatsapp => serde_json::from_value(serde_json::json!({
                 "channel": "whatsapp", "kind": "text", "body": body
+            }))
+            .unwrap(),
+            Channel::InApp => serde_json::from_value(serde_json::json!({
+                "channel": "in_app", "type": "policy", "title": "Policy {{policy}}", "message": body,
+                "data": {"policy": "{{policy}}"}
             }))
             .unwrap(),
         };

@@ -15,6 +15,7 @@ mod imports;
 mod limits;
 mod messages;
 mod migrations;
+mod notifications;
 mod pipeline;
 mod providers;
 mod queue;

@@ -50,6 +50,7 @@ async fn assert_everybody_got_theirs(house: &House, channel: Channel, expected: 
             Channel::Email => vec![format!("Policy {policy}"), format!("<p>{text}</p>")],
             Channel::Sms => vec![text],
             Channel::Whatsapp => vec![format!(r#"{{"body":"{text}","preview_url":false}}"#)],
+            Channel::InApp => panic!("the sandbox sees none of it"),
         };
         let parts: Vec<&str> = content.iter().map(String::as_str).collect();
         assert_eq!(

@@ -98,6 +98,7 @@ impl Bench {
             Provider::BrevoEmail => FaultsChange { email: Some(faults), ..FaultsChange::default() },
             Provider::BrevoSms => FaultsChange { sms: Some(faults), ..FaultsChange::default() },
             Provider::WhatsappCloud => FaultsChange { whatsapp: Some(faults), ..FaultsChange::default() },
+            Provider::InApp => panic!("it is no HTTP contract"),
         };
         self.sandbox.set_faults(change).unwrap();
     }
@@ -157,6 +158,7 @@ fn adapter(provider: Provider, base: &str, key: Option<&str>, patience: Duration
             "provider": "whatsapp_cloud", "base_url": base, "phone_number_id": "106540352242922",
             "access_token": key.unwrap_or("sandbox-token"), "app_secret": "app_secret", "verify_token": "verify-token",
         }),
+        Provider::InApp => panic!("it is no HTTP contract"),
     };
     let settings: AccountSettings = serde_json::from_value(settings).unwrap();
     let http =
@@ -175,6 +177,7 @@ fn content(provider: Provider, n: i32) -> Rendered {
             serde_json::from_value(json!({"type": "text", "text": {"preview_url": false, "body": text}}))
                 .unwrap(),
         ),
+        Provider::InApp => panic!("it is no HTTP contract"),
     }
 }
 

@@ -39,6 +39,7 @@ pub(super) fn encode(person: Person, message: MessageId, content: &Rendered) -> 
             message: template,
         })?,
         Rendered::Whatsapp(_) => bail!("the letter by WhatsApp is a template"),
+        Rendered::InApp(_) => bail!("notifications in the application are no requests"),
     })
 }
 

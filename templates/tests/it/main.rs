@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "an unwrap that fails is a test that fails")]
 
 mod helpers;
+mod in_app;
 mod mail;
 mod notation;
 mod properties;

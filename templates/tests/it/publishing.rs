@@ -131,6 +131,7 @@ fn sources_refuse_unknown_fields() {
         json!({"channel": "email", "subject": "s", "body": {"html": "x", "mjml": "x"}}),
         json!({"channel": "whatsapp", "kind": "text", "body": "x", "link": "y"}),
         json!({"channel": "whatsapp", "kind": "template", "name": "x", "language": "en", "body": [{"text": "x", "nam": "y"}]}),
+        json!({"channel": "in_app", "type": "policy", "title": "t", "message": "m", "colour": "red"}),
         json!({"channel": "fax", "text": "x"}),
     ] {
         assert!(serde_json::from_value::<Source>(json.clone()).is_err(), "{json}");

@@ -19,6 +19,7 @@ fn every_starter_renders_with_its_sample() {
             }
             Rendered::Sms { text, segments } => format!("{text}\n\n{segments:?}"),
             Rendered::Whatsapp(message) => serde_json::to_string_pretty(&message).unwrap(),
+            Rendered::InApp(notice) => serde_json::to_string_pretty(&notice).unwrap(),
         };
         assert!(!shown.contains("{{"), "{name}");
         insta::assert_snapshot!(name, shown);

@@ -43,6 +43,7 @@ pub(super) struct Templates {
     email: Option<String>,
     sms: Option<String>,
     whatsapp: Option<String>,
+    in_app: Option<String>,
 }
 
 impl Templates {
@@ -51,6 +52,7 @@ impl Templates {
             Channel::Email => &self.email,
             Channel::Sms => &self.sms,
             Channel::Whatsapp => &self.whatsapp,
+            Channel::InApp => &self.in_app,
         };
         name.as_deref()
     }
@@ -368,6 +370,7 @@ const fn called(channel: Channel) -> &'static str {
         Channel::Email => "Email",
         Channel::Sms => "SMS",
         Channel::Whatsapp => "WhatsApp",
+        Channel::InApp => "In-app",
     }
 }
 

@@ -219,8 +219,8 @@ fn written(channel: Channel, new: &NewMessage, faults: &mut Faults) -> Option<Co
         faults.text("message", message, LONGEST_MESSAGE);
     }
     let parts = match channel {
-        Channel::Whatsapp => {
-            faults.add("templateId", "is missing: WhatsApp takes templates only");
+        Channel::Whatsapp | Channel::InApp => {
+            faults.add("templateId", format!("is missing: {channel} takes templates only"));
             return None;
         }
         Channel::Sms => match &new.message {

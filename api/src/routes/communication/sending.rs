@@ -8,7 +8,7 @@ use std::time::Duration;
 use fanfare_engine::{
     deliver::direct::{DirectContent, DirectError, DirectRequest, Taken},
     domain::{
-        address::{EmailAddress, PhoneNumber, Region, masked},
+        address::{self, EmailAddress, PhoneNumber, Region, masked},
         channel::Channel,
         environment::Environment,
         outcome::{Outcome, Reason},
@@ -134,7 +134,7 @@ async fn of_contact(work: &mut Work<'_>, caller: &Caller, single: &Single) -> Re
     let id = single.to.parse::<ContactId>().map_err(|error| Problem::field("to", error.to_string()))?;
     let who = addressees::by_id(&mut work.tx, caller.tenant, id).await?;
     let who = who.ok_or_else(|| Problem::field("to", "there is no such contact"))?;
-    let address = who.address(single.channel).map(str::to_owned);
+    let address = who.address(single.channel);
     let address = address.ok_or_else(|| {
         Problem::field(
             "to",
@@ -152,6 +152,7 @@ fn normal(channel: Channel, text: &str, tenant: &Tenant) -> Result<String, Probl
                 .map_err(|error| StoreError::Corrupt(format!("tenant {}: {error}", tenant.id)))?;
             PhoneNumber::parse(text, &region).map(PhoneNumber::into_string)
         }
+        Channel::InApp => address::normalised(channel, text),
     };
     address.map_err(|error| Problem::field("to", error.to_string()))
 }

@@ -8,8 +8,8 @@ use fanfare_engine::{
     domain::{
         address::{self, EmailAddress, PhoneNumber, Region},
         channel::Channel,
-        references::References,
         permission::{Permission, needs},
+        references::References,
     },
     id::{MessageId, TemplateId},
     store::{
@@ -77,6 +77,7 @@ struct SmsSegments {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 struct TemplatePreview {
     locale: String,
     version: i32,
@@ -92,6 +93,9 @@ struct TemplatePreview {
     /// What WhatsApp is sent.
     #[schema(value_type = Option<Object>)]
     whatsapp: Option<Value>,
+    /// What the application shows.
+    #[schema(value_type = Option<Object>)]
+    in_app: Option<Value>,
 }
 
 impl TemplatePreview {
@@ -105,6 +109,7 @@ impl TemplatePreview {
             text: None,
             segments: None,
             whatsapp: None,
+            in_app: None,
         };
         match rendered {
             Rendered::Email { subject, html, text } => {
@@ -116,6 +121,7 @@ impl TemplatePreview {
                 Self { text: Some(text), segments: Some(segments), ..empty }
             }
             Rendered::Whatsapp(message) => Self { whatsapp: serde_json::to_value(message).ok(), ..empty },
+            Rendered::InApp(notice) => Self { in_app: serde_json::to_value(notice).ok(), ..empty },
         }
     }
 }
@@ -340,6 +346,10 @@ async fn colleagues(
             Channel::Email => EmailAddress::parse(text).map(EmailAddress::into_string),
             Channel::Sms | Channel::Whatsapp => {
                 PhoneNumber::parse(text, &region).map(PhoneNumber::into_string)
+            }
+            Channel::InApp => {
+                let sentence = "Notifications inside the application go to contacts, not to colleagues: preview it instead.";
+                return Err(Problem::say(Code::Conflict, sentence));
             }
         };
         match address {

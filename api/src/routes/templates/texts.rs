@@ -1,8 +1,10 @@
 //! The texts of a version: as an author sends them, as they are kept, and as they come back.
 
 use fanfare_engine::{domain::channel::Channel, store::template_versions::Version};
-use fanfare_templates::{EmailBody, Notation, PublishError, Published, Source, Whatsapp, limits, publish};
-use serde::{Deserialize, Serialize};
+use fanfare_templates::{
+    EmailBody, InApp, Notation, PublishError, Published, Source, Whatsapp, limits, publish,
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use utoipa::ToSchema;
 
@@ -127,6 +129,7 @@ impl Texts {
             Channel::Email => email(subject.unwrap_or_default(), content, format, (preheader, text)),
             Channel::Sms => plain(content).map(|text| Source::Sms { text }),
             Channel::Whatsapp => whatsapp(content),
+            Channel::InApp => object::<InApp<String>>(content).map(Source::InApp),
         };
         let given = given.map_err(|error| wrong.0.push(error)).ok();
         let Some(given) = given.filter(|_| wrong.0.is_empty()) else { return Err(Problem::fields(wrong.0)) };
@@ -195,8 +198,11 @@ fn whatsapp(content: Value) -> Result<Source, FieldError> {
     if !content.is_object() {
         return Ok(Source::Whatsapp(Whatsapp::Text { body: plain(content)?, preview_url: false }));
     }
-    let read: Result<Whatsapp<String>, _> = serde_path_to_error::deserialize(content);
-    read.map(Source::Whatsapp).map_err(|error| {
+    object(content).map(Source::Whatsapp)
+}
+
+fn object<T: DeserializeOwned>(content: Value) -> Result<T, FieldError> {
+    serde_path_to_error::deserialize(content).map_err(|error: serde_path_to_error::Error<_>| {
         let path = error.path().to_string();
         let field = if path == "." { "content".to_owned() } else { format!("content.{path}") };
         wrong(field, error.into_inner().to_string())
@@ -285,6 +291,7 @@ fn refused(error: &PublishError, source: &Source) -> Problem {
         }
         (Source::Whatsapp(Whatsapp::Text { preview_url: false, .. }), _) => "content".to_owned(),
         (Source::Whatsapp(_), part) => part.replacen("whatsapp", "content", 1),
+        (Source::InApp(_), part) => part.replacen("in_app", "content", 1),
         (_, part) => part.to_owned(),
     };
     let message = match error {
@@ -321,6 +328,10 @@ impl From<Version> for TextsView {
             }
             Source::Whatsapp(whatsapp) => {
                 let content = serde_json::to_value(whatsapp).expect("texts under names are JSON");
+                Self { content, ..view }
+            }
+            Source::InApp(notice) => {
+                let content = serde_json::to_value(notice).expect("texts under names are JSON");
                 Self { content, ..view }
             }
         }

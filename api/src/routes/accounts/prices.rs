@@ -1,0 +1,146 @@
+//! What an account charges.
+
+use std::collections::BTreeSet;
+
+use axum::extract::State;
+use fanfare_engine::{
+    domain::permission::needs,
+    id::AccountId,
+    store::{
+        kept,
+        price_lists::{self, Price},
+    },
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+
+use crate::{
+    auth::caller::May,
+    http::{
+        envelope::{Data, Envelope},
+        extract::{Body, PathId},
+        problem::{FieldError, Problem},
+    },
+    routes::Work,
+    service::Service,
+};
+
+/// Of one request: more than there are countries and their operators.
+const MOST: usize = 2_000;
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PriceView {
+    prefix: String,
+    micros: i64,
+    currency: String,
+    #[schema(value_type = String, format = DateTime)]
+    valid_from: Timestamp,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct PricesView {
+    prices: Vec<PriceView>,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Prices {
+    /// At most 2,000.
+    prices: Vec<PriceInput>,
+}
+
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct PriceInput {
+    /// Digits that numbers begin with, without the plus sign; the longest holds, and none is everything.
+    #[serde(default)]
+    #[schema(pattern = "^[0-9]{0,15}$")]
+    prefix: String,
+    /// Of a message, or of each segment of an SMS: millionths of the currency's unit.
+    #[schema(minimum = 0)]
+    micros: i64,
+    /// ISO 4217.
+    #[schema(pattern = "^[A-Z]{3}$", example = "EUR")]
+    currency: String,
+}
+
+impl Prices {
+    fn check(self) -> Result<Vec<Price>, Problem> {
+        if self.prices.len() > MOST {
+            return Err(Problem::field("prices", format!("has more than {MOST}")));
+        }
+        let (mut errors, mut seen) = (Vec::new(), BTreeSet::new());
+        for (at, price) in self.prices.iter().enumerate() {
+            let mut wrong = |what: &str, message: &str| {
+                errors
+                    .push(FieldError { field: format!("prices[{at}].{what}"), message: message.to_owned() });
+            };
+            if price.prefix.len() > 15 || !price.prefix.bytes().all(|byte| byte.is_ascii_digit()) {
+                wrong("prefix", "must have at most 15 digits and nothing else");
+            }
+            if !seen.insert(price.prefix.as_str()) {
+                wrong("prefix", "is there twice");
+            }
+            if price.micros < 0 {
+                wrong("micros", "must not be below 0");
+            }
+            if price.currency.len() != 3 || !price.currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
+                wrong("currency", "must be an ISO 4217 currency such as EUR");
+            }
+        }
+        if !errors.is_empty() {
+            return Err(Problem::fields(errors));
+        }
+        let price = |PriceInput { prefix, micros, currency }| Price { prefix, micros, currency };
+        Ok(self.prices.into_iter().map(price).collect())
+    }
+}
+
+fn view((price, valid_from): (Price, Timestamp)) -> PriceView {
+    PriceView { prefix: price.prefix, micros: price.micros, currency: price.currency, valid_from }
+}
+
+/// The prices that hold now.
+#[utoipa::path(get, path = "/api/accounts/{account_id}/prices", tag = "accounts",
+    security(("bearer" = ["accounts:read"])),
+    params(("account_id" = String, Path, description = "`acct_…`")),
+    responses((status = 200, description = "The prices", body = Envelope<PricesView>)))]
+pub(super) async fn list(
+    State(service): State<Service>,
+    may: May<needs::AccountsRead>,
+    PathId(id): PathId<AccountId>,
+) -> Result<Data<PricesView>, Problem> {
+    let mut work = Work::begin(&service, &may.caller).await?;
+    let account = kept::get(&mut work.tx, may.caller.tenant, id).await?;
+    let prices =
+        price_lists::current(&mut work.tx, may.caller.tenant, id, account.provider.channel()).await?;
+    Ok(Data(PricesView { prices: prices.into_iter().map(view).collect() }))
+}
+
+/// Says what holds from now on. Prices of prefixes that are not named stay; what was sent before keeps its price.
+#[utoipa::path(put, path = "/api/accounts/{account_id}/prices", tag = "accounts",
+    security(("bearer" = ["accounts:update"])),
+    params(("account_id" = String, Path, description = "`acct_…`")),
+    request_body = Prices, responses((status = 200, description = "The prices that hold now", body = Envelope<PricesView>)))]
+pub(super) async fn set(
+    State(service): State<Service>,
+    may: May<needs::AccountsUpdate>,
+    PathId(id): PathId<AccountId>,
+    Body(prices): Body<Prices>,
+) -> Result<Data<PricesView>, Problem> {
+    let caller = &may.caller;
+    let mut work = Work::begin(&service, caller).await?;
+    // Under its lock: of two price lists at once, one is the later.
+    let account = kept::get(&mut work.tx, caller.tenant, id).await?;
+    let prices = prices.check()?;
+    price_lists::set(&mut work.tx, caller.tenant, id, account.provider.channel(), &prices).await?;
+    let now = price_lists::current(&mut work.tx, caller.tenant, id, account.provider.channel()).await?;
+    let detail: Vec<_> =
+        prices.iter().map(|price| json!([price.prefix, price.micros, price.currency])).collect();
+    work.note("account.prices", &id.to_string(), json!({"slug": account.slug, "prices": detail})).await?;
+    work.commit().await?;
+    Ok(Data(PricesView { prices: now.into_iter().map(view).collect() }))
+}
