@@ -104,7 +104,6 @@ async fn key_holder(service: &Service, key: &str, request: RequestId) -> Result<
         actor: Actor::Key(holder.id),
         permissions: holder.scopes,
         scope: RowScope::All,
-        contact: None,
         request,
     }))
 }
@@ -118,7 +117,6 @@ async fn signed_in(service: &Service, token: &str, request: RequestId) -> Result
         actor: Actor::User { user: user.id, session: claims.sid },
         permissions: user.permissions,
         scope: user.scope,
-        contact: user.contact,
         request,
     }))
 }
