@@ -101,13 +101,16 @@ fn broken(error: MultipartError) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use axum::extract::DefaultBodyLimit;
+
     use super::*;
 
     fn request(body: Body) -> Request {
-        Request::post("/")
-            .header("content-type", "multipart/form-data; boundary=b")
-            .body(body)
-            .expect("a request")
+        let form = Request::post("/").header("content-type", "multipart/form-data; boundary=b");
+        let mut request = form.body(body).expect("a request");
+        // As the route has it: the bound is that of the files.
+        DefaultBodyLimit::disable().apply(&mut request);
+        request
     }
 
     /// A line that always has the next piece ready, and counts how many were asked for.
