@@ -250,13 +250,7 @@ async fn delete(
 
 /// A file holds everybody's rows: whoever sees only some people's does without.
 fn whole(caller: &Caller) -> Result<(), Problem> {
-    if caller.scope == RowScope::All {
-        return Ok(());
-    }
-    Err(Problem::say(
-        Code::Forbidden,
-        "You see only some of the contacts, and files hold those of everybody.",
-    ))
+    caller.sees_everybody("You see only some of the contacts, and files hold those of everybody.")
 }
 
 fn lost(error: BlobError) -> Problem {

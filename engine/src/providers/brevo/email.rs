@@ -285,7 +285,7 @@ fn message_ids(body: &[u8], members: usize) -> Option<Vec<String>> {
 /// Without the angle brackets, which some of Brevo's answers and events have and others lack.
 pub(super) fn bare(id: &str) -> Option<String> {
     let id = id.trim().trim_start_matches('<').trim_end_matches('>');
-    (!id.is_empty() && id.len() <= 512).then(|| id.to_owned())
+    fits(id).then(|| id.to_owned())
 }
 
 #[cfg(test)]

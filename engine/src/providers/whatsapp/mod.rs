@@ -108,7 +108,7 @@ fn message_id(body: &[u8]) -> Option<String> {
     }
     let sent: Sent = serde_json::from_slice(body).ok()?;
     let [Message { id }] = <[Message; 1]>::try_from(sent.messages).ok()?;
-    (!id.is_empty() && id.len() <= 512).then_some(id)
+    loose::fits(&id).then_some(id)
 }
 
 impl Adapter for WhatsappCloud {
