@@ -136,7 +136,9 @@ async fn invite(
     Body(new): Body<Invitation>,
 ) -> Result<Made<Invited>, Problem> {
     let caller = &may.caller;
-    caller.sees_everybody("You see only some of the contacts, and whoever is invited sees those of everybody at first.")?;
+    caller.sees_everybody(
+        "You see only some of the contacts, and whoever is invited sees those of everybody at first.",
+    )?;
     let region = service.store.tenant_by_id(caller.tenant).await?.region;
     let email =
         EmailAddress::parse(&new.email).map_err(|error| Problem::field("email", error.to_string()))?;

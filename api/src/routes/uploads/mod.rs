@@ -22,10 +22,7 @@ use fanfare_engine::{
         upload::{UploadState, duration_text, estimated_time},
     },
     id::UploadId,
-    store::{
-        upload_history::{self, Listing, UploadEntry},
-        users::RowScope,
-    },
+    store::upload_history::{self, Listing, UploadEntry},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

@@ -19,7 +19,15 @@ async fn a_limit_is_of_the_peer_whatever_it_says(pool: PgPool) {
     let open = Open::with(&pool, &[("FANFARE__API__STRANGER_PER_SECOND", "10")]).await;
     let nobody = open.nobody();
     let body = json!({"refreshToken": "ffr_guess"});
-    let paths = ["/api/auth/refresh", "/api/auth/refresh/", "/API/AUTH/REFRESH", "//api/auth/refresh", "/api/auth/refresh?x=1", "/api/auth/%72efresh", "/api/./auth/refresh"];
+    let paths = [
+        "/api/auth/refresh",
+        "/api/auth/refresh/",
+        "/API/AUTH/REFRESH",
+        "//api/auth/refresh",
+        "/api/auth/refresh?x=1",
+        "/api/auth/%72efresh",
+        "/api/./auth/refresh",
+    ];
     let requests = (0..120).map(|n| {
         let request = nobody.request(Method::POST, paths[n % paths.len()]).json(&body);
         let (name, value) = [
@@ -29,7 +37,8 @@ async fn a_limit_is_of_the_peer_whatever_it_says(pool: PgPool) {
             ("true-client-ip", format!("198.51.100.{n}")),
             ("x-originating-ip", format!("198.51.100.{n}")),
             ("authorization", format!("Bearer ffk_guess{n}")),
-        ][n % 6].clone();
+        ][n % 6]
+            .clone();
         request.header(name, value)
     });
     let answers = join_all(requests.map(|request| nobody.send(request))).await;
@@ -45,14 +54,16 @@ async fn a_limit_is_of_the_tenant_with_all_its_keys(pool: PgPool) {
     let owner = open.owner().await;
     let mut clients = vec![owner.clone()];
     for n in 0..5 {
-        let (status, made) = owner.post("/api/keys", &json!({"name": format!("k{n}"), "scopes": ["*"]})).await;
+        let (status, made) =
+            owner.post("/api/keys", &json!({"name": format!("k{n}"), "scopes": ["*"]})).await;
         assert_eq!(status, 201, "{made}");
         clients.push(open.bearing(made["data"]["key"].as_str().unwrap()));
     }
     tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
     let paths = ["/api/users", "/api/roles", "/api/contacts", "/api/contacts/", "/api/nothing", "/api/keys"];
     let begun = std::time::Instant::now();
-    let requests = (0..150).map(|n| clients[n % clients.len()].request(Method::GET, paths[n % paths.len()])).collect();
+    let requests =
+        (0..150).map(|n| clients[n % clients.len()].request(Method::GET, paths[n % paths.len()])).collect();
     let taken = let_through(&owner, requests).await;
     let allowed = 20 + 20 * usize::try_from(begun.elapsed().as_secs() + 1).unwrap();
     // Paths that lead nowhere are not counted, and cost nothing: a third of them.
@@ -64,8 +75,26 @@ async fn a_limit_is_of_the_tenant_with_all_its_keys(pool: PgPool) {
 async fn one_request_asks_for_so_much_and_no_more(pool: PgPool) {
     let open = Open::new(&pool).await;
     let owner = open.owner().await;
-    for path in ["/api/contacts", "/api/messages", "/api/users", "/api/audit-log", "/api/notifications", "/api/suppressions", "/api/upload/history", "/api/campaigns", "/api/templates"] {
-        for query in ["limit=0", "limit=501", "limit=4294967295", "limit=4294967296", "limit=-1", "page=0", "page=4294967295&limit=500"] {
+    for path in [
+        "/api/contacts",
+        "/api/messages",
+        "/api/users",
+        "/api/audit-log",
+        "/api/notifications",
+        "/api/suppressions",
+        "/api/upload/history",
+        "/api/campaigns",
+        "/api/templates",
+    ] {
+        for query in [
+            "limit=0",
+            "limit=501",
+            "limit=4294967295",
+            "limit=4294967296",
+            "limit=-1",
+            "page=0",
+            "page=4294967295&limit=500",
+        ] {
             let (status, answer) = owner.get(&format!("{path}?{query}")).await;
             assert_eq!(status, 422, "{path}?{query}: {answer}");
         }
@@ -74,10 +103,12 @@ async fn one_request_asks_for_so_much_and_no_more(pool: PgPool) {
     let broadcast = json!({"title": "T", "message": "M", "audience": {"users": users}});
     assert_eq!(owner.post("/api/notifications/broadcast", &broadcast).await.0, 422);
     let deep = format!("{{\"name\": {}{}}}", "[".repeat(100_000), "]".repeat(100_000));
-    let request = owner.request(Method::POST, "/api/contacts").header("content-type", "application/json").body(deep);
+    let request =
+        owner.request(Method::POST, "/api/contacts").header("content-type", "application/json").body(deep);
     assert!([400, 422].contains(&owner.send(request).await.0), "nesting has an end");
     let large = format!("{{\"name\": \"{}\"}}", "x".repeat(9 << 20));
-    let request = owner.request(Method::POST, "/api/contacts").header("content-type", "application/json").body(large);
+    let request =
+        owner.request(Method::POST, "/api/contacts").header("content-type", "application/json").body(large);
     assert_eq!(owner.send(request).await.0, 413);
 }
 
@@ -97,11 +128,20 @@ async fn strangers_have_nobody_written_to(pool: PgPool) {
     // A route that joins them has a limit for each address, and a line here.
     assert_eq!(
         public,
-        ["/api/auth/accept-invitation/{token}", "/api/auth/login", "/api/auth/refresh", "/api/auth/register", "/api/auth/reset-password/{token}"]
+        [
+            "/api/auth/accept-invitation/{token}",
+            "/api/auth/login",
+            "/api/auth/refresh",
+            "/api/auth/register",
+            "/api/auth/reset-password/{token}"
+        ]
     );
     let nobody = open.nobody();
-    let known = nobody.post("/api/auth/login", &json!({"email": email, "password": "a wrong password"})).await;
-    let unknown = nobody.post("/api/auth/login", &json!({"email": "no@acme.example", "password": "a wrong password"})).await;
+    let known =
+        nobody.post("/api/auth/login", &json!({"email": email, "password": "a wrong password"})).await;
+    let unknown = nobody
+        .post("/api/auth/login", &json!({"email": "no@acme.example", "password": "a wrong password"}))
+        .await;
     assert_eq!(known, unknown);
     // A link is one of 2^256; guessing leaves no trace and hits no one.
     let guess = |n: usize| {

@@ -15,8 +15,17 @@ use crate::{
 const AT_ONCE: usize = 8;
 
 /// Fields that would change whose it is, what it costs or what one may do, if they were taken.
-const COVETED: [&str; 9] =
-    ["tenantId", "tenant_id", "ownerId", "createdBy", "cost", "permissions", "isAdmin", "approvedBy", "__proto__"];
+const COVETED: [&str; 9] = [
+    "tenantId",
+    "tenant_id",
+    "ownerId",
+    "createdBy",
+    "cost",
+    "permissions",
+    "isAdmin",
+    "approvedBy",
+    "__proto__",
+];
 
 /// The schema itself, where it is told by a name.
 fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
@@ -35,7 +44,9 @@ fn example(document: &Value, schema: &Value) -> Value {
         return first.clone();
     }
     for several in ["oneOf", "anyOf"] {
-        if let Some(one) = schema[several].as_array().and_then(|all| all.iter().find(|one| one["type"] != "null")) {
+        if let Some(one) =
+            schema[several].as_array().and_then(|all| all.iter().find(|one| one["type"] != "null"))
+        {
             return example(document, one);
         }
     }
@@ -65,7 +76,9 @@ fn example(document: &Value, schema: &Value) -> Value {
 fn objects(document: &Value, schema: &Value, at: &str, found: &mut Vec<(String, Vec<String>)>) {
     let schema = resolved(document, schema);
     for several in ["oneOf", "anyOf"] {
-        if let Some(one) = schema[several].as_array().and_then(|all| all.iter().find(|one| one["type"] != "null")) {
+        if let Some(one) =
+            schema[several].as_array().and_then(|all| all.iter().find(|one| one["type"] != "null"))
+        {
             objects(document, one, at, found);
         }
     }
@@ -167,22 +180,53 @@ const TEXTS: [&str; 12] = [
 fn sound() -> Vec<(Method, &'static str, Value)> {
     let post = |path, body| (Method::POST, path, body);
     vec![
-        post("/api/contacts", json!({"email": "a@acme.example", "phone": "+23052345678", "name": "Ann", "locale": "en", "timeZone": "UTC"})),
+        post(
+            "/api/contacts",
+            json!({"email": "a@acme.example", "phone": "+23052345678", "name": "Ann", "locale": "en", "timeZone": "UTC"}),
+        ),
         post("/api/suppressions", json!({"address": "a@acme.example"})),
         post("/api/roles", json!({"slug": "mine", "name": "Mine", "permissions": ["contacts:read"]})),
-        post("/api/users", json!({"email": "u@acme.example", "firstName": "U", "lastName": "V", "phone": "+23052345678", "role": "auditor"})),
+        post(
+            "/api/users",
+            json!({"email": "u@acme.example", "firstName": "U", "lastName": "V", "phone": "+23052345678", "role": "auditor"}),
+        ),
         post("/api/keys", json!({"name": "mine", "scopes": ["contacts:read"]})),
         post("/api/templates", json!({"name": "Mine", "type": "sms", "content": "Dear {{name}}"})),
-        post("/api/templates", json!({"name": "Mine", "type": "email", "subject": "S", "content": "Dear {{name}}", "variables": ["name"]})),
-        post("/api/communication/sms/send", json!({"to": "+23052345678", "message": "m", "businessKey": "b", "references": {"a": "b"}, "locale": "en"})),
-        post("/api/notifications/broadcast", json!({"title": "T", "message": "M", "type": "system", "data": {"a": "b"}})),
-        post("/api/accounts", json!({"slug": "mine", "provider": "brevo_sms", "settings": {"sender": "Acme", "stopText": "Stop [STOP_CODE]", "webUrl": "https://a.example"}, "secrets": {"apiKey": "k"}})),
-        post("/api/upload/sessions", json!({"filename": "a.csv", "size": 10, "metadata": {"description": "d", "region": "MU"}})),
+        post(
+            "/api/templates",
+            json!({"name": "Mine", "type": "email", "subject": "S", "content": "Dear {{name}}", "variables": ["name"]}),
+        ),
+        post(
+            "/api/communication/sms/send",
+            json!({"to": "+23052345678", "message": "m", "businessKey": "b", "references": {"a": "b"}, "locale": "en"}),
+        ),
+        post(
+            "/api/notifications/broadcast",
+            json!({"title": "T", "message": "M", "type": "system", "data": {"a": "b"}}),
+        ),
+        post(
+            "/api/accounts",
+            json!({"slug": "mine", "provider": "brevo_sms", "settings": {"sender": "Acme", "stopText": "Stop [STOP_CODE]", "webUrl": "https://a.example"}, "secrets": {"apiKey": "k"}}),
+        ),
+        post(
+            "/api/upload/sessions",
+            json!({"filename": "a.csv", "size": 10, "metadata": {"description": "d", "region": "MU"}}),
+        ),
         post("/api/auth/login", json!({"email": "u@acme.example", "password": "a long password here"})),
-        post("/api/auth/register", json!({"email": "u@acme.example", "password": "a long password here", "firstName": "U", "with": "acme"})),
+        post(
+            "/api/auth/register",
+            json!({"email": "u@acme.example", "password": "a long password here", "firstName": "U", "with": "acme"}),
+        ),
         post("/api/auth/refresh", json!({"refreshToken": "ffr_x"})),
-        (Method::PUT, "/api/auth/profile", json!({"firstName": "A", "lastName": "B", "phone": "+23052345678"})),
-        post("/api/campaigns", json!({"name": "Mine", "type": "sms", "uploadId": "x", "templates": {"sms": "mine"}})),
+        (
+            Method::PUT,
+            "/api/auth/profile",
+            json!({"firstName": "A", "lastName": "B", "phone": "+23052345678"}),
+        ),
+        post(
+            "/api/campaigns",
+            json!({"name": "Mine", "type": "sms", "uploadId": "x", "templates": {"sms": "mine"}}),
+        ),
         post("/api/conversions", json!({"kind": "payment", "reference": "r"})),
     ]
 }
@@ -214,7 +258,13 @@ async fn never_breaks(client: &Client, requests: Vec<(Method, String, Value)>) {
             assert!(asked.elapsed().as_secs() < 5, "{method} {path} {body} slept");
             let told = answer.to_string();
             for inside in ["sqlx", "syntax error", "pg_", "postgres", "panicked", "/src/"] {
-                assert!(status < 400 || body.to_string().contains(inside) || path.contains(inside) || !told.contains(inside), "{path} {body}: {told}");
+                assert!(
+                    status < 400
+                        || body.to_string().contains(inside)
+                        || path.contains(inside)
+                        || !told.contains(inside),
+                    "{path} {body}: {told}"
+                );
             }
         })
         .await;
@@ -248,7 +298,10 @@ async fn texts_in_bodies_are_texts(pool: PgPool) {
         }
     }
     never_breaks(&owner, requests).await;
-    let users: i64 = sqlx::query_scalar("select count(*) from users where email like 'owner%'").fetch_one(&pool).await.unwrap();
+    let users: i64 = sqlx::query_scalar("select count(*) from users where email like 'owner%'")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
     assert_eq!(users, 1);
 }
 
@@ -260,9 +313,17 @@ async fn texts_in_queries_and_paths_are_texts(pool: PgPool) {
     let document = document(&open).await;
     let encoded: Vec<String> = TEXTS
         .iter()
-        .map(|text| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string())
+        .map(|text| {
+            percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+        })
         // What is no UTF-8, and a cursor whose contents are of another kind.
-        .chain(["%ff%fe".to_owned(), "%c0%80".to_owned(), "WyInIG9yIDE9MSAtLSIsIDFd".to_owned(), "bnVsbA".to_owned(), String::new()])
+        .chain([
+            "%ff%fe".to_owned(),
+            "%c0%80".to_owned(),
+            "WyInIG9yIDE9MSAtLSIsIDFd".to_owned(),
+            "bnVsbA".to_owned(),
+            String::new(),
+        ])
         .collect();
     let mut requests = Vec::new();
     for operation in operations(&document) {

@@ -39,7 +39,11 @@ async fn a_table_that_is_none_is_refused(pool: PgPool) {
         ("quote.csv", quoted, &[422]),
         ("nul.csv", b"email,name\na@acme.example,a\0b\n".to_vec(), &[201, 422]),
         ("utf16.csv", b"\xfe\xff\x00e\x00m".to_vec(), &[422]),
-        ("mixed.csv", b"email,name\na1@acme.example,\xe9t\xe9\nb1@acme.example,\xc3\xa9t\xc3\xa9\n".to_vec(), &[201, 422]),
+        (
+            "mixed.csv",
+            b"email,name\na1@acme.example,\xe9t\xe9\nb1@acme.example,\xc3\xa9t\xc3\xa9\n".to_vec(),
+            &[201, 422],
+        ),
         ("lines.csv", "\n".repeat(1 << 20).into_bytes(), &[422]),
     ];
     for (name, bytes, expected) in refused {
@@ -48,7 +52,10 @@ async fn a_table_that_is_none_is_refused(pool: PgPool) {
     }
     // A mark at the beginning is none of the text, whatever it is written in.
     let text = "email,name\nbom@acme.example,\u{e9}t\u{e9}\n";
-    let utf16: Vec<u8> = "\u{feff}email,name\nwide@acme.example,\u{e9}t\u{e9}\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let utf16: Vec<u8> = "\u{feff}email,name\nwide@acme.example,\u{e9}t\u{e9}\n"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
     for (name, bytes) in [("bom.csv", [b"\xef\xbb\xbf", text.as_bytes()].concat()), ("wide.csv", utf16)] {
         let (status, answer) = sent(&owner, name, &bytes).await;
         assert_eq!(status, 201, "{name}: {answer}");
@@ -63,8 +70,18 @@ async fn a_table_that_is_none_is_refused(pool: PgPool) {
 async fn a_formula_that_came_in_goes_out_as_text(pool: PgPool) {
     let open = Open::new(&pool).await;
     let owner = open.owner().await;
-    let formulas = ["=1+1", "+1", "-1+cmd|' /C calc'!A0", "@SUM(1)", "\t=1", "=HYPERLINK(\"\"http://evil.example\"\")", "|calc", "%0A=1"];
-    let list = formulas.iter().fold("email,name\n".to_owned(), |list, formula| format!("{list}\"{formula}\",x\n"));
+    let formulas = [
+        "=1+1",
+        "+1",
+        "-1+cmd|' /C calc'!A0",
+        "@SUM(1)",
+        "\t=1",
+        "=HYPERLINK(\"\"http://evil.example\"\")",
+        "|calc",
+        "%0A=1",
+    ];
+    let list =
+        formulas.iter().fold("email,name\n".to_owned(), |list, formula| format!("{list}\"{formula}\",x\n"));
     let (status, answer) = sent(&owner, "formulas.csv", list.as_bytes()).await;
     assert_eq!(status, 201, "{answer}");
     drain(&open).await;
@@ -100,7 +117,9 @@ async fn a_workbook_does_not_go_off(pool: PgPool) {
         sheet.write(row, column, "far").unwrap();
         book.save_to_buffer().unwrap()
     };
-    for (name, row, column) in [("corner.xlsx", 1_048_575, 16_383), ("deep.xlsx", 1_048_575, 1), ("wide.xlsx", 1, 16_383)] {
+    for (name, row, column) in
+        [("corner.xlsx", 1_048_575, 16_383), ("deep.xlsx", 1_048_575, 1), ("wide.xlsx", 1, 16_383)]
+    {
         let (status, answer) = sent(&owner, name, &sparse(row, column)).await;
         assert!([201, 422].contains(&status), "{name}: {status} {answer}");
     }
@@ -149,10 +168,24 @@ async fn a_webhook_that_nobody_signed_is_refused(pool: PgPool) {
         assert_eq!(post("whatsapp", body, headers).await, 401, "{told}");
     }
     let proof = |value: &str| vec![("authorization", value.to_owned())];
-    for value in ["", "Bearer", "Bearer ", "Bearer hook-toke", "Bearer hook-tokens", "bearer HOOK-TOKEN", "Basic hook-token", "hook-token", "Bearer hook-token, Bearer x", "Basic Omhvb2stdG9rZW4="] {
+    for value in [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer hook-toke",
+        "Bearer hook-tokens",
+        "bearer HOOK-TOKEN",
+        "Basic hook-token",
+        "hook-token",
+        "Bearer hook-token, Bearer x",
+        "Basic Omhvb2stdG9rZW4=",
+    ] {
         assert_eq!(post("sms", "{}", proof(value)).await, 401, "{value}");
     }
-    let in_query = open.client.post(format!("{}?token=hook-token&authorization=Bearer%20hook-token", open.hook("sms"))).body("{}");
+    let in_query = open
+        .client
+        .post(format!("{}?token=hook-token&authorization=Bearer%20hook-token", open.hook("sms")))
+        .body("{}");
     assert_eq!(in_query.send().await.unwrap().status(), 401);
     assert_eq!(count(&pool, "select count(*) from inbox").await, 0);
     // A key or a token of the API proves nothing here.
@@ -182,13 +215,17 @@ async fn a_webhook_that_comes_again_changes_nothing(pool: PgPool) {
     }
     // Signed by the account of WhatsApp, about a message that was not sent over it; and a text that no database keeps.
     let foreign = json!({"entry": [{"changes": [{"field": "messages", "value": {"statuses": [{"id": "wamid.1", "status": "failed", "biz_opaque_callback_data": message}]}}]}]}).to_string();
-    let request = open.client.post(open.hook("whatsapp")).header("x-hub-signature-256", signature("app_secret", foreign.as_bytes()));
+    let request = open
+        .client
+        .post(open.hook("whatsapp"))
+        .header("x-hub-signature-256", signature("app_secret", foreign.as_bytes()));
     assert_eq!(request.body(foreign).send().await.unwrap().status(), 200);
     let mut broken = event("softBounce");
     broken["description"] = json!("a\u{0}b");
     hook(&broken).await;
     apply(&open, &pool).await;
-    let kinds: Vec<String> = sqlx::query_scalar("select kind from events order by kind").fetch_all(&pool).await.unwrap();
+    let kinds: Vec<String> =
+        sqlx::query_scalar("select kind from events order by kind").fetch_all(&pool).await.unwrap();
     assert!(kinds.iter().filter(|kind| *kind == "delivered").count() == 1, "{kinds:?}");
     assert!(kinds.len() <= 3 && !kinds.contains(&"failed".to_owned()), "{kinds:?}");
 }

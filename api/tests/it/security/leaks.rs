@@ -72,7 +72,9 @@ impl Serving {
         let mut base = None;
         for line in lines.by_ref() {
             keep(&line);
-            if let Some((_, address)) = line.split_once("listening").and_then(|(_, rest)| rest.split_once("address\":\"")) {
+            if let Some((_, address)) =
+                line.split_once("listening").and_then(|(_, rest)| rest.split_once("address\":\""))
+            {
                 base = address.split_once('"').map(|(address, _)| format!("http://{address}"));
             }
             if line.contains("fanfare serves") {
@@ -110,7 +112,8 @@ struct Caller<'a> {
 
 impl Caller<'_> {
     async fn send(&mut self, method: Method, path: &str, body: Value) -> (u16, Value) {
-        let mut request = self.http.request(method, format!("{}{path}", self.base)).header("idempotency-key", path);
+        let mut request =
+            self.http.request(method, format!("{}{path}", self.base)).header("idempotency-key", path);
         if !self.token.is_empty() {
             request = request.bearer_auth(&self.token);
         }
@@ -131,7 +134,11 @@ impl Caller<'_> {
 }
 
 fn text(value: &Value, pointer: &str) -> String {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("{pointer} of {value}")).to_owned()
+    value
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_else(|| panic!("{pointer} of {value}"))
+        .to_owned()
 }
 
 fn check_absent(place: &str, text: &str, canaries: &[String]) {
@@ -173,7 +180,8 @@ async fn canaries_are_found_nowhere(pool: PgPool) {
     let serving = Serving::start(&house);
     let link = format!("/api/{}", text(&invited, "/url").split_once("/api/").unwrap().1);
     let http = Open::http();
-    let mut caller = Caller { base: &serving.base, http: http.clone(), token: String::new(), refusals: Vec::new() };
+    let mut caller =
+        Caller { base: &serving.base, http: http.clone(), token: String::new(), refusals: Vec::new() };
 
     // In and in again, by right and by wrong.
     let begun = caller.post(&link, json!({"password": PASSWORD})).await;
@@ -191,7 +199,8 @@ async fn canaries_are_found_nowhere(pool: PgPool) {
     // Through every kind of thing.
     let key = caller.post("/api/keys", json!({"name": "canary", "scopes": ["*"]})).await;
     secrets.push(text(&key, "/key"));
-    let user = json!({"email": "second@mine.example", "firstName": "B", "role": "auditor", "phone": PHONES[0]});
+    let user =
+        json!({"email": "second@mine.example", "firstName": "B", "role": "auditor", "phone": PHONES[0]});
     secrets.push(text(&caller.post("/api/users", user).await, "/invitation/token"));
     let factor = caller.post("/api/auth/second-factor", json!({"password": PASSWORD})).await;
     let url = url::Url::parse(&text(&factor, "/url")).unwrap();
@@ -205,18 +214,31 @@ async fn canaries_are_found_nowhere(pool: PgPool) {
     let template = caller.post("/api/templates", template).await;
     for (path, body) in [
         ("/api/communication/sms/send", json!({"to": PHONES[0], "message": format!("{BODY} {CARD}")})),
-        ("/api/communication/sms/send?2", json!({"to": PHONES[0], "templateId": template["templateId"], "parameters": {"name": CARD}})),
+        (
+            "/api/communication/sms/send?2",
+            json!({"to": PHONES[0], "templateId": template["templateId"], "parameters": {"name": CARD}}),
+        ),
         ("/api/communication/sms/send?3", json!({"to": contact["id"], "message": BODY})),
-        ("/api/communication/email/send", json!({"to": EMAIL, "subject": BODY, "message": format!("{BODY} {CARD}"), "references": {"mail": EMAIL}})),
+        (
+            "/api/communication/email/send",
+            json!({"to": EMAIL, "subject": BODY, "message": format!("{BODY} {CARD}"), "references": {"mail": EMAIL}}),
+        ),
     ] {
         caller.post(path, body).await;
     }
     caller.post("/api/suppressions", json!({"address": "canary.other@mine.example", "note": "x"})).await;
     for hook in ["sms", "mail"] {
-        let id: uuid::Uuid = sqlx::query_scalar("select id from accounts where slug = $1").bind(hook).fetch_one(&pool).await.unwrap();
+        let id: uuid::Uuid = sqlx::query_scalar("select id from accounts where slug = $1")
+            .bind(hook)
+            .fetch_one(&pool)
+            .await
+            .unwrap();
         let id: fanfare_engine::id::AccountId = id.into();
         for (token, body) in [
-            ("canary-hook-token", json!({"event": "unsubscribed", "email": EMAIL, "to": PHONES[1], "msg_status": "unsubscribe", "reason": EMAIL})),
+            (
+                "canary-hook-token",
+                json!({"event": "unsubscribed", "email": EMAIL, "to": PHONES[1], "msg_status": "unsubscribe", "reason": EMAIL}),
+            ),
             ("canary-wrong-token", json!({"email": EMAIL})),
         ] {
             let request = http.post(format!("{}/hooks/{id}?email={EMAIL}", serving.base)).bearer_auth(token);
@@ -225,14 +247,30 @@ async fn canaries_are_found_nowhere(pool: PgPool) {
     }
     // What is refused is told without being repeated.
     for (method, path, body) in [
-        (Method::POST, "/api/auth/login?refused", json!({"email": EMAIL, "password": PASSWORD, "unheard": 1})),
+        (
+            Method::POST,
+            "/api/auth/login?refused",
+            json!({"email": EMAIL, "password": PASSWORD, "unheard": 1}),
+        ),
         (Method::POST, "/api/auth/login?kind", json!({"email": [EMAIL], "password": [PASSWORD]})),
-        (Method::POST, "/api/accounts?refused", json!({"slug": "x", "provider": "brevo_sms", "settings": {"sender": "Acme", "apiKey": ACCOUNT_KEY}, "secrets": {"apiKey": ACCOUNT_KEY, "other": ACCOUNT_KEY}})),
+        (
+            Method::POST,
+            "/api/accounts?refused",
+            json!({"slug": "x", "provider": "brevo_sms", "settings": {"sender": "Acme", "apiKey": ACCOUNT_KEY}, "secrets": {"apiKey": ACCOUNT_KEY, "other": ACCOUNT_KEY}}),
+        ),
         (Method::POST, "/api/communication/sms/send?refused", json!({"to": EMAIL, "message": BODY})),
-        (Method::POST, "/api/communication/sms/send?scheduled", json!({"to": PHONES[0], "message": CARD, "scheduledAt": BODY})),
+        (
+            Method::POST,
+            "/api/communication/sms/send?scheduled",
+            json!({"to": PHONES[0], "message": CARD, "scheduledAt": BODY}),
+        ),
         (Method::POST, "/api/contacts?refused", json!({"email": PHONES[0], "phone": EMAIL})),
         (Method::POST, "/api/contacts?again", json!({"email": EMAIL, "phone": PHONES[0]})),
-        (Method::PUT, "/api/auth/change-password", json!({"currentPassword": PASSWORD, "newPassword": "short"})),
+        (
+            Method::PUT,
+            "/api/auth/change-password",
+            json!({"currentPassword": PASSWORD, "newPassword": "short"}),
+        ),
         (Method::GET, &format!("/api/contacts?q={EMAIL}"), json!({})),
         (Method::GET, &format!("/api/messages?address={EMAIL}"), json!({})),
         (Method::GET, &format!("/api/nothing?token={CARD}&email={EMAIL}"), json!({})),
@@ -241,9 +279,13 @@ async fn canaries_are_found_nowhere(pool: PgPool) {
     }
     assert!(caller.refusals.len() >= 7, "{:?}", caller.refusals);
 
-    let people: Vec<String> =
-        [&[EMAIL, CARD, BODY, "canary.other@mine.example"][..], &PHONES].concat().into_iter().map(str::to_owned).collect();
-    secrets.extend([PASSWORD, ACCOUNT_KEY, JWT, "canary-hook-token", "canary-wrong-token"].map(str::to_owned));
+    let people: Vec<String> = [&[EMAIL, CARD, BODY, "canary.other@mine.example"][..], &PHONES]
+        .concat()
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
+    secrets
+        .extend([PASSWORD, ACCOUNT_KEY, JWT, "canary-hook-token", "canary-wrong-token"].map(str::to_owned));
     let all = [people.clone(), secrets.clone()].concat();
     let metrics = http.get(format!("{}/metrics", serving.base)).send().await.unwrap().text().await.unwrap();
     check_absent("the metrics", &metrics, &all);
@@ -269,7 +311,9 @@ async fn check_database(pool: &PgPool, secrets: &[String], people: &[String]) {
         let dump = format!("select coalesce(string_agg(t::text, ' '), '') from {table} t");
         let dump: String = sqlx::query_scalar(sqlx::AssertSqlSafe(dump)).fetch_one(pool).await.unwrap();
         check_absent(&table, &dump, secrets);
-        if ["audit_log", "results", "events", "sign_in_failures", "idempotency_keys"].contains(&table.as_str()) {
+        if ["audit_log", "results", "events", "sign_in_failures", "idempotency_keys"]
+            .contains(&table.as_str())
+        {
             check_absent(&table, &dump, people);
         }
     }
@@ -316,10 +360,14 @@ async fn redis_of(house: &House) -> String {
 fn shown(value: &redis::Value) -> String {
     match value {
         redis::Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-        redis::Value::Array(items) | redis::Value::Set(items) => items.iter().map(shown).collect::<Vec<_>>().join(" "),
-        redis::Value::Map(pairs) => {
-            pairs.iter().map(|(key, value)| format!("{} {}", shown(key), shown(value))).collect::<Vec<_>>().join(" ")
+        redis::Value::Array(items) | redis::Value::Set(items) => {
+            items.iter().map(shown).collect::<Vec<_>>().join(" ")
         }
+        redis::Value::Map(pairs) => pairs
+            .iter()
+            .map(|(key, value)| format!("{} {}", shown(key), shown(value)))
+            .collect::<Vec<_>>()
+            .join(" "),
         other => format!("{other:?}"),
     }
 }

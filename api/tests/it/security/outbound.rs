@@ -92,25 +92,51 @@ async fn an_account_names_no_address_of_the_inside(pool: PgPool) {
     let owner = open.owner().await;
     let port = inside.base.rsplit_once(':').unwrap().1;
     let hosts = [
-        "127.0.0.1", "127.1", "0x7f.1", "0x7f000001", "2130706433", "017700000001", "0", "0.0.0.0", "localhost",
-        "localhost.", "[::1]", "[::]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "127.0.0.1.nip.io", "sandbox.example@127.0.0.1",
+        "127.0.0.1",
+        "127.1",
+        "0x7f.1",
+        "0x7f000001",
+        "2130706433",
+        "017700000001",
+        "0",
+        "0.0.0.0",
+        "localhost",
+        "localhost.",
+        "[::1]",
+        "[::]",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
+        "127.0.0.1.nip.io",
+        "sandbox.example@127.0.0.1",
     ];
     let mut urls: Vec<String> = hosts.iter().map(|host| format!("http://{host}:{port}/v3")).collect();
     urls.extend(
         [
-            "http://169.254.169.254/latest/meta-data/", "http://[fd00::1]/", "http://10.0.0.1/", "http://[::ffff:10.0.0.1]/",
-            "gopher://127.0.0.1:6379/_FLUSHALL", "file:///etc/passwd", "https://sandbox.example/v3/../../",
-            "https://sandbox.example/v3?", "https://sandbox.example.evil.example/v3", "https://sandbox.example/v3#",
-            "HTTPS://SANDBOX.EXAMPLE/v3", " https://sandbox.example/v3", "https://sandbox.example/v3\r\nX: y", "",
+            "http://169.254.169.254/latest/meta-data/",
+            "http://[fd00::1]/",
+            "http://10.0.0.1/",
+            "http://[::ffff:10.0.0.1]/",
+            "gopher://127.0.0.1:6379/_FLUSHALL",
+            "file:///etc/passwd",
+            "https://sandbox.example/v3/../../",
+            "https://sandbox.example/v3?",
+            "https://sandbox.example.evil.example/v3",
+            "https://sandbox.example/v3#",
+            "HTTPS://SANDBOX.EXAMPLE/v3",
+            " https://sandbox.example/v3",
+            "https://sandbox.example/v3\r\nX: y",
+            "",
         ]
         .map(str::to_owned),
     );
-    let account = |url: &str| {
-        json!({"slug": "kept", "provider": "brevo_sms", "settings": {"sender": "Acme", "baseUrl": url}, "secrets": {"apiKey": "k"}})
-    };
+    let account = |url: &str| json!({"slug": "kept", "provider": "brevo_sms", "settings": {"sender": "Acme", "baseUrl": url}, "secrets": {"apiKey": "k"}});
     for url in &urls {
         let (status, answer) = owner.post("/api/accounts", &account(url)).await;
-        assert_eq!((status, &answer["errors"][0]["field"]), (422, &json!("settings.baseUrl")), "{url}: {answer}");
+        assert_eq!(
+            (status, &answer["errors"][0]["field"]),
+            (422, &json!("settings.baseUrl")),
+            "{url}: {answer}"
+        );
     }
     // Nor does a change lead there.
     let (status, made) = owner.post("/api/accounts", &account("https://sandbox.example/v3")).await;
@@ -161,9 +187,17 @@ async fn a_template_neither_runs_on_nor_runs_its_values(pool: PgPool) {
 
     // Whatever reaches out of the template, or that no template has.
     for content in [
-        "{{> partial}}", "{{#> layout}}x{{/layout}}", "{{lookup this 'constructor'}}", "{{env 'DATABASE_URL'}}",
-        "{{include '/etc/passwd'}}", "{{read_file 'x'}}", "{{#with __proto__}}x{{/with}}", "{{{{raw}}}}x{{{{/raw}}}}", "{{{name}}}",
-        "{{exec 'id'}}", "{{log name}}",
+        "{{> partial}}",
+        "{{#> layout}}x{{/layout}}",
+        "{{lookup this 'constructor'}}",
+        "{{env 'DATABASE_URL'}}",
+        "{{include '/etc/passwd'}}",
+        "{{read_file 'x'}}",
+        "{{#with __proto__}}x{{/with}}",
+        "{{{{raw}}}}x{{{{/raw}}}}",
+        "{{{name}}}",
+        "{{exec 'id'}}",
+        "{{log name}}",
     ] {
         let (status, answer) = template("Reaches out", content).await;
         assert_eq!(status, 422, "{content}: {answer}");
@@ -172,7 +206,9 @@ async fn a_template_neither_runs_on_nor_runs_its_values(pool: PgPool) {
     // Over the whole way: as a variable of a template, and in a message that is sent as it is written.
     let (_, made) = template("Dear", "Dear {{name}}").await;
     let id = made["data"]["templateId"].as_str().unwrap();
-    for injected in ["{{7*7}}", "{name}", "{{name}}", "${7*7}", "<%= 7*7 %>", "#{7*7}", "{{#each l}}{{/each}}"] {
+    for injected in
+        ["{{7*7}}", "{name}", "{{name}}", "${7*7}", "<%= 7*7 %>", "#{7*7}", "{{#each l}}{{/each}}"]
+    {
         let body = json!({"to": "+23052345678", "templateId": id, "parameters": {"name": injected}});
         let (status, answer) = owner.post("/api/communication/sms/send", &body).await;
         assert_eq!(status, 201, "{answer}");
@@ -206,7 +242,10 @@ async fn nothing_that_people_write_becomes_a_header(pool: PgPool) {
         let injected = format!("Acme{end}Bcc: all@evil.example");
         let mut answers = vec![(account(&injected, "a@acme.example"), "settings.senderName")];
         if !matches!(end, "\u{2028}") {
-            answers.push((account("Acme", &format!("a@acme.example{end}Bcc: b@evil.example")), "settings.replyTo"));
+            answers.push((
+                account("Acme", &format!("a@acme.example{end}Bcc: b@evil.example")),
+                "settings.replyTo",
+            ));
         }
         for (body, field) in answers {
             let (status, answer) = owner.post("/api/accounts", &body).await;
@@ -219,7 +258,8 @@ async fn nothing_that_people_write_becomes_a_header(pool: PgPool) {
     let (status, made) = owner.post("/api/accounts", &account("Acme", "r@acme.example")).await;
     assert_eq!(status, 201, "{made}");
     open.engine.roster.refresh().await.unwrap();
-    let template = json!({"name": "Due", "type": "email", "subject": "Due {{name}}", "content": "Dear {{name}}"});
+    let template =
+        json!({"name": "Due", "type": "email", "subject": "Due {{name}}", "content": "Dear {{name}}"});
     let (status, made) = owner.post("/api/templates", &template).await;
     assert_eq!(status, 201, "{made}");
     let template = made["data"]["templateId"].clone();
@@ -267,11 +307,25 @@ fn keys(value: &Value) -> Vec<&String> {
 /// Bodies that a provider that was taken over, or that is broken, might answer.
 fn hostile() -> Vec<Vec<u8>> {
     let mut bodies: Vec<Vec<u8>> = [
-        "", "null", "[]", "0", "\"x\"", "{", "<html><script>alert(1)</script>", r#"{"messageId": null}"#,
-        r#"{"messageId": 1e400}"#, r#"{"messageId": "\u0000"}"#, r#"{"messageId": "a\u0000b"}"#, r#"{"messageId": "\ud800"}"#,
-        r#"{"messageId": ["1", "2"]}"#, r#"{"messageId": 1, "messageId": 2}"#, r#"{"messageId": "'; drop table results; --"}"#,
-        r#"{"code": "invalid_parameter", "message": "a\u0000b"}"#, r#"{"code": "\u0000", "message": 7}"#,
-        r#"{"messages": [{"id": "wamid.\u0000"}]}"#, r#"{"messages": [{"id": "\u0001\u2028"}]}"#,
+        "",
+        "null",
+        "[]",
+        "0",
+        "\"x\"",
+        "{",
+        "<html><script>alert(1)</script>",
+        r#"{"messageId": null}"#,
+        r#"{"messageId": 1e400}"#,
+        r#"{"messageId": "\u0000"}"#,
+        r#"{"messageId": "a\u0000b"}"#,
+        r#"{"messageId": "\ud800"}"#,
+        r#"{"messageId": ["1", "2"]}"#,
+        r#"{"messageId": 1, "messageId": 2}"#,
+        r#"{"messageId": "'; drop table results; --"}"#,
+        r#"{"code": "invalid_parameter", "message": "a\u0000b"}"#,
+        r#"{"code": "\u0000", "message": 7}"#,
+        r#"{"messages": [{"id": "wamid.\u0000"}]}"#,
+        r#"{"messages": [{"id": "\u0001\u2028"}]}"#,
         r#"{"error": {"code": 131026, "message": "a\u0000b", "error_data": {"details": "c\u0000d"}}}"#,
         r#"{"error": {"code": "131026", "message": {"a": 1}}}"#,
     ]
@@ -280,7 +334,9 @@ fn hostile() -> Vec<Vec<u8>> {
     bodies.push(b"\xff\xfe{}".to_vec());
     bodies.push(vec![b'['; 100_000]);
     bodies.push(format!(r#"{{"messageId": "{}"}}"#, "9".repeat(100_000)).into_bytes());
-    bodies.push(format!(r#"{{"code": "invalid_parameter", "message": "{}"}}"#, "x".repeat(900_000)).into_bytes());
+    bodies.push(
+        format!(r#"{{"code": "invalid_parameter", "message": "{}"}}"#, "x".repeat(900_000)).into_bytes(),
+    );
     bodies.push(vec![b' '; 2 << 20]);
     bodies
 }
@@ -301,7 +357,11 @@ async fn what_a_provider_answers_breaks_nothing(pool: PgPool) {
         let mut turn = turn.lock().unwrap();
         if *told.lock().unwrap() {
             let whatsapp = body.contains("messaging_product");
-            return if whatsapp { (200, None, br#"{"messages": [{"id": "wamid.1"}]}"#.to_vec()) } else { accepted() };
+            return if whatsapp {
+                (200, None, br#"{"messages": [{"id": "wamid.1"}]}"#.to_vec())
+            } else {
+                accepted()
+            };
         }
         *turn += 1;
         // Each body with an acceptance and a refusal, by turns.
@@ -316,11 +376,14 @@ async fn what_a_provider_answers_breaks_nothing(pool: PgPool) {
     assert_eq!(status, 201, "{made}");
     let template = made["data"]["templateId"].clone();
     let whatsapp = async |n: usize| {
-        let body = json!({"to": format!("+23057{n:06}"), "templateId": template, "parameters": {"name": "Ann"}});
+        let body =
+            json!({"to": format!("+23057{n:06}"), "templateId": template, "parameters": {"name": "Ann"}});
         owner.post("/api/communication/whatsapp/send", &body).await
     };
     let sound = async |n: usize| {
-        for (status, answer) in [sms(&owner, &format!("+23058{n:06}"), "x").await, whatsapp(500_000 + n).await] {
+        for (status, answer) in
+            [sms(&owner, &format!("+23058{n:06}"), "x").await, whatsapp(500_000 + n).await]
+        {
             assert_eq!((status, &answer["data"]["status"]), (201, &json!("sent")), "after {n}: {answer}");
         }
     };
@@ -343,7 +406,8 @@ async fn what_a_provider_answers_breaks_nothing(pool: PgPool) {
     let (status, listed) = owner.get("/api/messages?limit=500").await;
     assert_eq!(status, 200, "{listed}");
     for message in listed["data"]["messages"].as_array().unwrap().iter().take(60) {
-        let (status, shown) = owner.get(&format!("/api/messages/{}", message["messageId"].as_str().unwrap())).await;
+        let (status, shown) =
+            owner.get(&format!("/api/messages/{}", message["messageId"].as_str().unwrap())).await;
         assert!(status == 200 && shown.to_string().len() < 20_000, "{status}");
     }
     drop(open);

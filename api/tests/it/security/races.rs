@@ -29,7 +29,8 @@ fn tally(answers: &[(u16, Value)]) -> Tally {
 }
 
 async fn open(pool: &PgPool) -> Open {
-    let settings = [("FANFARE__API__STRANGER_PER_SECOND", "100000"), ("FANFARE__API__TENANT_PER_SECOND", "100000")];
+    let settings =
+        [("FANFARE__API__STRANGER_PER_SECOND", "100000"), ("FANFARE__API__TENANT_PER_SECOND", "100000")];
     Open::with(pool, &settings).await
 }
 
@@ -56,14 +57,22 @@ async fn a_link_is_taken_by_one(pool: PgPool) {
     };
     let answers = join_all((0..20).map(accept)).await;
     assert_eq!(tally(&answers), Tally::from([(200, 1), (404, 19)]));
-    assert_eq!(count(&pool, "select count(*) from sessions s join users u on u.id = s.user_id where u.email like 'ravi%'").await, 1);
+    assert_eq!(
+        count(
+            &pool,
+            "select count(*) from sessions s join users u on u.id = s.user_id where u.email like 'ravi%'"
+        )
+        .await,
+        1
+    );
 }
 
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
 async fn a_refresh_token_is_used_by_one(pool: PgPool) {
     let open = open(&pool).await;
     let email = email(&open.owner().await).await;
-    let (_, begun) = open.nobody().post("/api/auth/login", &json!({"email": email, "password": PASSWORD})).await;
+    let (_, begun) =
+        open.nobody().post("/api/auth/login", &json!({"email": email, "password": PASSWORD})).await;
     let body = json!({"refreshToken": begun["data"]["refreshToken"]});
     let nobody = open.nobody();
     let answers = join_all((0..AT_ONCE).map(|_| nobody.post("/api/auth/refresh", &body))).await;
@@ -128,7 +137,8 @@ async fn campaign(open: &Open, owner: &Client) -> String {
     let (store, ids) = (&open.engine.store, &open.engine.ids);
     let tenant = store.tenant("acme").await.unwrap().id;
     let source = serde_json::from_value(json!({"channel": "sms", "text": "Due"})).unwrap();
-    let head = TemplateHead { slug: "due", channel: Channel::Sms, class: MessageClass::Obligation, name: "Due" };
+    let head =
+        TemplateHead { slug: "due", channel: Channel::Sms, class: MessageClass::Obligation, name: "Due" };
     store.publish_template(ids, tenant, &head, "en", &publish(&source).unwrap()).await.unwrap();
     let list = (0..10).fold("phone\n".to_owned(), |list, n| format!("{list}+2305234567{n}\n"));
     let (_, uploaded) = crate::uploads::upload(owner, "a.csv", &list, &json!({})).await;
@@ -198,11 +208,14 @@ async fn what_is_unique_is_made_once(pool: PgPool) {
     }
     // The last owner stays, also when two of them put each other out at the same moment.
     let second = open.owner().await;
-    let me = |client: Client| async move { client.get("/api/auth/me").await.1["data"]["id"].as_str().unwrap().to_owned() };
+    let me = |client: Client| async move {
+        client.get("/api/auth/me").await.1["data"]["id"].as_str().unwrap().to_owned()
+    };
     let (one, two) = (me(owner.clone()).await, me(second.clone()).await);
     let block = json!({"firstName": "A", "role": "owner", "rowScope": "all", "blocked": true});
-    let (first, other) =
-        tokio::join!(owner.put(&format!("/api/users/{two}"), &block), async { second.put(&format!("/api/users/{one}"), &block).await });
+    let (first, other) = tokio::join!(owner.put(&format!("/api/users/{two}"), &block), async {
+        second.put(&format!("/api/users/{one}"), &block).await
+    });
     assert!(first.0 < 500 && other.0 < 500, "{first:?} {other:?}");
     assert!(
         count(&pool, "select count(*) from users u join tenants t on t.id = u.tenant_id where t.slug = 'acme' and u.status = 'active' and u.email like 'owner%'").await >= 1

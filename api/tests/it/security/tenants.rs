@@ -23,13 +23,27 @@ async fn made(client: &Client, path: &str, body: Value) -> Value {
 async fn what_is_another_tenants_is_named_in_vain(pool: PgPool) {
     let open = Open::new(&pool).await;
     let (owner, stranger) = (open.owner().await, open.stranger().await);
-    let contact = made(&stranger, "/api/contacts", json!({"email": "theirs@other.example", "name": "Theirs Alone"})).await;
-    let template = made(&stranger, "/api/templates", json!({"name": "Theirs", "type": "sms", "content": "Theirs {{name}}"})).await;
-    let mine = made(&owner, "/api/templates", json!({"name": "Mine", "type": "sms", "content": "Mine {{name}}"})).await;
+    let contact =
+        made(&stranger, "/api/contacts", json!({"email": "theirs@other.example", "name": "Theirs Alone"}))
+            .await;
+    let template = made(
+        &stranger,
+        "/api/templates",
+        json!({"name": "Theirs", "type": "sms", "content": "Theirs {{name}}"}),
+    )
+    .await;
+    let mine =
+        made(&owner, "/api/templates", json!({"name": "Mine", "type": "sms", "content": "Mine {{name}}"}))
+            .await;
     let (_, uploaded) = crate::uploads::upload(&stranger, "t.csv", "phone\n+23052345678\n", &json!({})).await;
     crate::uploads::drain(&open).await;
     made(&stranger, "/api/roles", json!({"slug": "theirs", "name": "Theirs", "permissions": []})).await;
-    let user = made(&stranger, "/api/users", json!({"email": "u@other.example", "firstName": "U", "role": "theirs"})).await;
+    let user = made(
+        &stranger,
+        "/api/users",
+        json!({"email": "u@other.example", "firstName": "U", "role": "theirs"}),
+    )
+    .await;
     let account: fanfare_engine::id::AccountId = {
         let made = made(&stranger, "/api/accounts", json!({"slug": "theirs", "provider": "in_app"})).await;
         made["id"].as_str().unwrap().parse().unwrap()
@@ -39,10 +53,22 @@ async fn what_is_another_tenants_is_named_in_vain(pool: PgPool) {
     let preview = format!("/api/templates/{}/preview", mine["templateId"].as_str().unwrap());
     for (path, body) in [
         ("/api/communication/sms/send", json!({"to": contact["id"], "message": "m"})),
-        ("/api/communication/sms/send", json!({"to": "+23052345678", "templateId": their_template, "parameters": {"name": "x"}})),
-        ("/api/communication/sms/send", json!({"to": "+23052345678", "templateId": "theirs", "parameters": {"name": "x"}})),
-        ("/api/campaigns", json!({"name": "C", "type": "sms", "uploadId": upload, "templates": {"sms": "mine"}})),
-        ("/api/campaigns", json!({"name": "C", "type": "sms", "uploadId": upload, "templates": {"sms": their_template}})),
+        (
+            "/api/communication/sms/send",
+            json!({"to": "+23052345678", "templateId": their_template, "parameters": {"name": "x"}}),
+        ),
+        (
+            "/api/communication/sms/send",
+            json!({"to": "+23052345678", "templateId": "theirs", "parameters": {"name": "x"}}),
+        ),
+        (
+            "/api/campaigns",
+            json!({"name": "C", "type": "sms", "uploadId": upload, "templates": {"sms": "mine"}}),
+        ),
+        (
+            "/api/campaigns",
+            json!({"name": "C", "type": "sms", "uploadId": upload, "templates": {"sms": their_template}}),
+        ),
         ("/api/campaigns", json!({"name": "C", "type": "sms", "templates": {"sms": their_template}})),
         ("/api/users", json!({"email": "v@acme.example", "firstName": "V", "role": "theirs"})),
         (preview.as_str(), json!({"contact": "theirs@other.example"})),
@@ -56,15 +82,31 @@ async fn what_is_another_tenants_is_named_in_vain(pool: PgPool) {
     let told = json!({"title": "T", "message": "M", "audience": {"users": [user["user"]["id"]]}});
     let (status, answer) = owner.post("/api/notifications/broadcast", &told).await;
     assert!([404, 422].contains(&status), "{status} {answer}");
-    let hook = open.client.post(format!("{}/hooks/{account}", open.base)).header("authorization", "Bearer hook-token");
+    let hook = open
+        .client
+        .post(format!("{}/hooks/{account}", open.base))
+        .header("authorization", "Bearer hook-token");
     assert_ne!(hook.body("{}").send().await.unwrap().status(), 200, "a secret of one account opens no other");
 
     // Searched for by everything that it is known by.
-    for query in ["/api/contacts?q=Theirs", "/api/contacts?q=theirs@other.example", "/api/contacts?q=cont_", "/api/users?role=theirs", "/api/templates?q=Theirs", "/api/messages?address=theirs@other.example", "/api/suppressions?q=theirs", "/api/audit-log?action=contact.create", "/api/upload/history"] {
+    for query in [
+        "/api/contacts?q=Theirs",
+        "/api/contacts?q=theirs@other.example",
+        "/api/contacts?q=cont_",
+        "/api/users?role=theirs",
+        "/api/templates?q=Theirs",
+        "/api/messages?address=theirs@other.example",
+        "/api/suppressions?q=theirs",
+        "/api/audit-log?action=contact.create",
+        "/api/upload/history",
+    ] {
         let (status, answer) = owner.get(query).await;
         // Where there is no such filter it is refused.
         assert!([200, 422].contains(&status), "{query}: {answer}");
-        assert!(!answer.to_string().contains("other.example") && !answer.to_string().contains("Theirs Alone"), "{query}: {answer}");
+        assert!(
+            !answer.to_string().contains("other.example") && !answer.to_string().contains("Theirs Alone"),
+            "{query}: {answer}"
+        );
     }
     let (_, listed) = owner.get(&format!("/api/messages?contact={}", contact["id"].as_str().unwrap())).await;
     assert!(listed["data"]["messages"].as_array().is_none_or(Vec::is_empty), "{listed}");
@@ -76,8 +118,18 @@ async fn keys_cursors_and_tags_are_each_tenants_own(pool: PgPool) {
     let open = Open::new(&pool).await;
     let (owner, stranger) = (open.owner().await, open.stranger().await);
     for n in 0..4 {
-        made(&stranger, "/api/contacts", json!({"email": format!("t{n}@other.example"), "name": format!("T{n}")})).await;
-        made(&owner, "/api/contacts", json!({"email": format!("m{n}@acme.example"), "name": format!("M{n}")})).await;
+        made(
+            &stranger,
+            "/api/contacts",
+            json!({"email": format!("t{n}@other.example"), "name": format!("T{n}")}),
+        )
+        .await;
+        made(
+            &owner,
+            "/api/contacts",
+            json!({"email": format!("m{n}@acme.example"), "name": format!("M{n}")}),
+        )
+        .await;
     }
     for path in ["/api/contacts", "/api/users", "/api/audit-log"] {
         let (_, first) = stranger.get(&format!("{path}?limit=1")).await;
@@ -96,7 +148,10 @@ async fn keys_cursors_and_tags_are_each_tenants_own(pool: PgPool) {
     assert!(!theirs.1.to_string().contains("acme"), "{theirs:?}");
     let colleague = open.key(&["contacts:read"]).await;
     let (status, answer) = keyed(&colleague, "k@acme.example").await;
-    assert!(status >= 400 && !answer.to_string().contains("k@acme.example"), "nobody else's answer: {answer}");
+    assert!(
+        status >= 400 && !answer.to_string().contains("k@acme.example"),
+        "nobody else's answer: {answer}"
+    );
 
     // A tag that somebody else read opens nothing, and a key is one message in each tenant.
     let role = made(&stranger, "/api/roles", json!({"slug": "r", "name": "R", "permissions": []})).await;
@@ -153,10 +208,14 @@ async fn a_token_says_what_was_signed(pool: PgPool) {
         assert_eq!(open.bearing(&token).get("/api/auth/me").await.0, 401, "{token}");
     }
     for scheme in ["Basic", "Token", "bearer:", ""] {
-        let request = open.nobody().request(Method::GET, "/api/auth/me").header("authorization", format!("{scheme} {token}"));
+        let request = open
+            .nobody()
+            .request(Method::GET, "/api/auth/me")
+            .header("authorization", format!("{scheme} {token}"));
         assert_eq!(owner.send(request).await.0, 401, "{scheme}");
     }
-    let request = open.nobody().request(Method::GET, &format!("/api/auth/me?access_token={token}&token={token}"));
+    let request =
+        open.nobody().request(Method::GET, &format!("/api/auth/me?access_token={token}&token={token}"));
     assert_eq!(owner.send(request.header("cookie", format!("token={token}"))).await.0, 401);
     assert_eq!(owner.get("/api/auth/me").await.0, 200);
 }
@@ -174,7 +233,8 @@ async fn in_role(open: &Open, owner: &Client, role: &str) -> Client {
 /// A10: every role of the box does what its permissions say on every operation of the document, and nothing else.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
 async fn every_role_does_what_it_may_and_no_more(pool: PgPool) {
-    let settings = [("FANFARE__API__STRANGER_PER_SECOND", "100000"), ("FANFARE__API__TENANT_PER_SECOND", "100000")];
+    let settings =
+        [("FANFARE__API__STRANGER_PER_SECOND", "100000"), ("FANFARE__API__TENANT_PER_SECOND", "100000")];
     let open = Open::with(&pool, &settings).await;
     let owner = open.owner().await;
     let operations = operations(&document(&open).await);
@@ -199,9 +259,25 @@ async fn every_role_does_what_it_may_and_no_more(pool: PgPool) {
         }
     }
     // Said once more by hand: what a mistake in the document or in a role would cost most.
-    let sends = ["POST /api/communication/sms/send", "POST /api/communication/email/send", "POST /api/communication/whatsapp/send"];
-    let launches = ["POST /api/campaigns/{campaign_id}/approve", "PUT /api/campaigns/{campaign_id}/status", "POST /api/campaigns/{campaign_id}/retry-failed"];
-    let secrets = ["PUT /api/accounts/{account_id}/secret", "POST /api/accounts", "POST /api/keys", "POST /api/users", "POST /api/users/{user_id}/link", "POST /api/roles", "PUT /api/settings/campaigns"];
+    let sends = [
+        "POST /api/communication/sms/send",
+        "POST /api/communication/email/send",
+        "POST /api/communication/whatsapp/send",
+    ];
+    let launches = [
+        "POST /api/campaigns/{campaign_id}/approve",
+        "PUT /api/campaigns/{campaign_id}/status",
+        "POST /api/campaigns/{campaign_id}/retry-failed",
+    ];
+    let secrets = [
+        "PUT /api/accounts/{account_id}/secret",
+        "POST /api/accounts",
+        "POST /api/keys",
+        "POST /api/users",
+        "POST /api/users/{user_id}/link",
+        "POST /api/roles",
+        "PUT /api/settings/campaigns",
+    ];
     let all = [&sends[..], &launches, &secrets].concat();
     for (role, never) in [
         ("auditor", all.clone()),
@@ -212,20 +288,27 @@ async fn every_role_does_what_it_may_and_no_more(pool: PgPool) {
         ("sre", [&sends[..], &launches, &["POST /api/keys", "POST /api/users", "POST /api/roles"]].concat()),
         ("marketer", secrets.to_vec()),
     ] {
-        let refused = refused_to.get(role).unwrap_or_else(|| panic!("there is no role {role}: {:?}", refused_to.keys()));
+        let refused = refused_to
+            .get(role)
+            .unwrap_or_else(|| panic!("there is no role {role}: {:?}", refused_to.keys()));
         for operation in never {
             assert!(refused.iter().any(|one| one == operation), "{role}: {operation}");
         }
     }
     let writes: Vec<&str> = operations
         .iter()
-        .filter(|operation| operation.method != Method::GET && operation.needs.as_ref().is_some_and(|needs| !needs.is_empty()))
+        .filter(|operation| {
+            operation.method != Method::GET && operation.needs.as_ref().is_some_and(|needs| !needs.is_empty())
+        })
         .map(|operation| operation.path.as_str())
         .filter(|path| !path.ends_with("/preview"))
         .collect();
     let auditors = &refused_to["auditor"];
     for path in writes {
-        assert!(auditors.iter().any(|one| !one.starts_with("GET") && one.ends_with(path)), "an auditor changes nothing: {path}");
+        assert!(
+            auditors.iter().any(|one| !one.starts_with("GET") && one.ends_with(path)),
+            "an auditor changes nothing: {path}"
+        );
     }
 }
 
@@ -235,14 +318,17 @@ async fn whoever_sees_a_branch_gives_nobody_a_wider_view(pool: PgPool) {
     let open = Open::new(&pool).await;
     let owner = open.owner().await;
     let permissions = ["users:*", "keys:update", "contacts:read"];
-    made(&owner, "/api/roles", json!({"slug": "branch-head", "name": "Head", "permissions": permissions})).await;
+    made(&owner, "/api/roles", json!({"slug": "branch-head", "name": "Head", "permissions": permissions}))
+        .await;
     let head = in_role(&open, &owner, "branch-head").await;
     let me = head.get("/api/auth/me").await.1["data"]["id"].as_str().unwrap().to_owned();
     let path = format!("/api/users/{me}");
     let change = |scope: &str, branch: Value| json!({"firstName": "Head", "role": "branch-head", "rowScope": scope, "branch": branch});
     assert_eq!(owner.put(&path, &change("branch", json!("north"))).await.0, 200);
 
-    for body in [change("all", Value::Null), change("branch", json!("south")), change("assigned", Value::Null)] {
+    for body in
+        [change("all", Value::Null), change("branch", json!("south")), change("assigned", Value::Null)]
+    {
         let (status, answer) = head.put(&path, &body).await;
         assert!(status == 403 || body["rowScope"] == "assigned", "{body}: {status} {answer}");
         owner.put(&path, &change("branch", json!("north"))).await;
@@ -255,7 +341,12 @@ async fn whoever_sees_a_branch_gives_nobody_a_wider_view(pool: PgPool) {
     let ours = owner.get("/api/auth/me").await.1["data"]["id"].as_str().unwrap().to_owned();
     assert_eq!(head.post(&format!("/api/users/{ours}/link"), &json!({})).await.0, 403);
     // Nor does a link to somebody who sees more make one into them.
-    let wide = made(&owner, "/api/users", json!({"email": "w@acme.example", "firstName": "W", "role": "branch-head"})).await;
+    let wide = made(
+        &owner,
+        "/api/users",
+        json!({"email": "w@acme.example", "firstName": "W", "role": "branch-head"}),
+    )
+    .await;
     let link = format!("/api/users/{}/link", wide["user"]["id"].as_str().unwrap());
     assert_eq!(head.post(&link, &json!({})).await.0, 403);
 }
@@ -272,5 +363,10 @@ async fn whoever_tries_things_out_makes_no_key_for_the_real_thing(pool: PgPool) 
         let (status, answer) = program.post("/api/keys", &body).await;
         assert_eq!(status, 403, "{environment}: {answer}");
     }
-    made(&program, "/api/keys", json!({"name": "more", "scopes": ["messages:send"], "environment": "sandbox"})).await;
+    made(
+        &program,
+        "/api/keys",
+        json!({"name": "more", "scopes": ["messages:send"], "environment": "sandbox"}),
+    )
+    .await;
 }

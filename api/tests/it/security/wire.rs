@@ -45,7 +45,10 @@ async fn no_answer_is_a_page(pool: PgPool) {
         owner.request(Method::GET, "/api/%3Cscript%3Ealert(1)%3C/script%3E"),
         owner.request(Method::POST, &preview).json(&json!({"values": {"name": PAGE}})),
         open.client.post(open.hook("sms")).body(PAGE),
-        open.client.get(format!("{}?hub.challenge={PAGE}&hub.mode=subscribe&hub.verify_token=verify", open.hook("whatsapp"))),
+        open.client.get(format!(
+            "{}?hub.challenge={PAGE}&hub.mode=subscribe&hub.verify_token=verify",
+            open.hook("whatsapp")
+        )),
         open.nobody().request(Method::GET, "/livez"),
         open.nobody().request(Method::GET, "/readyz"),
         open.nobody().request(Method::GET, "/metrics"),
@@ -70,7 +73,8 @@ async fn no_answer_is_a_page(pool: PgPool) {
         for name in ["server", "x-powered-by", "set-cookie"] {
             assert!(!answer.headers().contains_key(name), "{name} of {place}");
         }
-        if let Some(kind) = answer.headers().get("content-type").map(|kind| kind.to_str().unwrap().to_owned()) {
+        if let Some(kind) = answer.headers().get("content-type").map(|kind| kind.to_str().unwrap().to_owned())
+        {
             let file = answer.headers().get("content-disposition").is_some();
             assert!(!kind.contains("html") && !kind.contains("svg"), "{kind} of {place}");
             assert!(file || !answer.status().is_success() || !place.contains("/download/"), "{place}");
@@ -81,17 +85,27 @@ async fn no_answer_is_a_page(pool: PgPool) {
 /// Another page's script gets no answer, and no preflight says yes.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
 async fn pages_of_others_do_not_call(pool: PgPool) {
-    let open = Open::with(&pool, &[("FANFARE__API__CORS_ORIGINS", r#"["https://console.example.com"]"#)]).await;
+    let open =
+        Open::with(&pool, &[("FANFARE__API__CORS_ORIGINS", r#"["https://console.example.com"]"#)]).await;
     let ask = async |origin: &str, method: Method| {
         let request = open.nobody().request(method, "/api/contacts").header("origin", origin);
         let answer = request.header("access-control-request-method", "POST").send().await.unwrap();
         let header = |name: &str| answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
         (header("access-control-allow-origin"), header("access-control-allow-credentials"))
     };
-    for origin in ["https://evil.example", "null", "https://console.example.com.evil.example", "http://console.example.com", "https://console.example.com:8443"] {
+    for origin in [
+        "https://evil.example",
+        "null",
+        "https://console.example.com.evil.example",
+        "http://console.example.com",
+        "https://console.example.com:8443",
+    ] {
         for method in [Method::OPTIONS, Method::GET] {
             let (allowed, credentials) = ask(origin, method).await;
-            assert!(allowed.is_none_or(|allowed| allowed != origin && allowed != "*") && credentials.is_none(), "{origin}");
+            assert!(
+                allowed.is_none_or(|allowed| allowed != origin && allowed != "*") && credentials.is_none(),
+                "{origin}"
+            );
         }
     }
     let (allowed, credentials) = ask("https://console.example.com", Method::OPTIONS).await;
@@ -124,7 +138,9 @@ async fn where_a_request_ends_is_not_argued_about(pool: PgPool) {
     let open = Open::new(&pool).await;
     let smuggled = "GET /livez HTTP/1.1\r\nhost: x\r\n\r\n";
     let post = |headers: &str, body: &str| {
-        format!("POST /api/auth/refresh HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n{headers}\r\n{body}")
+        format!(
+            "POST /api/auth/refresh HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n{headers}\r\n{body}"
+        )
     };
     let length = smuggled.len();
     let chunks = format!("0\r\n\r\n{smuggled}");
@@ -157,7 +173,10 @@ async fn where_a_request_ends_is_not_argued_about(pool: PgPool) {
         let shown: String = bytes.chars().take(200).collect();
         let (answer, closed) = raw(&open, bytes.as_bytes()).await;
         assert!(closed, "{shown:?}: {answer}");
-        assert!(!answer.contains(" 200 OK") && answer.matches("HTTP/1.1 ").count() <= 1, "{shown:?}: {answer}");
+        assert!(
+            !answer.contains(" 200 OK") && answer.matches("HTTP/1.1 ").count() <= 1,
+            "{shown:?}: {answer}"
+        );
     }
     // One after the other, each with its end, is what a connection is for.
     let (answer, _) = raw(&open, format!("{smuggled}{smuggled}").as_bytes()).await;
@@ -218,14 +237,20 @@ async fn a_flood_ends_its_connection_only(pool: PgPool) {
 /// A21: what the document does not name is not there, and neither is anything that others leave lying about.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
 async fn nothing_is_served_that_is_not_described(pool: PgPool) {
-    let open = Open::with(&pool, &[("FANFARE__API__STRANGER_PER_SECOND", "100000"), ("FANFARE__API__TENANT_PER_SECOND", "100000")]).await;
+    let open = Open::with(
+        &pool,
+        &[("FANFARE__API__STRANGER_PER_SECOND", "100000"), ("FANFARE__API__TENANT_PER_SECOND", "100000")],
+    )
+    .await;
     let owner = open.owner().await;
     let operations = operations(&document(&open).await);
-    let paths: std::collections::BTreeSet<&str> = operations.iter().map(|operation| operation.path.as_str()).collect();
+    let paths: std::collections::BTreeSet<&str> =
+        operations.iter().map(|operation| operation.path.as_str()).collect();
     for path in paths {
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT", "PROPFIND"] {
             let method: Method = method.parse().unwrap();
-            let described = operations.iter().any(|operation| operation.path == path && operation.method == method);
+            let described =
+                operations.iter().any(|operation| operation.path == path && operation.method == method);
             // A name of one path may fit the parameter of another.
             let fits = |other: &str| {
                 let (a, b): (Vec<&str>, Vec<&str>) = (path.split('/').collect(), other.split('/').collect());
@@ -241,11 +266,55 @@ async fn nothing_is_served_that_is_not_described(pool: PgPool) {
         }
     }
     for path in [
-        "/", "/admin", "/debug", "/debug/pprof", "/debug/vars", "/console", "/api", "/api/", "/api/v1", "/api/v1/users", "/v1/users", "/v2",
-        "/api/debug", "/api/internal", "/api/admin", "/api/test", "/api/health", "/actuator", "/actuator/env", "/env", "/.env", "/.git/HEAD",
-        "/.git/config", "/config", "/config.json", "/fanfare.toml", "/swagger.json", "/openapi.json", "/graphql", "/api/graphql", "/server-status",
-        "/phpinfo.php", "/wp-login.php", "/status", "/stats", "/trace", "/heapdump", "/dump", "/backup.sql", "/_sandbox", "/demo", "/hooks", "/hooks/",
-        "/api/docs/../../etc/passwd", "/api/docs/%2e%2e/%2e%2e/etc/passwd", "/api/docs/..%2f..%2fCargo.toml", "/metrics/", "/livez/x", "/cgi-bin/",
+        "/",
+        "/admin",
+        "/debug",
+        "/debug/pprof",
+        "/debug/vars",
+        "/console",
+        "/api",
+        "/api/",
+        "/api/v1",
+        "/api/v1/users",
+        "/v1/users",
+        "/v2",
+        "/api/debug",
+        "/api/internal",
+        "/api/admin",
+        "/api/test",
+        "/api/health",
+        "/actuator",
+        "/actuator/env",
+        "/env",
+        "/.env",
+        "/.git/HEAD",
+        "/.git/config",
+        "/config",
+        "/config.json",
+        "/fanfare.toml",
+        "/swagger.json",
+        "/openapi.json",
+        "/graphql",
+        "/api/graphql",
+        "/server-status",
+        "/phpinfo.php",
+        "/wp-login.php",
+        "/status",
+        "/stats",
+        "/trace",
+        "/heapdump",
+        "/dump",
+        "/backup.sql",
+        "/_sandbox",
+        "/demo",
+        "/hooks",
+        "/hooks/",
+        "/api/docs/../../etc/passwd",
+        "/api/docs/%2e%2e/%2e%2e/etc/passwd",
+        "/api/docs/..%2f..%2fCargo.toml",
+        "/metrics/",
+        "/livez/x",
+        "/cgi-bin/",
     ] {
         for client in [open.nobody(), owner.clone()] {
             let (status, answer) = client.get(path).await;

@@ -20,6 +20,7 @@ use crate::{
         classify::{self, brevo::Keys},
         hook_auth::HookAuth,
         http::Reply,
+        loose,
         settings::{self, BrevoEmailSettings, ConfigError, HttpSettings},
     },
 };
@@ -285,7 +286,7 @@ fn message_ids(body: &[u8], members: usize) -> Option<Vec<String>> {
 /// Without the angle brackets, which some of Brevo's answers and events have and others lack.
 pub(super) fn bare(id: &str) -> Option<String> {
     let id = id.trim().trim_start_matches('<').trim_end_matches('>');
-    fits(id).then(|| id.to_owned())
+    loose::fits(id).then(|| id.to_owned())
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::{
     Adapter, Answer, BatchAnswer, Envelope, HookError, HookItem, HookRequest, classify, hook_auth,
     http::{Http, Size},
+    loose,
     settings::{self, ConfigError, HttpSettings, WhatsappSettings},
 };
 use crate::{
