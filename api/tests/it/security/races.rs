@@ -204,8 +204,11 @@ async fn what_is_unique_is_made_once(pool: PgPool) {
     ] {
         let answers = join_all((0..AT_ONCE).map(|_| owner.post(path, &body))).await;
         let tally = tally(&answers);
-        assert_eq!(tally.get(&201), Some(&1), "{path}: {tally:?} {:?}", answers[0]);
+        // An address is put on the list, and is on it already, by the same answer.
+        let once = tally.get(&201) == Some(&1) || path == "/api/suppressions";
+        assert!(once, "{path}: {tally:?} {:?}", answers[0]);
     }
+    assert_eq!(count(&pool, "select count(*) from suppressions").await, 1);
     // The last owner stays, also when two of them put each other out at the same moment.
     let second = open.owner().await;
     let me = |client: Client| async move {
@@ -213,9 +216,8 @@ async fn what_is_unique_is_made_once(pool: PgPool) {
     };
     let (one, two) = (me(owner.clone()).await, me(second.clone()).await);
     let block = json!({"firstName": "A", "role": "owner", "rowScope": "all", "blocked": true});
-    let (first, other) = tokio::join!(owner.put(&format!("/api/users/{two}"), &block), async {
-        second.put(&format!("/api/users/{one}"), &block).await
-    });
+    let paths = [format!("/api/users/{two}"), format!("/api/users/{one}")];
+    let (first, other) = tokio::join!(owner.put(&paths[0], &block), second.put(&paths[1], &block));
     assert!(first.0 < 500 && other.0 < 500, "{first:?} {other:?}");
     assert!(
         count(&pool, "select count(*) from users u join tenants t on t.id = u.tenant_id where t.slug = 'acme' and u.status = 'active' and u.email like 'owner%'").await >= 1

@@ -318,12 +318,12 @@ async fn whoever_sees_a_branch_gives_nobody_a_wider_view(pool: PgPool) {
     let open = Open::new(&pool).await;
     let owner = open.owner().await;
     let permissions = ["users:*", "keys:update", "contacts:read"];
-    made(&owner, "/api/roles", json!({"slug": "branch-head", "name": "Head", "permissions": permissions}))
+    made(&owner, "/api/roles", json!({"slug": "branch_head", "name": "Head", "permissions": permissions}))
         .await;
-    let head = in_role(&open, &owner, "branch-head").await;
+    let head = in_role(&open, &owner, "branch_head").await;
     let me = head.get("/api/auth/me").await.1["data"]["id"].as_str().unwrap().to_owned();
     let path = format!("/api/users/{me}");
-    let change = |scope: &str, branch: Value| json!({"firstName": "Head", "role": "branch-head", "rowScope": scope, "branch": branch});
+    let change = |scope: &str, branch: Value| json!({"firstName": "Head", "role": "branch_head", "rowScope": scope, "branch": branch});
     assert_eq!(owner.put(&path, &change("branch", json!("north"))).await.0, 200);
 
     for body in
@@ -336,7 +336,7 @@ async fn whoever_sees_a_branch_gives_nobody_a_wider_view(pool: PgPool) {
     assert_eq!(head.put(&path, &change("branch", json!("north"))).await.0, 200, "as it is");
     let key = json!({"name": "wide", "scopes": ["contacts:read"]});
     assert_eq!(head.post("/api/keys", &key).await.0, 403, "a key sees everybody");
-    let user = json!({"email": "wide@acme.example", "firstName": "Wide", "role": "branch-head"});
+    let user = json!({"email": "wide@acme.example", "firstName": "Wide", "role": "branch_head"});
     assert_eq!(head.post("/api/users", &user).await.0, 403, "whoever is invited sees everybody at first");
     let ours = owner.get("/api/auth/me").await.1["data"]["id"].as_str().unwrap().to_owned();
     assert_eq!(head.post(&format!("/api/users/{ours}/link"), &json!({})).await.0, 403);
@@ -344,7 +344,7 @@ async fn whoever_sees_a_branch_gives_nobody_a_wider_view(pool: PgPool) {
     let wide = made(
         &owner,
         "/api/users",
-        json!({"email": "w@acme.example", "firstName": "W", "role": "branch-head"}),
+        json!({"email": "w@acme.example", "firstName": "W", "role": "branch_head"}),
     )
     .await;
     let link = format!("/api/users/{}/link", wide["user"]["id"].as_str().unwrap());
