@@ -30,8 +30,7 @@ pub fn router(service: Service) -> Router {
     let layered = api
         .layer(from_fn_with_state(service.clone(), idempotency::once))
         .layer(from_fn_with_state(service.clone(), identify))
-        .layer(CompressionLayer::new())
-        .layer(cors(&service.cors_origins));
+        .layer(CompressionLayer::new());
     Router::new()
         .route("/livez", get(health::alive))
         .route("/readyz", get(health::ready))
@@ -41,6 +40,8 @@ pub fn router(service: Service) -> Router {
         .merge(openapi::routes(document))
         .fallback(|| async { Problem::from(Code::NoSuchRoute) })
         .method_not_allowed_fallback(|| async { Problem::from(Code::NoSuchMethod) })
+        // Around the answers to methods that a path does not take, too: OPTIONS, with which a page asks first, is one of them.
+        .layer(cors(&service.cors_origins))
         .layer(from_fn_with_state(service.clone(), headers::traced))
         .with_state(service)
 }

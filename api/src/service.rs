@@ -136,6 +136,7 @@ fn auth(config: &AuthConfig, ids: &Ids) -> Auth {
         config.jwt_secret.expose().to_owned()
     };
     Auth {
+        answers: Seal::derived("fanfare: answers kept under an Idempotency-Key", secret.as_bytes()),
         access: AccessTokens::new(&SecretString::from(secret), Duration::from_mins(config.access_minutes)),
         refresh_lifetime: Duration::from_hours(24 * config.refresh_days),
         passwords: Passwords::new(),

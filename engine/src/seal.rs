@@ -52,6 +52,12 @@ impl Seal {
         Ok(Self { keys: keys.collect::<Result<_, _>>()? })
     }
 
+    /// A key of its own for one purpose, which follows from a secret that is there anyway.
+    pub fn derived(purpose: &str, secret: &[u8]) -> Self {
+        let key = blake3::derive_key(purpose, secret);
+        Self { keys: vec![("derived".to_owned(), XChaCha20Poly1305::new(&key.into()))] }
+    }
+
     /// `about` names what the secret belongs to.
     pub fn seal(&self, ids: &Ids, about: &str, secret: &[u8]) -> Result<Vec<u8>, SealError> {
         let (name, cipher) = self.keys.first().ok_or(SealError::NoKey)?;
@@ -114,6 +120,16 @@ mod tests {
             assert!(seal.open("acct_1", &sealed[..at]).is_err(), "cut at {at}");
         }
         assert!(!format!("{seal:?} {:?}", String::from_utf8_lossy(&sealed)).contains("secret"));
+    }
+
+    #[test]
+    fn a_derived_key_is_of_its_purpose_and_its_secret() {
+        let ids = Ids::from_seed(1);
+        let sealed = Seal::derived("answers", b"one").seal(&ids, "a", b"secret").expect("sealed");
+        assert_eq!(Seal::derived("answers", b"one").open("a", &sealed).as_deref(), Ok(&b"secret"[..]));
+        for other in [Seal::derived("answers", b"two"), Seal::derived("questions", b"one")] {
+            assert_eq!(other.open("a", &sealed), Err(SealError::Broken));
+        }
     }
 
     #[test]

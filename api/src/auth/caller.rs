@@ -57,6 +57,11 @@ impl Caller {
         Err(Problem::say(Code::Forbidden, format!("You need the permission `{permission}` for this.")))
     }
 
+    /// What shows everybody's rows, or lets somebody else see them, is for whoever sees all of them.
+    pub(crate) fn sees_everybody(&self, otherwise: &'static str) -> Result<(), Problem> {
+        if self.scope == RowScope::All { Ok(()) } else { Err(Problem::say(Code::Forbidden, otherwise)) }
+    }
+
     pub(crate) const fn key(&self) -> Option<ApiKeyId> {
         match self.actor {
             Actor::Key(key) => Some(key),

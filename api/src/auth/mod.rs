@@ -39,7 +39,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
-use fanfare_engine::store::users::RowScope;
+use fanfare_engine::{seal::Seal, store::users::RowScope};
 
 /// What proving who somebody is takes.
 #[derive(Debug)]
@@ -47,6 +47,8 @@ pub(crate) struct Auth {
     pub(crate) access: AccessTokens,
     pub(crate) refresh_lifetime: Duration,
     pub(crate) passwords: Passwords,
+    /// Seals answers that are kept to be given again: some tell a key, or a link, which is told once and kept nowhere.
+    pub(crate) answers: Seal,
 }
 
 /// Finds out who calls, and counts the request.

@@ -6,8 +6,9 @@ use axum::{
     http::{HeaderMap, header, request::Parts},
 };
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
-use super::problem::{Code, Problem};
+use super::problem::{Code, FieldError, Problem};
 
 /// Of a JSON body; files have limits of their own.
 pub(crate) const LARGEST: usize = 8 << 20;
@@ -44,6 +45,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 /// Reads JSON; the error bears the path to what was wrong.
 pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    keepable(bytes)?;
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         if error.inner().is_data() {
@@ -56,6 +58,44 @@ pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     Ok(value)
 }
 
+/// The database keeps any text but one with NUL in it: such a one is named here, whatever field it is meant for.
+fn keepable(bytes: &[u8]) -> Result<(), Problem> {
+    // JSON has no other way to write it.
+    if !std::str::from_utf8(bytes).is_ok_and(|text| text.contains("\\u0000")) {
+        return Ok(());
+    }
+    // What is no JSON is told where it is read.
+    let Ok(value) = serde_json::from_slice::<Value>(bytes) else { return Ok(()) };
+    let mut errors = Vec::new();
+    find_nul(&value, String::new(), &mut errors);
+    if errors.is_empty() { Ok(()) } else { Err(Problem::fields(errors)) }
+}
+
+fn find_nul(value: &Value, path: String, errors: &mut Vec<FieldError>) {
+    match value {
+        Value::String(text) if text.contains('\0') => {
+            errors.push(nul(if path.is_empty() { "body" } else { &path }))
+        }
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(at, item)| find_nul(item, format!("{path}[{at}]"), errors));
+        }
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                let place = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                if name.contains('\0') {
+                    errors.push(nul(&place.replace('\0', "\u{fffd}")));
+                }
+                find_nul(field, place, errors);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn nul(field: &str) -> FieldError {
+    FieldError { field: field.to_owned(), message: "holds the character NUL, which no text may".to_owned() }
+}
+
 fn named(path: &str) -> String {
     if path == "." { "body".to_owned() } else { path.to_owned() }
 }
@@ -66,6 +106,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let query = parts.uri.query().unwrap_or_default();
         let fields = form_urlencoded::parse(query.as_bytes());
+        if let Some((name, _)) = fields.clone().find(|(_, value)| value.contains('\0')) {
+            return Err(Problem::fields(vec![nul(&name)]));
+        }
         serde_path_to_error::deserialize(serde_urlencoded::Deserializer::new(fields))
             .map(Self)
             .map_err(|error| Problem::field(named(&error.path().to_string()), error.inner().to_string()))
@@ -79,5 +122,21 @@ impl<T: std::str::FromStr + Send, S: Send + Sync> FromRequestParts<S> for PathId
         let Path(text) =
             Path::<String>::from_request_parts(parts, state).await.map_err(|_| Code::NotFound)?;
         text.parse().map(Self).map_err(|_| Code::NotFound.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_text_with_nul_is_named() {
+        let refused = |json: &str| format!("{:?}", read::<Value>(json.as_bytes()).expect_err(json));
+        let problem = refused(r#"{"a": [{"b": "x\u0000"}, "\u0000"], "c": "d", "\u0000": 1}"#);
+        for field in ["a[0].b", "a[1]", "\u{fffd}"] {
+            assert!(problem.contains(&format!("field: \"{field}\"")), "{field}: {problem}");
+        }
+        assert!(refused(r#""\u0000""#).contains("field: \"body\""));
+        assert_eq!(read::<String>(br#""\\u0000""#), Ok("\\u0000".to_owned()), "a text about it");
     }
 }

@@ -4,6 +4,8 @@
 //! An answer is kept unless it says that trying again may help (5xx, 429). A process that dies in between leaves the key
 //! without an answer; after a minute the same request is done again, so what must never happen twice needs a key of its
 //! own in its row, as messages have their business key.
+//!
+//! Answers are kept sealed: some tell an API key or a link, of which the database is to know a hash only.
 
 use axum::{
     body::{Body, Bytes, to_bytes},
@@ -66,7 +68,7 @@ async fn answer(service: &Service, key: &str, request: Request, next: Next) -> R
     let begun = idempotency::begin(&mut tx, caller.tenant, key, &hash).await?;
     tx.commit().await.map_err(fanfare_engine::store::StoreError::from)?;
     match begun {
-        Begun::Answered(answer) => Ok(repeat(answer)),
+        Begun::Answered(answer) => repeat(service, &about(&caller, key), answer),
         Begun::UnderWay => Err(Code::UnderWay.into()),
         Begun::Reused => Err(Code::KeyReused.into()),
         Begun::First => {
@@ -99,14 +101,23 @@ async fn fingerprint(caller: &Caller, parts: &Parts, body: Body) -> Result<(Requ
     Ok((hash.finalize().into(), Body::from(bytes)))
 }
 
-fn repeat(answer: Answer) -> Response {
+/// What a kept answer is sealed for.
+fn about(caller: &Caller, key: &str) -> String {
+    format!("{}:{key}", caller.tenant)
+}
+
+fn repeat(service: &Service, about: &str, answer: Answer) -> Result<Response, Problem> {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
-    let mut response = (status, answer.body).into_response();
+    let body = service.auth.answers.open(about, &answer.body).map_err(|error| {
+        tracing::warn!(%error, "a kept answer can't be opened: JWT_SECRET differs between processes, or was changed");
+        Problem::say(Code::Conflict, "This request was done before, and its answer can't be given again.")
+    })?;
+    let mut response = (status, body).into_response();
     if let Ok(kind) = HeaderValue::from_str(&answer.content_type) {
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
     }
     response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
-    response
+    Ok(response)
 }
 
 async fn keep(
@@ -124,10 +135,14 @@ async fn keep(
         idempotency::forget(&mut tx, caller.tenant, key).await?;
     } else {
         let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let sealed = service.auth.answers.seal(&service.ids, &about(caller, key), &body);
         let answer = Answer {
             status: status.as_u16(),
             content_type: kind.unwrap_or_default().to_owned(),
-            body: body.to_vec(),
+            body: sealed.map_err(|error| {
+                tracing::error!(%error, "an answer could not be sealed");
+                Problem::from(Code::Broken)
+            })?,
         };
         idempotency::finish(&mut tx, caller.tenant, key, &answer).await?;
     }

@@ -180,6 +180,9 @@ impl From<StoreError> for Problem {
         match error {
             StoreError::NotFound { .. } => Code::NotFound.into(),
             StoreError::Conflict(why) => Self::say(Code::Conflict, why),
+            error if error.is_of_the_text() => {
+                Self::say(Code::Invalid, "A text holds what can't be kept: the character NUL, say.")
+            }
             error if error.is_transient() => {
                 tracing::warn!(%error, "the database is away");
                 Code::NotReady.into()

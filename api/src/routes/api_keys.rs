@@ -128,6 +128,14 @@ async fn create(
     if !caller.permissions.includes(&scopes) {
         return Err(Problem::say(Code::Forbidden, "A key can't allow more than you may do yourself."));
     }
+    caller.sees_everybody("You see only some of the contacts, and a key sees those of everybody.")?;
+    let environment = new.environment.unwrap_or(Environment::Production);
+    if caller.environment != Environment::Production && caller.environment != environment {
+        return Err(Problem::say(
+            Code::Forbidden,
+            "Outside production you make keys for your own environment only: say `environment`.",
+        ));
+    }
     let (key, hash) = tokens::make(Kind::ApiKey, &service.ids);
     let row = NewApiKey {
         id: service.ids.next(now),
@@ -136,7 +144,7 @@ async fn create(
         prefix: &key[..SHOWN],
         hash,
         scopes: &scopes,
-        environment: new.environment.unwrap_or(Environment::Production),
+        environment,
         created_by: caller.user().ok().map(|(user, _)| user),
         expires: new.expires_at,
     };

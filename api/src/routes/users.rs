@@ -136,6 +136,9 @@ async fn invite(
     Body(new): Body<Invitation>,
 ) -> Result<Made<Invited>, Problem> {
     let caller = &may.caller;
+    caller.sees_everybody(
+        "You see only some of the contacts, and whoever is invited sees those of everybody at first.",
+    )?;
     let region = service.store.tenant_by_id(caller.tenant).await?.region;
     let email =
         EmailAddress::parse(&new.email).map_err(|error| Problem::field("email", error.to_string()))?;
@@ -227,6 +230,9 @@ async fn change(
     let user = users::get(&mut work.tx, caller.tenant, id).await?;
     demand.check(user.updated_at)?;
     within_reach(caller, &user)?;
+    if scope != caller.scope {
+        caller.sees_everybody("You can't let somebody see other contacts than you do yourself.")?;
+    }
     let role = grantable(&mut work, caller, &change.role).await?;
     let facts = UserFacts {
         first_name: &change.first_name,
@@ -297,12 +303,14 @@ async fn grantable(work: &mut Work<'_>, caller: &Caller, slug: &str) -> Result<r
 }
 
 fn within_reach(caller: &Caller, user: &User) -> Result<(), Problem> {
-    if caller.permissions.includes(&user.permissions) {
+    if caller.permissions.includes(&user.permissions)
+        && (caller.scope == RowScope::All || caller.scope == user.scope)
+    {
         Ok(())
     } else {
         Err(Problem::say(
             Code::Forbidden,
-            "This user may do more than you: somebody who may do as much has to do it.",
+            "This user may do or see more than you: somebody who may do as much has to do it.",
         ))
     }
 }

@@ -14,21 +14,21 @@ use sqlx::PgPool;
 use crate::open::{Client, Open};
 
 /// An operation of the document.
-struct Operation {
-    method: Method,
-    path: String,
+pub(crate) struct Operation {
+    pub(crate) method: Method,
+    pub(crate) path: String,
     /// The permissions that it names; `None` for a public one.
-    needs: Option<Vec<String>>,
+    pub(crate) needs: Option<Vec<String>>,
     has_body: bool,
 }
 
-async fn document(open: &Open) -> Value {
+pub(crate) async fn document(open: &Open) -> Value {
     let (status, document) = open.nobody().get("/api/openapi.json").await;
     assert_eq!(status, 200);
     document
 }
 
-fn operations(document: &Value) -> Vec<Operation> {
+pub(crate) fn operations(document: &Value) -> Vec<Operation> {
     let mut all = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
@@ -52,7 +52,7 @@ fn filled(path: &str, ids: &BTreeMap<&str, String>) -> String {
     ids.iter().fold(path.to_owned(), |path, (name, id)| path.replace(&format!("{{{name}}}"), id))
 }
 
-async fn call(client: &Client, operation: &Operation, path: &str, body: &Value) -> (u16, Value) {
+pub(crate) async fn call(client: &Client, operation: &Operation, path: &str, body: &Value) -> (u16, Value) {
     let request = client.request(operation.method.clone(), path);
     client.send(if operation.has_body { request.json(body) } else { request }).await
 }

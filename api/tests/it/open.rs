@@ -107,6 +107,11 @@ impl Open {
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
 
+    /// A client for a service that is none of these.
+    pub(crate) fn http() -> reqwest::Client {
+        client()
+    }
+
     /// Nobody in particular.
     pub(crate) fn nobody(&self) -> Client {
         Client { base: self.base.clone(), http: self.client.clone(), token: None }

@@ -175,7 +175,8 @@ pub fn without_addresses(text: &str) -> String {
         let digits = word.chars().filter(char::is_ascii_digit).count();
         if word.contains('@') || digits >= 7 { masked(word) } else { word.to_owned() }
     });
-    let short: String = words.collect::<Vec<_>>().join(" ").chars().take(200).collect();
+    let short: String =
+        words.collect::<Vec<_>>().join(" ").chars().filter(|c| *c != '\0').take(200).collect();
     short
 }
 

@@ -5,14 +5,20 @@ use jiff::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
 
-/// A member that is a text, or a number written out; trimmed and not empty.
+/// Whether a provider's id of a message can be kept. NUL is in no id, and the database refuses it: with it everything that is
+/// written together.
+pub(super) fn fits(id: &str) -> bool {
+    (1..=512).contains(&id.len()) && !id.contains('\0')
+}
+
+/// A member that is a text without NUL, or a number written out; trimmed and not empty.
 pub(super) fn text(object: &Value, name: &str) -> Option<String> {
     let text = match object.get(name)? {
         Value::String(text) => text.trim().to_owned(),
         Value::Number(number) => number.to_string(),
         _ => return None,
     };
-    (!text.is_empty()).then_some(text)
+    (!text.is_empty() && !text.contains('\0')).then_some(text)
 }
 
 /// A member by a name whose case is not certain.

@@ -102,6 +102,12 @@ impl From<sqlx::Error> for StoreError {
 }
 
 impl StoreError {
+    /// Whether a text was sent that no database keeps: 22021 and 22P05, of texts and of JSON.
+    pub fn is_of_the_text(&self) -> bool {
+        let Self::Query(sqlx::Error::Database(db)) = self else { return false };
+        db.code().is_some_and(|code| ["22021", "22P05"].contains(&code.as_ref()))
+    }
+
     pub fn not_found(what: impl std::fmt::Display) -> Self {
         Self::NotFound { what: what.to_string() }
     }

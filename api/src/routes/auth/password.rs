@@ -18,7 +18,10 @@ use sqlx::PgConnection;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Device, SignedInView, begin, sign_in::note};
+use super::{
+    Device, SignedInView, begin,
+    sign_in::{heed_lock, note},
+};
 use crate::{
     auth::{
         caller::{Caller, SignedIn},
@@ -42,13 +45,14 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
 pub(super) async fn prove(service: &Service, caller: &Caller, password: &str) -> Result<(), Problem> {
     let (user, _) = caller.user()?;
     let subject = tokens::hash(&format!("password:{user}"));
-    if service.store.locked_until(&subject).await?.is_some() {
-        return Err(Problem::say(Code::TooMany, "Too many wrong attempts: wait a while."));
-    }
+    heed_lock(service, &subject).await?;
     let mut work = Work::begin(service, caller).await?;
     let hash = sign_in::password_hash(&mut work.tx, user).await?;
     work.commit().await?;
-    if service.auth.passwords.verify(password.to_owned(), hash).await {
+    let right = service.auth.passwords.verify(password.to_owned(), hash).await;
+    // As at a sign-in: others may have guessed meanwhile.
+    heed_lock(service, &subject).await?;
+    if right {
         service.store.forget_failures(&subject).await?;
         return Ok(());
     }

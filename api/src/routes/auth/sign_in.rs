@@ -71,7 +71,10 @@ async fn login(
     let email = login.email.trim().to_lowercase();
     let subject = tokens::hash(&format!("sign-in:{email}"));
     heed_lock(&service, &subject).await?;
-    let Some((tenant, credentials)) = proved(&service, &email, &login).await? else {
+    let proved = proved(&service, &email, &login).await;
+    // Others may have guessed at the same time: what is looked at after the fifth wrong one counts for nothing, right or wrong.
+    heed_lock(&service, &subject).await?;
+    let Some((tenant, credentials)) = proved? else {
         service.store.note_failure(&subject).await?;
         return Err(Code::WrongCredentials.into());
     };
@@ -94,7 +97,7 @@ async fn login(
     Ok(Data(SignedInView { user: user.into(), tokens }))
 }
 
-async fn heed_lock(service: &Service, subject: &TokenHash) -> Result<(), Problem> {
+pub(super) async fn heed_lock(service: &Service, subject: &TokenHash) -> Result<(), Problem> {
     let Some(until) = service.store.locked_until(subject).await? else { return Ok(()) };
     let wait = service.clock.now().duration_until(until).unsigned_abs();
     Err(Problem::say(Code::TooMany, "Too many wrong attempts: wait as Retry-After says.").retry_after(wait))

@@ -119,6 +119,9 @@ async fn approve(
     if sheet.state != CampaignState::InReview {
         return Err(not_in_review(&sheet));
     }
+    if sheet.approved_by.is_some() {
+        return Err(Problem::say(Code::Conflict, "It is approved already."));
+    }
     let actors = actors(&mut work, caller).await?;
     let review = departure::counted(&mut work, &sheet).await?;
     review

@@ -22,10 +22,7 @@ use fanfare_engine::{
         upload::{UploadState, duration_text, estimated_time},
     },
     id::UploadId,
-    store::{
-        upload_history::{self, Listing, UploadEntry},
-        users::RowScope,
-    },
+    store::upload_history::{self, Listing, UploadEntry},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -250,13 +247,7 @@ async fn delete(
 
 /// A file holds everybody's rows: whoever sees only some people's does without.
 fn whole(caller: &Caller) -> Result<(), Problem> {
-    if caller.scope == RowScope::All {
-        return Ok(());
-    }
-    Err(Problem::say(
-        Code::Forbidden,
-        "You see only some of the contacts, and files hold those of everybody.",
-    ))
+    caller.sees_everybody("You see only some of the contacts, and files hold those of everybody.")
 }
 
 fn lost(error: BlobError) -> Problem {

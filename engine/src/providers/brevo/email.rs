@@ -20,6 +20,7 @@ use crate::{
         classify::{self, brevo::Keys},
         hook_auth::HookAuth,
         http::Reply,
+        loose,
         settings::{self, BrevoEmailSettings, ConfigError, HttpSettings},
     },
 };
@@ -47,7 +48,7 @@ impl BrevoEmail {
         http: &HttpSettings,
     ) -> Result<Self, ConfigError> {
         let name = settings.sender_name.trim();
-        if name.is_empty() || name.chars().count() > 70 || name.contains(char::is_control) {
+        if name.is_empty() || name.chars().count() > 70 || name.contains(ends_line) {
             return Err(ConfigError::new("sender_name", "must have 1 to 70 characters, on one line"));
         }
         Ok(Self {
@@ -283,9 +284,14 @@ fn message_ids(body: &[u8], members: usize) -> Option<Vec<String>> {
 }
 
 /// Without the angle brackets, which some of Brevo's answers and events have and others lack.
+/// What a mail program may take for the end of a header's line.
+fn ends_line(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
 pub(super) fn bare(id: &str) -> Option<String> {
     let id = id.trim().trim_start_matches('<').trim_end_matches('>');
-    (!id.is_empty() && id.len() <= 512).then(|| id.to_owned())
+    loose::fits(id).then(|| id.to_owned())
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::{
     Adapter, Answer, BatchAnswer, Envelope, HookError, HookItem, HookRequest, classify, hook_auth,
     http::{Http, Size},
+    loose,
     settings::{self, ConfigError, HttpSettings, WhatsappSettings},
 };
 use crate::{
@@ -108,7 +109,7 @@ fn message_id(body: &[u8]) -> Option<String> {
     }
     let sent: Sent = serde_json::from_slice(body).ok()?;
     let [Message { id }] = <[Message; 1]>::try_from(sent.messages).ok()?;
-    (!id.is_empty() && id.len() <= 512).then_some(id)
+    loose::fits(&id).then_some(id)
 }
 
 impl Adapter for WhatsappCloud {

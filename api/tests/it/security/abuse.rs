@@ -1,0 +1,155 @@
+//! A11 rate limits, A12 flows that cost somebody else something.
+
+use futures::future::join_all;
+use reqwest::Method;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+
+use crate::open::{Client, Open, PASSWORD};
+
+/// How many of so many requests at once were let through.
+async fn let_through(client: &Client, requests: Vec<reqwest::RequestBuilder>) -> usize {
+    let answers = join_all(requests.into_iter().map(|request| client.send(request))).await;
+    answers.iter().filter(|(status, _)| *status != 429).count()
+}
+
+/// A11: nobody becomes somebody else by saying so.
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn a_limit_is_of_the_peer_whatever_it_says(pool: PgPool) {
+    let open = Open::with(&pool, &[("FANFARE__API__STRANGER_PER_SECOND", "10")]).await;
+    let nobody = open.nobody();
+    let body = json!({"refreshToken": "ffr_guess"});
+    let paths = [
+        "/api/auth/refresh",
+        "/api/auth/refresh/",
+        "/API/AUTH/REFRESH",
+        "//api/auth/refresh",
+        "/api/auth/refresh?x=1",
+        "/api/auth/%72efresh",
+        "/api/./auth/refresh",
+    ];
+    let requests = (0..120).map(|n| {
+        let request = nobody.request(Method::POST, paths[n % paths.len()]).json(&body);
+        let (name, value) = [
+            ("x-forwarded-for", format!("198.51.100.{n}")),
+            ("forwarded", format!("for=198.51.100.{n}")),
+            ("x-real-ip", format!("198.51.100.{n}")),
+            ("true-client-ip", format!("198.51.100.{n}")),
+            ("x-originating-ip", format!("198.51.100.{n}")),
+            ("authorization", format!("Bearer ffk_guess{n}")),
+        ][n % 6]
+            .clone();
+        request.header(name, value)
+    });
+    let answers = join_all(requests.map(|request| nobody.send(request))).await;
+    // What leads nowhere is told so, whoever asks: that costs nothing.
+    let taken = answers.iter().filter(|(status, _)| ![404, 405, 429].contains(status)).count();
+    assert!((1..=25).contains(&taken), "{taken} of a limit of ten a second");
+}
+
+/// A11: more keys, more sessions and more routes are the same tenant.
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn a_limit_is_of_the_tenant_with_all_its_keys(pool: PgPool) {
+    let open = Open::with(&pool, &[("FANFARE__API__TENANT_PER_SECOND", "20")]).await;
+    let owner = open.owner().await;
+    let mut clients = vec![owner.clone()];
+    for n in 0..5 {
+        let (status, made) =
+            owner.post("/api/keys", &json!({"name": format!("k{n}"), "scopes": ["*"]})).await;
+        assert_eq!(status, 201, "{made}");
+        clients.push(open.bearing(made["data"]["key"].as_str().unwrap()));
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    let paths = ["/api/users", "/api/roles", "/api/contacts", "/api/contacts/", "/api/nothing", "/api/keys"];
+    let begun = std::time::Instant::now();
+    let requests =
+        (0..150).map(|n| clients[n % clients.len()].request(Method::GET, paths[n % paths.len()])).collect();
+    let taken = let_through(&owner, requests).await;
+    let allowed = 20 + 20 * usize::try_from(begun.elapsed().as_secs() + 1).unwrap();
+    // Paths that lead nowhere are not counted, and cost nothing: a third of them.
+    assert!(taken <= allowed + 50, "{taken} of {allowed}");
+}
+
+/// A12: a list of a thousand is a request, and has a bound of its own.
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn one_request_asks_for_so_much_and_no_more(pool: PgPool) {
+    let open = Open::new(&pool).await;
+    let owner = open.owner().await;
+    for path in [
+        "/api/contacts",
+        "/api/messages",
+        "/api/users",
+        "/api/audit-log",
+        "/api/notifications",
+        "/api/suppressions",
+        "/api/upload/history",
+        "/api/campaigns",
+        "/api/templates",
+    ] {
+        for query in [
+            "limit=0",
+            "limit=501",
+            "limit=4294967295",
+            "limit=4294967296",
+            "limit=-1",
+            "page=0",
+            "page=4294967295&limit=500",
+        ] {
+            let (status, answer) = owner.get(&format!("{path}?{query}")).await;
+            assert_eq!(status, 422, "{path}?{query}: {answer}");
+        }
+    }
+    let users: Vec<Value> = (0..101).map(|_| json!("usr_x")).collect();
+    let broadcast = json!({"title": "T", "message": "M", "audience": {"users": users}});
+    assert_eq!(owner.post("/api/notifications/broadcast", &broadcast).await.0, 422);
+    let deep = format!("{{\"name\": {}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+    let request =
+        owner.request(Method::POST, "/api/contacts").header("content-type", "application/json").body(deep);
+    assert!([400, 422].contains(&owner.send(request).await.0), "nesting has an end");
+    let large = format!("{{\"name\": \"{}\"}}", "x".repeat(9 << 20));
+    let request =
+        owner.request(Method::POST, "/api/contacts").header("content-type", "application/json").body(large);
+    assert_eq!(owner.send(request).await.0, 413);
+}
+
+/// A12: no route writes to an address that a stranger names. Links and invitations go to whoever manages the users, and a
+/// stranger who asks is told nothing about who exists.
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn strangers_have_nobody_written_to(pool: PgPool) {
+    let open = Open::with(&pool, &[("FANFARE__API__STRANGER_PER_SECOND", "100000")]).await;
+    let owner = open.owner().await;
+    let email = owner.get("/api/auth/me").await.1["data"]["email"].clone();
+    let document = crate::contract::document(&open).await;
+    let public: Vec<String> = crate::contract::operations(&document)
+        .into_iter()
+        .filter(|operation| operation.needs.is_none() && operation.method != Method::GET)
+        .map(|operation| operation.path)
+        .collect();
+    // A route that joins them has a limit for each address, and a line here.
+    assert_eq!(
+        public,
+        [
+            "/api/auth/accept-invitation/{token}",
+            "/api/auth/login",
+            "/api/auth/refresh",
+            "/api/auth/register",
+            "/api/auth/reset-password/{token}"
+        ]
+    );
+    let nobody = open.nobody();
+    let known =
+        nobody.post("/api/auth/login", &json!({"email": email, "password": "a wrong password"})).await;
+    let unknown = nobody
+        .post("/api/auth/login", &json!({"email": "no@acme.example", "password": "a wrong password"}))
+        .await;
+    assert_eq!(known, unknown);
+    // A link is one of 2^256; guessing leaves no trace and hits no one.
+    let guess = |n: usize| {
+        let (nobody, body) = (nobody.clone(), json!({"password": PASSWORD}));
+        async move { nobody.post(&format!("/api/auth/reset-password/ffl_{n}"), &body).await.0 }
+    };
+    let guesses = join_all((0..100).map(guess)).await;
+    assert!(guesses.iter().all(|status| *status == 404), "{guesses:?}");
+    let sent: i64 = sqlx::query_scalar("select count(*) from recipients").fetch_one(&pool).await.unwrap();
+    assert_eq!(sent, 0);
+}
