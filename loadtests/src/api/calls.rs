@@ -55,7 +55,7 @@ pub(crate) struct Calls {
     campaign: CampaignId,
     people: u64,
     contacts: Vec<ContactId>,
-    /// Messages that were taken in, the earlier last.
+    /// Messages that were taken in, the newest last.
     sent: Mutex<VecDeque<String>>,
 }
 

@@ -76,13 +76,13 @@ async fn messages(connection: &mut PgConnection, at: i64) -> anyhow::Result<Uuid
         "insert into campaigns (id, tenant_id, kind, name, channel, class, template_id, audience, state, launched_at,
                                 finished_at, created_at, variants, locales, variables, route, prepared, frozen, target_count,
                                 done_through)
-         select (uuid_floor(then)::text)::uuid, o.id, 'campaign', 'Renewals ' || $1::bigint, 'email', 'obligation', t.id,
-                '{\"contacts\": \"all\"}', 'finished', then, then + interval '5 minutes', then, array[v.id], array['en'],
+         select (uuid_floor(began)::text)::uuid, o.id, 'campaign', 'Renewals ' || $1::bigint, 'email', 'obligation', t.id,
+                '{\"contacts\": \"all\"}', 'finished', began, began + interval '5 minutes', began, array[v.id], array['en'],
                 '{}', '{}', true, people, people, people
          from tenants o
          join templates t on t.tenant_id = o.id and t.slug = 'renewal'
          join template_versions v on v.template_id = t.id
-         cross join (select now() - interval '1 hour' - make_interval(days => ($1::bigint * $2::bigint)::integer)) as moments (then)
+         cross join (select now() - interval '1 hour' - make_interval(days => ($1::bigint * $2::bigint)::integer)) as moments (began)
          cross join (select count(*)::integer from numbered) as counted (people)
          where o.slug = $3 returning id",
     )
