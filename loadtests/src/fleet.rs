@@ -19,6 +19,7 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::{
+    api,
     processes::{self, Pids},
     receiver, seed,
     services::{self, Services},
@@ -44,6 +45,8 @@ pub(crate) struct Tuning {
     pub(crate) batch: bool,
     /// One-time passwords that the first process is asked for in a second.
     pub(crate) otp_per_second: Option<u32>,
+    /// What the API is asked for.
+    pub(crate) api: Option<api::Wanted>,
     /// Requests that the account takes in a second.
     pub(crate) quota: Option<u32>,
     /// Where Postgres is, if not where the services say.
@@ -60,6 +63,7 @@ impl Tuning {
             in_flight: None,
             batch: false,
             otp_per_second: None,
+            api: None,
             quota: None,
             postgres: None,
         }
@@ -101,6 +105,14 @@ fn config(crew: &Crew<'_>, port: u16) -> anyhow::Result<String> {
         "api": {"port": port},
         "accounts": crew.accounts,
     });
+    if let Some(wanted) = tuning.api {
+        let beyond = 10 * wanted.per_second;
+        config["api"]["tenant_per_second"] = beyond.into();
+        config["api"]["program_per_second"] = beyond.into();
+        if let Some(send_wait_ms) = wanted.send_wait_ms {
+            config["api"]["send_wait_ms"] = send_wait_ms.into();
+        }
+    }
     if let Some(chunk) = tuning.chunk {
         config["launch"] = json!({"chunk": chunk});
     }

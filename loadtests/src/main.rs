@@ -9,6 +9,7 @@
 //!
 //! Whatever it started it ends: servers, processes and data, also after an error or Ctrl-C.
 
+mod api;
 mod bare;
 mod binary;
 mod fleet;
@@ -33,8 +34,10 @@ mod seed;
 mod services;
 mod sink;
 mod site;
+mod sizes;
 mod soak;
 mod tenants;
+mod timing;
 mod trial;
 mod verify;
 mod webhooks;
@@ -69,6 +72,8 @@ enum Command {
     Ingest(ingest::Options),
     /// How fast a file becomes contacts.
     Import(import::Options),
+    /// The API on a large database: contacts by the million, and what its questions take.
+    ApiSize(sizes::Options),
     /// Campaigns one after the other for half an hour: does anything grow, slow down or get lost?
     Soak(soak::Options),
     /// A receiver in a process of its own; ends when its standard input does.
@@ -106,6 +111,7 @@ fn run(command: Command) -> anyhow::Result<bool> {
             Command::ThrottledTenant(options) => tenants::run(options).await,
             Command::Ingest(options) => ingest::run(options).await,
             Command::Import(options) => import::run(options).await,
+            Command::ApiSize(options) => sizes::run(options).await,
             Command::Soak(options) => soak::run(options).await,
             Command::Receive(options) => receiver::serve(options).await.map(|()| true),
         }

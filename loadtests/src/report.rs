@@ -6,7 +6,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    bare, machine::Machine, meters::Cost, otp::Latency, receiver::Kind, scenario::Scenario, verify::Verdict,
+    api, bare, machine::Machine, meters::Cost, otp::Latency, receiver::Kind, scenario::Scenario,
+    verify::Verdict,
 };
 
 /// One bare loop and one campaign, right after each other.
@@ -35,6 +36,9 @@ pub(crate) struct Round {
     /// Of one-time passwords beside the campaign.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) otp: Option<Latency>,
+    /// Of requests to the API beside the campaign.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) api: Option<api::Figures>,
     pub(crate) bare: bare::Measured,
 }
 
@@ -122,7 +126,7 @@ pub(crate) fn median(rounds: &[Round]) -> Option<Round> {
 
 impl Report {
     pub(crate) fn is_clean(&self) -> bool {
-        self.rounds.iter().all(|round| round.verdict.is_clean() && round.otp.is_none_or(|otp| otp.lost == 0))
+        self.rounds.iter().all(Round::is_clean)
     }
 
     pub(crate) fn print(&self) {
@@ -144,6 +148,19 @@ impl Report {
             if self.is_clean() { "every message was right" } else { "NOT EVERY MESSAGE WAS RIGHT" }
         );
     }
+}
+
+impl Round {
+    fn is_clean(&self) -> bool {
+        self.verdict.is_clean()
+            && self.otp.is_none_or(|otp| otp.lost == 0)
+            && self.api.as_ref().is_none_or(api::Figures::is_clean)
+    }
+}
+
+/// The same of the API's.
+fn api(round: &Round, show: fn(&api::Figures) -> String) -> String {
+    round.api.as_ref().map_or_else(|| "-".to_owned(), show)
 }
 
 /// A line that most scenarios leave empty.
@@ -176,11 +193,33 @@ const ROWS: &[Line<Round>] = &[
     ("last tenth, messages a second", |round| format!("{:.0}", round.last_tenth_per_second)),
     ("whole campaign, s", |round| format!("{:.1}", round.seconds)),
     ("\"who was not sent\", first page, ms", |round| format!("{:.1}", round.unsent_first_page_ms)),
-    ("one-time passwords, p50 in ms", |round| otp(round, |otp| format!("{:.1}", otp.p50_ms))),
-    ("one-time passwords, p99 in ms", |round| otp(round, |otp| format!("{:.1}", otp.p99_ms))),
-    ("one-time passwords, longest in ms", |round| otp(round, |otp| format!("{:.1}", otp.most_ms))),
-    ("one-time passwords measured", |round| otp(round, |otp| otp.samples.to_string())),
+    ("one-time passwords, p50 in ms", |round| otp(round, |otp| format!("{:.1}", otp.timing.p50_ms))),
+    ("one-time passwords, p99 in ms", |round| otp(round, |otp| format!("{:.1}", otp.timing.p99_ms))),
+    ("one-time passwords, longest in ms", |round| otp(round, |otp| format!("{:.1}", otp.timing.most_ms))),
+    ("one-time passwords measured", |round| otp(round, |otp| otp.timing.samples.to_string())),
     ("one-time passwords lost", |round| otp(round, |otp| otp.lost.to_string())),
+    ("API requests a second", |round| api(round, |api| api.requests_per_second.to_string())),
+    ("API reads, p50 in ms", |round| api(round, |api| format!("{:.1}", api.reads.p50_ms))),
+    ("API reads, p99 in ms", |round| api(round, |api| format!("{:.1}", api.reads.p99_ms))),
+    ("API reads, longest in ms", |round| api(round, |api| format!("{:.1}", api.reads.most_ms))),
+    ("API sends, p50 in ms", |round| api(round, |api| format!("{:.1}", api.sends.p50_ms))),
+    ("API sends, p99 in ms", |round| api(round, |api| format!("{:.1}", api.sends.p99_ms))),
+    ("API sends, longest in ms", |round| api(round, |api| format!("{:.1}", api.sends.most_ms))),
+    ("API sends at the receiver, p50 in ms", |round| {
+        api(round, |api| format!("{:.1}", api.arrivals.timing.p50_ms))
+    }),
+    ("API sends at the receiver, p99 in ms", |round| {
+        api(round, |api| format!("{:.1}", api.arrivals.timing.p99_ms))
+    }),
+    ("API sends at the receiver, longest", |round| {
+        api(round, |api| format!("{:.1}", api.arrivals.timing.most_ms))
+    }),
+    ("API sends lost", |round| api(round, |api| api.arrivals.lost.to_string())),
+    ("API answers that were wrong", |round| api(round, |api| api.errors.to_string())),
+    ("API answers 429", |round| api(round, |api| api.limited.to_string())),
+    ("API callers' CPU a request", |round| {
+        api(round, |api| format!("{:.0}", api.client_cpu_micros_per_request))
+    }),
     ("lost", |round| round.verdict.lost.to_string()),
     ("duplicated", |round| round.verdict.duplicated.to_string()),
     ("repeated under the same key", |round| round.verdict.repeated.to_string()),

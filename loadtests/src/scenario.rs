@@ -4,10 +4,12 @@ use clap::ValueEnum;
 use fanfare_engine::domain::channel::Channel;
 use serde::Serialize;
 
-use crate::receiver::Kind;
+use crate::{api, receiver::Kind};
 
 /// So that a campaign of five million gives more than ten thousand samples.
 const OTP_PER_SECOND: u32 = 60;
+/// Four of five read, one sends.
+const API_PER_SECOND: u32 = 1_000;
 
 /// A way to send a campaign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
@@ -49,6 +51,10 @@ pub(crate) enum Scenario {
     Otp,
     /// The same over one account whose quota the campaign uses up.
     OtpOneQuota,
+    /// As `single`, beside requests to the API at fixed moments. A send is answered once it is taken in.
+    Api,
+    /// The same, and a send waits for the provider as it does by default.
+    ApiSendWait,
     /// As `single`, while a transaction elsewhere holds a snapshot from before the launch.
     HeldSnapshot,
 }
@@ -79,6 +85,8 @@ pub(crate) struct Setup {
     pub(crate) otp_per_second: Option<u32>,
     /// Requests that the account takes in a second; any number if absent.
     pub(crate) quota: Option<u32>,
+    /// What is asked of the API meanwhile.
+    pub(crate) api: Option<api::Wanted>,
     /// Whether a transaction holds a snapshot from before the launch until the end.
     pub(crate) held_snapshot: bool,
 }
@@ -102,6 +110,7 @@ impl Scenario {
             older_results: 0,
             otp_per_second: None,
             quota: None,
+            api: None,
             held_snapshot: false,
         };
         match self {
@@ -121,6 +130,13 @@ impl Scenario {
             Self::Otp => Setup { otp_per_second: Some(OTP_PER_SECOND), ..single },
             Self::OtpOneQuota => {
                 Setup { otp_per_second: Some(OTP_PER_SECOND), quota: Some(10_000), ..single }
+            }
+            Self::Api => Setup {
+                api: Some(api::Wanted { per_second: API_PER_SECOND, send_wait_ms: Some(0) }),
+                ..single
+            },
+            Self::ApiSendWait => {
+                Setup { api: Some(api::Wanted { per_second: API_PER_SECOND, send_wait_ms: None }), ..single }
             }
             Self::HeldSnapshot => Setup { held_snapshot: true, ..single },
         }

@@ -13,6 +13,7 @@ use tokio::{task::JoinSet, time::Instant};
 use uuid::Uuid;
 
 use crate::{
+    api::{Access, Calls, Load},
     bare::{self, Bare, Setting},
     fleet::{Fleet, Tuning},
     meters::{self, Meters},
@@ -83,6 +84,7 @@ impl Site<'_> {
             batch: setup.batch,
             otp_per_second: setup.otp_per_second,
             quota: setup.quota,
+            api: setup.api,
         };
         let from = (&self.services, &self.pool);
         fleet.start(&self.binary, self.folder, from, self.receiver.url(), tuning).await?;
@@ -91,12 +93,17 @@ impl Site<'_> {
             let wanted = Wanted { address: fleet.address(), path, most, connections: CONNECTIONS };
             self.receiver.hook(&wanted).await?;
         }
+        let load = self.load(fleet, campaigns[0]).await?;
         let snapshot = if setup.held_snapshot { Some(older::snapshot(&self.pool).await?) } else { None };
         let reported = self.meters(fleet).reported().await?;
         let before = (self.meters(fleet).read().await?, reported);
         let times = self.send(fleet, &campaigns).await?;
         let after = self.meters(fleet).read().await?;
         let after = (after, self.meters(fleet).reported().await?);
+        let asked = match load {
+            Some(load) => Some(load.end().await?),
+            None => None,
+        };
         drop(snapshot);
         let pids = fleet.pids()?;
         let peaks: Vec<u64> = pids.into_iter().map(processes::peak_rss).collect::<anyhow::Result<_>>()?;
@@ -141,8 +148,20 @@ impl Site<'_> {
             otp: timetable
                 .map(|timetable| Latency::of(&arrivals, timetable, times.launched_us, times.done_us))
                 .transpose()?,
+            api: asked
+                .map(|asked| asked.figures(&arrivals, (times.launched_us, times.done_us)))
+                .transpose()?,
             bare,
         })
+    }
+
+    /// Callers of the API, if the scenario has any.
+    async fn load(&self, fleet: &Fleet, campaign: CampaignId) -> anyhow::Result<Option<Load>> {
+        let Some(wanted) = self.plan.setup.api else { return Ok(None) };
+        let name = format!("owner-{}", campaign.uuid());
+        let access = Access::make(&self.binary, self.folder, fleet.address(), &name).await?;
+        let calls = Calls::prepare(&self.pool, access, campaign, self.plan.how.recipients).await?;
+        Load::begin(fleet.address(), self.receiver.url(), wanted, calls).await.map(Some)
     }
 
     fn meters<'m>(&'m self, fleet: &'m Fleet) -> Meters<'m> {

@@ -6,8 +6,10 @@
 
 pub(crate) mod sender;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use serde::Serialize;
+
+use crate::timing::Timing;
 
 const ADDRESS: &str = "otp";
 
@@ -52,10 +54,8 @@ impl Timetable {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Latency {
-    pub(crate) samples: u64,
-    pub(crate) p50_ms: f64,
-    pub(crate) p99_ms: f64,
-    pub(crate) most_ms: f64,
+    #[serde(flatten)]
+    pub(crate) timing: Timing,
     /// That should have begun in the time looked at and did not arrive.
     pub(crate) lost: u64,
     pub(crate) repeated: u64,
@@ -79,24 +79,11 @@ impl Latency {
             repeated += u64::from(known.is_some());
             *known = Some(known.map_or(time, |known| known.min(time)));
         }
-        let mut sorted: Vec<u64> = took.iter().flatten().copied().collect();
-        sorted.sort_unstable();
-        ensure!(!sorted.is_empty(), "no one-time password arrived beside the campaign");
-        let at = |share: usize| millis(sorted[(sorted.len() * share / 100).min(sorted.len() - 1)]);
-        Ok(Self {
-            samples: sorted.len() as u64,
-            p50_ms: at(50),
-            p99_ms: at(99),
-            most_ms: at(100),
-            lost: (took.len() - sorted.len()) as u64,
-            repeated,
-        })
+        let arrived: Vec<u64> = took.iter().flatten().copied().collect();
+        let lost = (took.len() - arrived.len()) as u64;
+        let timing = Timing::of(arrived).context("nothing arrived beside the campaign")?;
+        Ok(Self { timing, lost, repeated })
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a time of an hour at most")]
-fn millis(us: u64) -> f64 {
-    us as f64 / 1e3
 }
 
 #[cfg(test)]
@@ -111,8 +98,8 @@ mod tests {
         let arrivals = [(0, 2_000), (1, 141_000), (3, 306_000), (3, 400_000), (4, 402_000)];
         let arrivals = arrivals.map(|(k, at_us)| Arrival { k, at_us });
         let latency = Latency::of(&arrivals, timetable, 50_000, 410_000).expect("some arrived");
-        let expected =
-            Latency { samples: 2, p50_ms: 40.0, p99_ms: 40.0, most_ms: 40.0, lost: 1, repeated: 1 };
+        let timing = Timing { samples: 2, p50_ms: 40.0, p99_ms: 40.0, most_ms: 40.0 };
+        let expected = Latency { timing, lost: 1, repeated: 1 };
         assert_eq!(latency, expected);
         assert!(Latency::of(&[], timetable, 0, 1_000_000).is_err());
     }

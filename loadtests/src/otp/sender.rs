@@ -113,7 +113,7 @@ impl Caller {
 }
 
 /// The receiver's clock, in microseconds, and the moment here at which it was so.
-async fn clock(receiver: &str) -> anyhow::Result<(Instant, u64)> {
+pub(crate) async fn clock(receiver: &str) -> anyhow::Result<(Instant, u64)> {
     #[derive(Deserialize)]
     struct Clock {
         monotonic_us: u64,
