@@ -283,12 +283,12 @@ fn message_ids(body: &[u8], members: usize) -> Option<Vec<String>> {
     (ids.len() == members && different.len() == members).then_some(ids)
 }
 
-/// Without the angle brackets, which some of Brevo's answers and events have and others lack.
 /// What a mail program may take for the end of a header's line.
 fn ends_line(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
+/// Without the angle brackets, which some of Brevo's answers and events have and others lack.
 pub(super) fn bare(id: &str) -> Option<String> {
     let id = id.trim().trim_start_matches('<').trim_end_matches('>');
     loose::fits(id).then(|| id.to_owned())
