@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use axum::{
-    extract::{FromRequestParts, Request, State},
+    extract::{FromRequestParts, MatchedPath, Request, State},
     http::{Extensions, HeaderMap, HeaderName, HeaderValue, header, request::Parts},
     middleware::Next,
     response::Response,
@@ -43,13 +43,15 @@ impl<S: Send + Sync> FromRequestParts<S> for RequestId {
     }
 }
 
-/// One line a request, and its id. Paths hold ids at most; queries, headers, peers and bodies are left out.
+/// One line a request, and its id. Of the path it says what the route is called: what stands in it may be a link that is good
+/// for signing in, or what somebody calls a person. Queries, headers, peers and bodies are left out.
 pub(crate) async fn traced(State(service): State<Service>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = RequestId::theirs(request.headers())
         .unwrap_or_else(|| RequestId(format!("req_{}", service.ids.random_uuid().simple()).into()));
     request.extensions_mut().insert(id.clone());
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
     let in_chunks = request.headers().contains_key(header::TRANSFER_ENCODING);
     let mut response = next.run(request).await;
     if in_chunks {
@@ -58,6 +60,7 @@ pub(crate) async fn traced(State(service): State<Service>, mut request: Request,
     }
     let elapsed_ms = started.elapsed().as_secs_f64() * 1_000.0;
     let status = response.status().as_u16();
+    let path = route.as_ref().map_or("none", MatchedPath::as_str);
     tracing::debug!(%method, path, status, elapsed_ms, request_id = id.as_str(), "answered");
     let value = HeaderValue::from_str(id.as_str()).expect("plain ASCII");
     response.headers_mut().insert(REQUEST_ID, value);
