@@ -9,7 +9,7 @@ use axum::{
     response::Response,
 };
 
-use crate::service::Service;
+use crate::{auth::tokens::Kind, service::Service};
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LONGEST_ID: usize = 64;
@@ -43,13 +43,13 @@ impl<S: Send + Sync> FromRequestParts<S> for RequestId {
     }
 }
 
-/// One line a request, and its id. Paths hold ids at most; queries, headers, peers and bodies are left out.
+/// One line a request, and its id. Queries, headers, peers and bodies are left out.
 pub(crate) async fn traced(State(service): State<Service>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = RequestId::theirs(request.headers())
         .unwrap_or_else(|| RequestId(format!("req_{}", service.ids.random_uuid().simple()).into()));
     request.extensions_mut().insert(id.clone());
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let (method, path) = (request.method().clone(), shown(request.uri().path()));
     let in_chunks = request.headers().contains_key(header::TRANSFER_ENCODING);
     let mut response = next.run(request).await;
     if in_chunks {
@@ -63,6 +63,19 @@ pub(crate) async fn traced(State(service): State<Service>, mut request: Request,
     response.headers_mut().insert(REQUEST_ID, value);
     guard(response.headers_mut());
     response
+}
+
+/// A path as the log may have it: words of ours and ids. A link that is good once, and what somebody calls a thing, are not.
+fn shown(path: &str) -> String {
+    let plain = |part: &str| {
+        !part.starts_with(Kind::Link.prefix())
+            && !part.starts_with(|c: char| c.is_ascii_digit())
+            && part.len() <= LONGEST_ID
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-.".contains(&byte))
+    };
+    path.split('/').map(|part| if plain(part) { part } else { "*" }).collect::<Vec<_>>().join("/")
 }
 
 /// Where a route has said something itself, that holds.
@@ -85,6 +98,22 @@ fn guard(headers: &mut HeaderMap) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_log_has_no_link_and_nobodys_address() {
+        for (path, expected) in [
+            (
+                "/api/campaigns/camp_06h04fm9mnvqfb8gh67n07q2m4/status",
+                "/api/campaigns/camp_06h04fm9mnvqfb8gh67n07q2m4/status",
+            ),
+            ("/api/auth/accept-invitation/ffl_vv8dry8c", "/api/auth/accept-invitation/*"),
+            ("/api/auth/reset-password/FFL_vv8dry8c", "/api/auth/reset-password/*"),
+            ("/api/references/mail/ann@example.com", "/api/references/mail/*"),
+            ("/api/references/phone/23052345678", "/api/references/phone/*"),
+        ] {
+            assert_eq!(shown(path), expected);
+        }
+    }
 
     #[test]
     fn only_a_plain_id_is_taken_over() {

@@ -48,7 +48,7 @@ pub(crate) fn operations(document: &Value) -> Vec<Operation> {
 }
 
 /// The path with its parameters filled in.
-fn filled(path: &str, ids: &BTreeMap<&str, String>) -> String {
+pub(crate) fn filled(path: &str, ids: &BTreeMap<&str, String>) -> String {
     ids.iter().fold(path.to_owned(), |path, (name, id)| path.replace(&format!("{{{name}}}"), id))
 }
 
@@ -109,7 +109,7 @@ async fn every_operation_needs_the_permission_that_it_names(pool: PgPool) {
 }
 
 /// Things of `other`, by the name of the parameter that takes their ids.
-async fn things_of_another(open: &Open) -> BTreeMap<&'static str, String> {
+pub(crate) async fn things_of_another(open: &Open) -> BTreeMap<&'static str, String> {
     let stranger = open.stranger().await;
     let id = |answer: &(u16, Value), pointer: &str| {
         answer.1.pointer(pointer).unwrap_or_else(|| panic!("{answer:?}")).as_str().unwrap().to_owned()

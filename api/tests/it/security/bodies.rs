@@ -1,13 +1,15 @@
 //! A9 mass assignment, A19 SQL and other texts that are more than texts somewhere. Generated from the OpenAPI document: a route,
 //! a field or a parameter that is new is tried from its first day.
 
+use std::collections::BTreeMap;
+
 use futures::{StreamExt as _, stream};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
 use crate::{
-    contract::{Operation, document, operations},
+    contract::{Operation, document, filled, operations, things_of_another},
     open::{Client, Open},
 };
 
@@ -99,18 +101,13 @@ fn body_schema<'a>(document: &'a Value, operation: &Operation) -> Option<&'a Val
     (!schema.is_null()).then_some(schema)
 }
 
-/// Any id of the kind that a path takes.
-fn path_of(operation: &Operation) -> String {
-    operation
-        .path
-        .split('/')
-        .map(|part| match part.strip_prefix('{') {
-            Some("version}") => "1".to_owned(),
-            Some(_) => "x".to_owned(),
-            None => part.to_owned(),
-        })
-        .collect::<Vec<_>>()
-        .join("/")
+/// Ids of every kind, of another tenant: what is asked is read, and then there is no such thing.
+type Ids = BTreeMap<&'static str, String>;
+
+async fn ids(open: &Open) -> Ids {
+    let mut ids = things_of_another(open).await;
+    ids.insert("message_id", "msg_x".to_owned());
+    ids
 }
 
 async fn open(pool: &PgPool) -> Open {
@@ -129,7 +126,7 @@ async fn open(pool: &PgPool) -> Open {
 async fn what_nobody_may_set_is_refused_by_name(pool: PgPool) {
     let open = open(&pool).await;
     let owner = open.owner().await;
-    let document = document(&open).await;
+    let (document, ids) = (document(&open).await, ids(&open).await);
     let mut requests = Vec::new();
     for operation in operations(&document) {
         let Some(schema) = body_schema(&document, &operation) else { continue };
@@ -141,7 +138,13 @@ async fn what_nobody_may_set_is_refused_by_name(pool: PgPool) {
                 let Some(Value::Object(object)) = body.pointer_mut(&at) else { continue };
                 object.insert((*coveted).to_owned(), json!("x"));
                 let body = if at.is_empty() { first(*coveted, &whole) } else { body.to_string() };
-                requests.push((operation.method.clone(), path_of(&operation), body, at.clone(), *coveted));
+                requests.push((
+                    operation.method.clone(),
+                    filled(&operation.path, &ids),
+                    body,
+                    at.clone(),
+                    *coveted,
+                ));
             }
         }
     }
@@ -173,19 +176,15 @@ fn first(field: &str, whole: &Value) -> String {
 }
 
 /// Texts that mean something to somebody behind: a database, a shell, a log, a page, a spreadsheet.
-const TEXTS: [&str; 12] = [
-    "' or 1=1 --",
-    "\"; drop table users; --",
-    "1) union select null, password_hash from users --",
+const TEXTS: [&str; 8] = [
+    "' or 1=1; drop table users; --",
+    "\") union select null, password_hash from users --",
     "\\'; select pg_sleep(5); --",
     "a\u{0}b",
-    "%00%ff%c0%ae",
-    "$1::text; {{7*7}} ${jndi:ldap://x}",
-    "<script>alert(1)</script>",
+    "%00%ff%c0%ae $1::text {{7*7}} ${jndi:ldap://x} <script>alert(1)</script> ../../../etc/passwd",
     "\u{202e}\u{200b}\u{feff}\u{1f469}\u{200d}\u{1f680}",
     "99999999999999999999999999",
     "-1",
-    "../../../etc/passwd",
 ];
 
 /// Bodies that are taken, beside those that the document's examples make.
@@ -269,14 +268,8 @@ async fn never_breaks(client: &Client, requests: Vec<(Method, String, Value)>) {
             assert!(status < 500, "{method} {path} {body}: {status} {answer}");
             assert!(asked.elapsed().as_secs() < 5, "{method} {path} {body} slept");
             let told = answer.to_string();
-            for inside in ["sqlx", "syntax error", "pg_", "postgres", "panicked", "/src/"] {
-                assert!(
-                    status < 400
-                        || body.to_string().contains(inside)
-                        || path.contains(inside)
-                        || !told.contains(inside),
-                    "{path} {body}: {told}"
-                );
+            for inside in ["sqlx", "syntax error", "violates", "panicked", "/src/"] {
+                assert!(!told.contains(inside), "{path} {body}: {told}");
             }
         })
         .await;
@@ -288,11 +281,11 @@ async fn never_breaks(client: &Client, requests: Vec<(Method, String, Value)>) {
 async fn texts_in_bodies_are_texts(pool: PgPool) {
     let open = open(&pool).await;
     let owner = open.owner().await;
-    let document = document(&open).await;
+    let (document, ids) = (document(&open).await, ids(&open).await);
     let mut bodies = sound();
     for operation in operations(&document) {
         if let Some(schema) = body_schema(&document, &operation) {
-            let path = Box::leak(path_of(&operation).into_boxed_str());
+            let path = Box::leak(filled(&operation.path, &ids).into_boxed_str());
             bodies.push((operation.method.clone(), path, example(&document, schema)));
         }
     }
@@ -322,7 +315,7 @@ async fn texts_in_bodies_are_texts(pool: PgPool) {
 async fn texts_in_queries_and_paths_are_texts(pool: PgPool) {
     let open = open(&pool).await;
     let owner = open.owner().await;
-    let document = document(&open).await;
+    let (document, ids) = (document(&open).await, ids(&open).await);
     let encoded: Vec<String> = TEXTS
         .iter()
         .map(|text| {
@@ -344,8 +337,8 @@ async fn texts_in_queries_and_paths_are_texts(pool: PgPool) {
             let name = parameter["name"].as_str().unwrap();
             for text in &encoded {
                 let path = match parameter["in"].as_str().unwrap() {
-                    "query" => format!("{}?{name}={text}", path_of(&operation)),
-                    "path" => operation.path.replace(&format!("{{{name}}}"), text).replace("{version}", "1"),
+                    "query" => format!("{}?{name}={text}", filled(&operation.path, &ids)),
+                    "path" => filled(&operation.path.replace(&format!("{{{name}}}"), text), &ids),
                     _ => continue,
                 };
                 let body = body_schema(&document, &operation).map(|schema| example(&document, schema));

@@ -214,8 +214,10 @@ async fn a_template_neither_runs_on_nor_runs_its_values(pool: PgPool) {
         let (status, answer) = sms(&owner, "+23052345678", injected).await;
         assert_eq!(status, 201, "{answer}");
         let seen = provider.seen();
-        let texts: Vec<&Value> = seen[seen.len() - 2..].iter().map(|(_, body)| &body["content"]).collect();
-        assert_eq!(texts, [&json!(format!("Dear {injected}")), &json!(injected)]);
+        let text = |back: usize| seen[seen.len() - back].1["content"].as_str().unwrap().to_owned();
+        // Behind what is marketing stands how to stop it.
+        assert!(text(2).starts_with(&format!("Dear {injected}")), "{}", text(2));
+        assert_eq!(text(1), injected);
     }
     drop(open);
 }

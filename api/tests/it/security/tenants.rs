@@ -21,7 +21,8 @@ async fn made(client: &Client, path: &str, body: Value) -> Value {
 /// A8: what is another tenant's can't be named in a body either, be it as a reference, a key, a cursor or a tag.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
 async fn what_is_another_tenants_is_named_in_vain(pool: PgPool) {
-    let open = Open::new(&pool).await;
+    let keys = ("FANFARE_SEALING_KEYS", "2026:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=");
+    let open = Open::with(&pool, &[keys]).await;
     let (owner, stranger) = (open.owner().await, open.stranger().await);
     let contact =
         made(&stranger, "/api/contacts", json!({"email": "theirs@other.example", "name": "Theirs Alone"}))
