@@ -21,7 +21,7 @@ use crate::{
         headers, idempotency, openapi,
         problem::{Code, Problem},
     },
-    routes,
+    pages, routes,
     service::Service,
 };
 
@@ -39,6 +39,7 @@ pub fn router(service: Service) -> Router {
         .route("/hooks/{account_id}", get(hooks::handshake).post(hooks::receive))
         .merge(layered)
         .merge(openapi::routes(document))
+        .merge(pages::routes())
         .fallback(|| async { Problem::from(Code::NoSuchRoute) })
         .method_not_allowed_fallback(|| async { Problem::from(Code::NoSuchMethod) })
         .layer(from_fn_with_state(service.clone(), headers::traced))

@@ -11,6 +11,7 @@
 //! Of passwords, keys, refresh tokens and links only hashes are kept.
 
 pub(crate) mod caller;
+pub(crate) mod mail;
 pub(crate) mod passwords;
 pub(crate) mod second_factor;
 pub(crate) mod tokens;

@@ -94,7 +94,7 @@ async fn login(
     Ok(Data(SignedInView { user: user.into(), tokens }))
 }
 
-async fn heed_lock(service: &Service, subject: &TokenHash) -> Result<(), Problem> {
+pub(super) async fn heed_lock(service: &Service, subject: &TokenHash) -> Result<(), Problem> {
     let Some(until) = service.store.locked_until(subject).await? else { return Ok(()) };
     let wait = service.clock.now().duration_until(until).unsigned_abs();
     Err(Problem::say(Code::TooMany, "Too many wrong attempts: wait as Retry-After says.").retry_after(wait))
