@@ -3,6 +3,7 @@
 //! `REDIS_URL`.
 
 mod accounts;
+mod approvals;
 mod campaigns;
 mod commands;
 mod configuration;
