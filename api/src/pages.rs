@@ -16,7 +16,10 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'unsafe-i
 
 pub(crate) fn routes() -> Router<Service> {
     Router::new()
-        .route("/password", get(|| async { page("text/html; charset=utf-8", include_str!("pages/password.html")) }))
+        .route(
+            "/password",
+            get(|| async { page("text/html; charset=utf-8", include_str!("pages/password.html")) }),
+        )
         .route(
             "/password.js",
             get(|| async { page("text/javascript; charset=utf-8", include_str!("pages/password.js")) }),

@@ -144,7 +144,9 @@ mod tests {
     fn a_letter_says_whose_it_is_what_to_do_and_until_when() {
         let letter = Letter { house: "Acme", name: "Asha", url: "https://f.example/password#x/t", hours: 1 };
         for purpose in [LinkPurpose::Invitation, LinkPurpose::PasswordReset] {
-            for (locale, hour) in [("fr-MU", "1 heure "), ("en-MU", "1 hour:"), ("de", "1 hour:"), ("?", "1 hour:")] {
+            for (locale, hour) in
+                [("fr-MU", "1 heure "), ("en-MU", "1 hour:"), ("de", "1 hour:"), ("?", "1 hour:")]
+            {
                 let (subject, text) = letter.written(purpose, Tongue::of(locale));
                 assert!(subject.contains("Acme"), "{subject}");
                 for part in ["Asha", "Acme", "\n\nhttps://f.example/password#x/t\n\n", hour] {

@@ -71,7 +71,10 @@ impl Period {
         let whole = |second: i64, field| Timestamp::from_second(second).map_err(|_| far(field));
         let last = to.as_second() + i64::from(to.subsec_nanosecond() > 0);
         let begin = whole(from.as_second().div_euclid(HOUR) * HOUR, "from")?;
-        Ok((begin, whole(last.div_euclid(HOUR) * HOUR + if last.rem_euclid(HOUR) > 0 { HOUR } else { 0 }, "to")?))
+        Ok((
+            begin,
+            whole(last.div_euclid(HOUR) * HOUR + if last.rem_euclid(HOUR) > 0 { HOUR } else { 0 }, "to")?,
+        ))
     }
 }
 
@@ -209,8 +212,8 @@ fn costs(hours: &[&(HourOf, Hour)], prices: &[Price]) -> Costs {
         let code = if of.code == 0 { String::new() } else { of.code.to_string() };
         let at = Timestamp::from_second(of.hour + HOUR - 1).unwrap_or(Timestamp::MAX);
         // Who was written to within the country, nobody has counted.
-        found.estimated |=
-            of.code != 0 && prices.iter().any(|price| price.prefix.len() > code.len() && price.prefix.starts_with(&code));
+        found.estimated |= of.code != 0
+            && prices.iter().any(|price| price.prefix.len() > code.len() && price.prefix.starts_with(&code));
         match price::price(prices, &code, at) {
             Some(price) => {
                 let amount = by_currency.entry(&price.currency).or_default();
@@ -285,7 +288,11 @@ mod tests {
         let finer = [price("", 0, 1, "EUR"), price("9198", 0, 9, "EUR")];
         assert_eq!(
             costs(&all, &finer),
-            Costs { costs: vec![Cost { amount: Micros(17), currency: "EUR".to_owned() }], estimated: true, unpriced: 0 }
+            Costs {
+                costs: vec![Cost { amount: Micros(17), currency: "EUR".to_owned() }],
+                estimated: true,
+                unpriced: 0
+            }
         );
     }
 }

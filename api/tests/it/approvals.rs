@@ -98,7 +98,8 @@ impl House {
         assert_eq!(status, 201, "{made}");
         let id = made["data"]["campaigns"][0]["id"].as_str().unwrap();
         let (status, looked) = self.owner.get(&format!("/api/campaigns/{id}/preflight")).await;
-        let launched = self.owner.put(&format!("/api/campaigns/{id}/status"), &json!({"status": "active"})).await;
+        let launched =
+            self.owner.put(&format!("/api/campaigns/{id}/status"), &json!({"status": "active"})).await;
         assert_eq!(status, launched.0, "the pre-flight says the same: {looked}");
         launched
     }
@@ -182,7 +183,10 @@ async fn what_meta_would_not_take_is_not_submitted(pool: PgPool) {
 async fn an_account_that_cannot_submit_says_so_and_nothing_is_pending(pool: PgPool) {
     let house = House::new(&pool, false).await;
     let (status, problem) = house.owner.post(SUBMIT, &words()).await;
-    assert!(status == 409 && problem["detail"].as_str().unwrap().contains("business_account_id"), "{problem}");
+    assert!(
+        status == 409 && problem["detail"].as_str().unwrap().contains("business_account_id"),
+        "{problem}"
+    );
     assert_eq!(house.approval().await, Value::Null);
     assert_eq!(house.launch().await.0, 200);
 }

@@ -154,10 +154,11 @@ async fn whoever_forgot_their_password_gets_a_link_and_others_the_same_answer(po
     for wrong in ["", "ravi", "ravi@acme.example\0", &"x".repeat(100_000)] {
         assert_eq!(house.forgot(wrong).await.0, 422);
     }
-    let strangers: i64 = sqlx::query_scalar("select count(*) from recipients where address = 'nobody@acme.example'")
-        .fetch_one(&pool)
-        .await
-        .unwrap();
+    let strangers: i64 =
+        sqlx::query_scalar("select count(*) from recipients where address = 'nobody@acme.example'")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
     assert_eq!(strangers, 0);
 }
 

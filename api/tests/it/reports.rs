@@ -22,8 +22,10 @@ fn sms(accounts: &[Value]) -> &Value {
 async fn providers_are_told_by_what_they_did(pool: PgPool) {
     let sandbox = Sandbox::start(SandboxConfig::default()).await.unwrap();
     let brevo = format!("{}/v3", sandbox.base_url());
-    let settings =
-        [("FANFARE__ACCOUNTS__SMS__BASE_URL", brevo.as_str()), ("FANFARE__ACCOUNTS__SMS__API_KEY", "xkeysib-sandbox")];
+    let settings = [
+        ("FANFARE__ACCOUNTS__SMS__BASE_URL", brevo.as_str()),
+        ("FANFARE__ACCOUNTS__SMS__API_KEY", "xkeysib-sandbox"),
+    ];
     let open = Open::with(&pool, &settings).await;
     let owner = open.owner().await;
     let before = accounts(&owner, "").await;
@@ -37,7 +39,8 @@ async fn providers_are_told_by_what_they_did(pool: PgPool) {
     .await
     .unwrap();
     let long = "x".repeat(200);
-    for (to, message) in [("+919876543210", "one"), ("+919876543211", long.as_str()), ("+23052345678", "two")] {
+    for (to, message) in [("+919876543210", "one"), ("+919876543211", long.as_str()), ("+23052345678", "two")]
+    {
         let (status, answer) =
             owner.post("/api/communication/sms/send", &json!({"to": to, "message": message})).await;
         assert_eq!((status, &answer["data"]["status"]), (201, &json!("sent")), "{answer}");

@@ -22,7 +22,9 @@ async fn listed(client: &Client, query: &str) -> (Vec<String>, Value) {
     let (status, answer) = client.get(&format!("{PATH}{query}")).await;
     assert_eq!(status, 200, "{answer}");
     let rows = answer["data"]["allowedAddresses"].as_array().unwrap();
-    let shown = rows.iter().map(|row| format!("{} {}", row["channel"].as_str().unwrap(), row["address"].as_str().unwrap()));
+    let shown = rows
+        .iter()
+        .map(|row| format!("{} {}", row["channel"].as_str().unwrap(), row["address"].as_str().unwrap()));
     (shown.collect(), answer["data"]["pagination"].clone())
 }
 
@@ -95,7 +97,8 @@ async fn a_campaign_of_the_sandbox_reaches_allowed_addresses_only(pool: PgPool) 
     .execute(&pool)
     .await
     .unwrap();
-    let head = TemplateHead { slug: "hello", channel: Channel::Sms, class: MessageClass::Obligation, name: "Hello" };
+    let head =
+        TemplateHead { slug: "hello", channel: Channel::Sms, class: MessageClass::Obligation, name: "Hello" };
     let source = serde_json::from_value(json!({"channel": "sms", "text": "Hello {{name}}"})).unwrap();
     store.publish_template(&open.engine.ids, tenant, &head, "en", &publish(&source).unwrap()).await.unwrap();
     for address in ["+23052345671", "+23052345672"] {

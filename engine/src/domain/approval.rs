@@ -104,7 +104,10 @@ const MOST_BUTTONS: usize = 10;
 /// Where the submitted words don't agree with the version that is sent, or with what Meta takes: field and what is wrong.
 pub fn faults(submission: &Submission, version: &Whatsapp<String>) -> Vec<(String, String)> {
     let Whatsapp::Template { header, body, buttons, .. } = version else {
-        return vec![("version".to_owned(), "is no message from a template of Meta's: only those are approved".to_owned())];
+        return vec![(
+            "version".to_owned(),
+            "is no message from a template of Meta's: only those are approved".to_owned(),
+        )];
     };
     let mut faults = Faults::default();
     faults.text("body", &submission.body, BODY);
@@ -177,10 +180,13 @@ impl Faults {
             (_, Some(Header::Document { .. } | Header::Image { .. })) => {
                 self.add("header", "is a file in this version: submit it in Meta's WhatsApp Manager, which takes a sample of it");
             }
-            (None, Some(Header::Text { .. })) => self.add("header", "is missing: the version has a value for it"),
+            (None, Some(Header::Text { .. })) => {
+                self.add("header", "is missing: the version has a value for it")
+            }
             (Some(header), version) => {
                 self.text("header.text", &header.text, LINE);
-                let wanted = if version.is_some() { BTreeSet::from(["1".to_owned()]) } else { BTreeSet::new() };
+                let wanted =
+                    if version.is_some() { BTreeSet::from(["1".to_owned()]) } else { BTreeSet::new() };
                 self.same("header.text", &header.text, &wanted);
                 self.example("header.example", header.example.as_deref(), version.is_some(), LINE);
             }

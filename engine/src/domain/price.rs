@@ -58,7 +58,8 @@ pub fn price<'p>(prices: &'p [Price], address: &str, at: Timestamp) -> Option<&'
 
 /// The country calling code that an address begins with; 0 where it is no number. Codes begin no other code: ITU-T E.164.
 pub fn calling_code(address: &str) -> i16 {
-    let Some(digits) = address.strip_prefix('+').filter(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()))
+    let Some(digits) =
+        address.strip_prefix('+').filter(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()))
     else {
         return 0;
     };

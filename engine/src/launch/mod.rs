@@ -111,7 +111,9 @@ async fn approved(store: &Store, route: &[AccountId], variants: &[Variant]) -> R
     let templates: Vec<(&str, &str)> = variants
         .iter()
         .filter_map(|variant| match variant.published.source() {
-            Source::Whatsapp(Whatsapp::Template { name, language, .. }) => Some((name.as_str(), language.as_str())),
+            Source::Whatsapp(Whatsapp::Template { name, language, .. }) => {
+                Some((name.as_str(), language.as_str()))
+            }
             _ => None,
         })
         .collect();

@@ -141,7 +141,8 @@ impl Store {
     pub async fn add_account_hours(&self, hours: &BTreeMap<HourOf, Hour>) -> StoreResult<()> {
         let mut tx = self.begin().await?;
         for (of, hour) in hours {
-            let at = Timestamp::from_second(of.hour).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+            let at =
+                Timestamp::from_second(of.hour).map_err(|error| StoreError::Corrupt(error.to_string()))?;
             sqlx::query!(
                 "insert into account_hours as known (account_id, hour, code, requests, units, answer_us, answers)
                  select id, $2, $3, $4, $5, $6, $7 from accounts where id = $1

@@ -97,7 +97,8 @@ impl Prices {
         if !errors.is_empty() {
             return Err(Problem::fields(errors));
         }
-        let price = |PriceInput { prefix, micros, currency }| NewPrice { prefix, micros: Micros(micros), currency };
+        let price =
+            |PriceInput { prefix, micros, currency }| NewPrice { prefix, micros: Micros(micros), currency };
         Ok(self.prices.into_iter().map(price).collect())
     }
 }
@@ -119,8 +120,7 @@ pub(super) async fn list(
 ) -> Result<Data<PricesView>, Problem> {
     let mut work = Work::begin(&service, &may.caller).await?;
     let account = kept::get(&mut work.tx, may.caller.tenant, id).await?;
-    let prices =
-        store::current(&mut work.tx, may.caller.tenant, id, account.provider.channel()).await?;
+    let prices = store::current(&mut work.tx, may.caller.tenant, id, account.provider.channel()).await?;
     Ok(Data(PricesView { prices: prices.into_iter().map(view).collect() }))
 }
 

@@ -49,7 +49,11 @@ use crate::{
 const MAILED_LIFETIME: Duration = Duration::from_hours(1);
 
 pub(super) fn routes() -> OpenApiRouter<Service> {
-    OpenApiRouter::new().routes(routes!(change)).routes(routes!(forgot)).routes(routes!(reset)).routes(routes!(accept))
+    OpenApiRouter::new()
+        .routes(routes!(change))
+        .routes(routes!(forgot))
+        .routes(routes!(reset))
+        .routes(routes!(accept))
 }
 
 /// That whoever holds the token is still the person whose it is; wrong attempts count as those of a sign-in.

@@ -172,7 +172,8 @@ impl From<ButtonInput> for ButtonText {
 impl NewSubmission {
     /// What is submitted of a version, or everything that is wrong with it.
     fn read(self, version: &Version) -> Result<Submission, Problem> {
-        let not = || Problem::field("version", "is no message from a template of Meta's: only those are approved");
+        let not =
+            || Problem::field("version", "is no message from a template of Meta's: only those are approved");
         let Source::Whatsapp(whatsapp) = &version.source else { return Err(not()) };
         let Whatsapp::Template { name, language, body, .. } = whatsapp else { return Err(not()) };
         let submission = Submission {
@@ -196,7 +197,11 @@ impl NewSubmission {
 }
 
 /// The account of the tenant over which a template is submitted.
-async fn account(work: &mut Work<'_>, tenant: TenantId, wanted: Option<AccountId>) -> Result<AccountId, Problem> {
+async fn account(
+    work: &mut Work<'_>,
+    tenant: TenantId,
+    wanted: Option<AccountId>,
+) -> Result<AccountId, Problem> {
     let accounts = kept::list(&mut work.tx, tenant).await?;
     let mut whatsapp = accounts.iter().filter(|account| account.provider == Provider::WhatsappCloud);
     match wanted {
@@ -238,7 +243,10 @@ async fn submit(
     let named = Named { account, name: &submission.name, language: &submission.language };
     let before = approvals::get(&mut work.tx, tenant, named).await?;
     if before.as_ref().is_some_and(|before| before.status == ApprovalStatus::Pending) {
-        return Err(Problem::say(Code::Conflict, "Meta is looking at this template already: wait for its verdict."));
+        return Err(Problem::say(
+            Code::Conflict,
+            "Meta is looking at this template already: wait for its verdict.",
+        ));
     }
     let category = submission.category;
     let offered = Offered { template, locale: &version.locale, version: version.version, category };

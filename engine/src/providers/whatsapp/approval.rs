@@ -11,7 +11,7 @@ use super::WhatsappCloud;
 use crate::{
     domain::approval::{ApprovalStatus, ButtonKind, ButtonText, Submission},
     providers::{
-        Submitted, SubmitError, TemplateDesk, TemplateNews, classify,
+        SubmitError, Submitted, TemplateDesk, TemplateNews, classify,
         http::{Reply, SendError, Size},
         loose,
         settings::{self, ConfigError},
@@ -106,7 +106,9 @@ fn button(ButtonText { text, kind }: &ButtonText) -> Value {
             let shown = url.replace("{{1}}", example);
             json!({"type": "URL", "text": text, "url": url, "example": [shown]})
         }
-        ButtonKind::PhoneNumber(phone) => json!({"type": "PHONE_NUMBER", "text": text, "phone_number": phone}),
+        ButtonKind::PhoneNumber(phone) => {
+            json!({"type": "PHONE_NUMBER", "text": text, "phone_number": phone})
+        }
         ButtonKind::CopyCode { example } => json!({"type": "COPY_CODE", "example": example}),
     }
 }
@@ -120,7 +122,8 @@ fn away(error: SendError) -> SubmitError {
 
 /// The body of a good answer.
 fn good(reply: &Reply) -> Result<Value, SubmitError> {
-    let said = || classify::whatsapp::refusal(reply).words.unwrap_or_else(|| format!("it answers {}", reply.status));
+    let said =
+        || classify::whatsapp::refusal(reply).words.unwrap_or_else(|| format!("it answers {}", reply.status));
     match (reply.status, &reply.body) {
         (200..300, Ok(body)) => serde_json::from_slice(body)
             .map_err(|_| SubmitError::Away("its answer could not be read".to_owned())),

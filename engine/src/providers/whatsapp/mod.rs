@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    Adapter, Answer, BatchAnswer, Envelope, HookError, HookItem, HookRequest, TemplateDesk, classify, hook_auth,
+    Adapter, Answer, BatchAnswer, Envelope, HookError, HookItem, HookRequest, TemplateDesk, classify,
+    hook_auth,
     http::{Http, Size},
     settings::{self, ConfigError, HttpSettings, WhatsappSettings},
 };

@@ -53,7 +53,8 @@ impl Submissions {
 
 fn desk<'w>(world: &'w World, headers: &HeaderMap) -> Result<&'w WhatsappDesk, GraphError> {
     let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let token = token.and_then(|value| value.strip_prefix("Bearer ")).ok_or_else(|| GraphError::of_code(104))?;
+    let token =
+        token.and_then(|value| value.strip_prefix("Bearer ")).ok_or_else(|| GraphError::of_code(104))?;
     world.whatsapp_desk_of_token(token).ok_or_else(|| GraphError::of_code(190))
 }
 
@@ -129,14 +130,26 @@ pub(crate) fn submit(world: &World, headers: &HeaderMap, id: &str, body: &[u8]) 
             return Err(GraphError::parameter("Param category is not valid"));
         }
         world.submissions.with(|all| {
-            if all.iter().any(|known| known.business == business && known.name == name && known.language == language) {
+            if all
+                .iter()
+                .any(|known| known.business == business && known.name == name && known.language == language)
+            {
                 return Err(GraphError::parameter("Content in this language already exists"));
             }
             let id = (FIRST_ID + all.len()).to_string();
             let answer = json!({"id": id, "status": "PENDING", "category": category});
             let (status, rejected_reason) = ("PENDING".to_owned(), "NONE".to_owned());
             let components = Value::Array(components);
-            all.push(Submitted { business, id, name, language, category, status, rejected_reason, components });
+            all.push(Submitted {
+                business,
+                id,
+                name,
+                language,
+                category,
+                status,
+                rejected_reason,
+                components,
+            });
             Ok(answer)
         })
     };
