@@ -18,7 +18,9 @@ alter table campaigns
     -- A payment, a renewal or a named event counts as a conversion for so long after the message.
     add column conversion_hours integer not null default 168 check (conversion_hours between 1 and 2160),
     -- Null: any kind.
-    add column conversion_kinds text[];
+    add column conversion_kinds text[],
+    -- Where whoever made it works: outside production it reaches allowed addresses only.
+    add column environment text not null default 'production' check (environment in ('production', 'sandbox'));
 
 -- Above so many recipients somebody other than the authors has to approve; null: never.
 alter table tenants add column review_above integer check (review_above >= 0);
@@ -69,7 +71,8 @@ select protect(wall, format('exists (select from campaigns p where p.id = %I.cam
 from unnest(array['campaign_reviews', 'preflights', 'preflight_problems']::regclass[]) wall;
 
 -- As before, and chunks of a campaign at a local time wait until it is that time in their zone. Of a local time that a zone
--- leaves out, the clocks being put forward, the time after it holds; of one that it has twice, the second.
+-- leaves out, the clocks being put forward, the time after it holds; of one that it has twice, the second. And a campaign of
+-- somebody who tries things out reaches allowed addresses only, unless its accounts reach nobody.
 -- Freezes the next slice of a launching campaign: the first of at most `p_first` recipients. `complete` when the audience has ended: the campaign is sending then.
 -- Returns nulls when the campaign does not launch (any more).
 create or replace function freeze_slice(
@@ -81,6 +84,8 @@ declare
     last record;
     -- A row that is looked at once more on its way costs half of what writing it does: only campaigns with keys pay for theirs.
     keyed boolean;
+    -- The same holds for those who are looked up on the list of allowed addresses.
+    tried boolean;
     size integer;
 begin
     select * into k from campaigns where id = p_campaign for update;
@@ -93,10 +98,17 @@ begin
     end if;
     size := case when k.frozen = 0 then p_first else p_limit end;
     keyed := k.business_key is not null;
+    tried := k.environment <> 'production'
+        and not coalesce((select bool_and(sandbox) from accounts where id = any (k.route)), false);
     execute $freeze$
         with judged as (
             select w.*, business_key_hash(key) as key_hash,
                    case when address is null then 'no_address'
+$freeze$ || case when tried then $tried$
+                        when not exists (select from allowed_addresses a
+                                         where a.tenant_id = $1.tenant_id and a.channel = $1.channel
+                                           and a.address in (w.address, '@' || split_part(w.address, '@', -1)))
+                            then 'not_allow_listed' $tried$ else '' end || $freeze$
                         when $3 and exists (select from duplicate_addresses d
                                             where d.campaign_id = $1.id and d.address = w.address
                                               and (d.kept_contact, d.kept_row) <> (contact_id, row_no)) then 'duplicate_address'

@@ -117,6 +117,7 @@ pub async fn declare(
             provider: account.settings.provider(),
             priority: account.priority,
             limits: &account.limits,
+            sandbox: account.settings.is_sandbox(),
         };
         let id = store.declare_account(&declaration).await?;
         declared.push(Declared { id, config: account.clone() });

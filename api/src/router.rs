@@ -21,7 +21,7 @@ use crate::{
         headers, idempotency, openapi,
         problem::{Code, Problem},
     },
-    routes,
+    pages, routes,
     service::Service,
 };
 
@@ -38,6 +38,7 @@ pub fn router(service: Service) -> Router {
         .route("/hooks/{account_id}", get(hooks::handshake).post(hooks::receive))
         .merge(layered)
         .merge(openapi::routes(document))
+        .merge(pages::routes())
         .fallback(|| async { Problem::from(Code::NoSuchRoute) })
         .method_not_allowed_fallback(|| async { Problem::from(Code::NoSuchMethod) })
         // Around the answers to methods that a path does not take, too: OPTIONS, with which a page asks first, is one of them.

@@ -59,6 +59,10 @@ pub struct Service {
     pub(crate) retry_chunk: i32,
     pub(crate) roster: Arc<Roster>,
     pub(crate) provider_base_urls: Arc<[String]>,
+    /// What links begin with, without a slash at the end.
+    pub(crate) public_url: Arc<str>,
+    /// Mails with links for those who forgot their password are written after the answer, so many at once.
+    pub(crate) forgotten: Arc<Semaphore>,
 }
 
 /// Files on their way in.
@@ -73,6 +77,7 @@ pub(crate) struct Files {
 }
 
 const LOOKS: usize = 2;
+const FORGOTTEN: usize = 16;
 
 impl Service {
     /// The service, and the task that commits the webhooks it takes in. `direct` is that of the engine at work: it is let go
@@ -103,6 +108,8 @@ impl Service {
             retry_chunk: engine.settings.launch.chunk,
             roster: Arc::clone(&engine.roster),
             provider_base_urls: settings.api.provider_base_urls.clone().into(),
+            public_url: settings.api.base().into(),
+            forgotten: Arc::new(Semaphore::new(FORGOTTEN)),
         };
         (service, writer)
     }

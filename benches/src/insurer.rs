@@ -69,6 +69,7 @@ impl Insurer {
                 provider: Provider::BrevoEmail,
                 priority: 0,
                 limits: &[],
+                sandbox: true,
             })
             .await
             .expect("an account");

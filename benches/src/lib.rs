@@ -77,6 +77,7 @@ pub fn brevo(base_url: String) -> Result<Arc<dyn Adapter>, ConfigError> {
         webhook_auth: None,
         webhook_ips: Vec::new(),
         batch: true,
+        sandbox: true,
     };
     build(&AccountSettings::BrevoEmail(settings), &HttpSettings::default())
 }

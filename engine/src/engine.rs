@@ -17,6 +17,7 @@ use crate::{
         plans::Plans,
         recorder::{Recorder, RecorderSettings},
         slice::Deliverer,
+        tally::Tally,
         tame::{self, Pressure},
         worker::Worker,
     },
@@ -118,6 +119,7 @@ pub struct Running {
     stop: CancellationToken,
     tasks: TaskTracker,
     recorders: JoinSet<()>,
+    tally: (Tally, Store),
 }
 
 impl Engine {
@@ -125,7 +127,8 @@ impl Engine {
     pub fn start(&self, roles: &[Role]) -> Running {
         let (stop, tasks, mut recorders) = (CancellationToken::new(), TaskTracker::new(), JoinSet::new());
         let (plans, freezing) = (Arc::new(Plans::default()), Freezing::default());
-        let urgent = self.desk(&mut recorders, &plans, Priority::Urgent, &stop);
+        let tally = Tally::default();
+        let urgent = self.desk(&mut recorders, (&plans, &tally), Priority::Urgent, &stop);
         let direct = DirectPath::new(
             self.process,
             urgent.deliverer.clone(),
@@ -137,7 +140,7 @@ impl Engine {
         .keeping(self.settings.upkeep.retention_months);
         let mut places = urgent.deliverer.places.clone();
         if roles.contains(&Role::Worker) {
-            let bulk = self.desk(&mut recorders, &plans, Priority::Bulk, &stop);
+            let bulk = self.desk(&mut recorders, (&plans, &tally), Priority::Bulk, &stop);
             places = bulk.deliverer.places.clone();
             let is_urgent = |lane: &Lane| lane.class == MessageClass::Transactional;
             let chunks = self.settings.worker.chunks;
@@ -164,6 +167,7 @@ impl Engine {
         };
         tasks.spawn(gauges.report(stop.clone()));
         tasks.spawn(Arc::clone(&self.roster).follow(stop.clone()));
+        tasks.spawn(tally.clone().keep(self.store.clone(), stop.clone()));
         let upkeep = Arc::new(Upkeep { freezing, ..self.upkeep() });
         if roles.contains(&Role::Scheduler) {
             upkeep.start(upkeep::Role::Scheduler, &tasks, &stop);
@@ -171,7 +175,7 @@ impl Engine {
         if roles.contains(&Role::Upkeep) {
             upkeep.start(upkeep::Role::Upkeep, &tasks, &stop);
         }
-        Running { direct, stop, tasks, recorders }
+        Running { direct, stop, tasks, recorders, tally: (tally, self.store.clone()) }
     }
 
     pub fn upkeep(&self) -> Upkeep {
@@ -199,7 +203,7 @@ impl Engine {
     fn desk(
         &self,
         recorders: &mut JoinSet<()>,
-        plans: &Arc<Plans>,
+        (plans, tally): (&Arc<Plans>, &Tally),
         priority: Priority,
         stop: &CancellationToken,
     ) -> ChunkDesk {
@@ -219,6 +223,7 @@ impl Engine {
             deliverer: Deliverer {
                 store: store.clone(),
                 recorder,
+                tally: tally.clone(),
                 clock: Arc::clone(&self.clock),
                 ids: Arc::clone(&self.ids),
                 places,
@@ -256,5 +261,7 @@ impl Running {
         // The recorders end when the last handle is gone.
         drop(self.direct);
         while self.recorders.join_next().await.is_some() {}
+        let (tally, store) = self.tally;
+        tally.flush(&store).await;
     }
 }

@@ -12,6 +12,7 @@
 
 pub(crate) mod caller;
 mod hs256;
+pub(crate) mod mail;
 pub(crate) mod passwords;
 pub(crate) mod second_factor;
 pub(crate) mod tokens;

@@ -22,7 +22,7 @@ mod suppress;
 mod template;
 mod tenant;
 mod unsent;
-mod user;
+pub(crate) mod user;
 
 use std::{path::PathBuf, process::ExitCode};
 

@@ -63,6 +63,9 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
         return Err(failure);
     }
     work(&engine, running, &life);
+    if roles.contains(&Role::Api) {
+        hint_at_owners(&engine.store).await;
+    }
     tracing::info!(process = %engine.process, roles = ?roles, accounts = engine.accounts.all().len(), "fanfare serves");
     match life.ended().await? {
         Ended::Drained => Ok(()),
@@ -70,6 +73,21 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
             Exit::Interrupted,
             "cut off: what was at work is taken up again by the next process",
         )),
+    }
+}
+
+/// Says how the first person of a tenant comes in.
+async fn hint_at_owners(store: &Store) {
+    match store.tenants_without_owner().await {
+        Ok(slugs) => {
+            for slug in slugs {
+                tracing::warn!(
+                    tenant = slug,
+                    "nobody can sign in to this tenant yet: `fanfare user owner ADDRESS --name NAME --tenant {slug}` invites its first owner"
+                );
+            }
+        }
+        Err(error) => tracing::debug!(%error, "whether each tenant has an owner could not be looked at"),
     }
 }
 

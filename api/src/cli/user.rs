@@ -65,7 +65,7 @@ pub(super) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     let invited = Invited {
         user_id,
         email: email.into_string(),
-        url: format!("{}/api/auth/accept-invitation/{token}", base(context)),
+        url: format!("{}/api/auth/accept-invitation/{token}", context.config().api.base()),
         hours: LINK_LIFETIME.as_secs() / 3_600,
     };
     context.out.show(&invited, |invited| {
@@ -76,16 +76,8 @@ pub(super) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     })
 }
 
-fn base(context: &Context) -> String {
-    let api = &context.config().api;
-    if api.public_url.is_empty() {
-        format!("http://{}:{}", api.bind, api.port)
-    } else {
-        api.public_url.trim_end_matches('/').to_owned()
-    }
-}
-
-async fn invite(
+/// Makes an owner who has no password yet, and the secret of the link that sets it.
+pub(crate) async fn invite(
     context: &Context,
     store: &Store,
     tenant: &Tenant,

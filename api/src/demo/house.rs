@@ -92,6 +92,7 @@ api_key = "{key}"
 sender_email = "billing@island-mutual.example"
 sender_name = "Island Mutual"
 webhook_auth = {{ bearer = {{ token = "{HOOK_TOKEN}" }} }}
+sandbox = true
 limits = [{{ window = "second", requests = {EMAIL_RATE} }}]
 
 [[accounts]]
@@ -102,6 +103,7 @@ base_url = "{sandbox}/v3"
 api_key = "{key}"
 sender = "IslandMut"
 webhook_auth = {{ bearer = {{ token = "{HOOK_TOKEN}" }} }}
+sandbox = true
 limits = [{{ window = "second", requests = {SMS_RATE} }}]
 
 [[accounts]]
@@ -113,6 +115,7 @@ phone_number_id = "{phone}"
 access_token = "{token}"
 app_secret = "{secret}"
 verify_token = "{verify}"
+sandbox = true
 limits = [{{ window = "second", requests = {WHATSAPP_RATE} }}]
 "#,
         key = brevo.api_key,

@@ -12,10 +12,11 @@ mod verify;
 use std::time::Duration;
 
 use fanfare_engine::{
+    domain::address::EmailAddress,
     engine::{Engine, Role},
     launch,
     lifecycle::Lifecycle,
-    store::{Store, tenants::Tenant},
+    store::{Store, sign_in::LinkPurpose, tenants::Tenant},
 };
 use fanfare_sandbox::RunningSandbox;
 use indicatif::MultiProgress;
@@ -33,8 +34,9 @@ use crate::{
         context::Context,
         exit::{Exit, Failure},
         follow::{Meter, done, note},
-        migrate, out, serve,
+        migrate, out, serve, user,
     },
+    pages,
 };
 
 const LOOK: Duration = Duration::from_millis(250);
@@ -104,6 +106,9 @@ async fn show(
         sandbox.base_url()
     ));
     let tenant = engine.store.tenant(&slug).await?;
+    if !args.once {
+        say(door(&context, &engine.store, &tenant, port).await?);
+    }
     let mut drafts = Vec::new();
     for planned in &plan.campaigns {
         drafts.push(set_up(&context, &engine, &tenant, planned, (folder.path(), args.messages)).await?);
@@ -116,6 +121,18 @@ async fn show(
     webhooks(sandbox, &engine.store, &tenant).await?;
     let suppressions = verify::suppressions(&engine.store, &tenant, &plan.suppressions).await?;
     compare(&context, &engine.store, &tenant, &drafts, (sandbox, suppressions)).await
+}
+
+/// Where to look around, and as whom: the link is good once, and stands nowhere else.
+async fn door(context: &Context, store: &Store, tenant: &Tenant, port: u16) -> Result<String, Failure> {
+    let email = EmailAddress::parse(&format!("owner@{}.example", tenant.slug)).map_err(Failure::refused)?;
+    let (_, token) = user::invite(context, store, tenant, (&email, "Demo")).await?;
+    let base = format!("http://127.0.0.1:{port}");
+    Ok(format!(
+        "the API: {base}/api/docs/; you are {email} once you have set your password, here and within four hours:\n    {link}",
+        email = email.as_str(),
+        link = pages::link(&base, LinkPurpose::Invitation, &token),
+    ))
 }
 
 async fn set_up(

@@ -62,6 +62,8 @@ struct AccountView {
     limits: Vec<Window>,
     /// Distinct people in any 24 hours.
     people_per_day: Option<u64>,
+    /// Its messages reach nobody: it is at a simulated provider, as its settings say.
+    sandbox: bool,
     /// It stands in the configuration of the processes, and is changed there.
     configured: bool,
     /// What the provider needs to know, without secrets; absent where it is configured.
@@ -107,6 +109,7 @@ impl From<Listed> for AccountView {
             priority: account.priority,
             limits: account.limits,
             people_per_day: account.people_per_day,
+            sandbox: account.sandbox,
             configured,
             settings: account.settings.map(|settings| input::on_the_wire(&settings)),
             secret: SecretView {

@@ -10,7 +10,9 @@ mod communication;
 mod contacts;
 mod messages;
 mod notifications;
+mod reports;
 mod roles;
+mod settings;
 mod suppressions;
 mod templates;
 mod uploads;
@@ -42,6 +44,8 @@ pub(crate) fn all() -> OpenApiRouter<Service> {
         .merge(campaigns::routes())
         .merge(notifications::routes())
         .merge(accounts::routes())
+        .merge(settings::routes())
+        .merge(reports::routes())
 }
 
 /// A transaction of a caller: within their tenant, its deeds in their name.

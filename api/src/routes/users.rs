@@ -26,6 +26,7 @@ use super::{Work, auth::UserView};
 use crate::{
     auth::{
         caller::{Caller, May},
+        mail,
         tokens::{self, Kind},
     },
     http::{
@@ -35,6 +36,7 @@ use crate::{
         page::{Pagination, Start, Wanted},
         problem::{Code, FieldError, Problem},
     },
+    pages,
     service::Service,
 };
 
@@ -119,6 +121,8 @@ struct Link {
     token: String,
     /// The route that takes it.
     path: String,
+    /// Whether it was mailed to them, too; otherwise hand it on.
+    mailed: bool,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -127,7 +131,7 @@ struct Invited {
     invitation: Link,
 }
 
-/// Invites somebody. Hand the link on to them: it sets their password.
+/// Invites somebody by mail. Without an account for e-mail, hand the link on to them: it sets their password.
 #[utoipa::path(post, path = "/api/users", tag = "users", security(("bearer" = ["users:update"])), request_body = Invitation,
     responses((status = 201, description = "The user, and their invitation", body = Envelope<Invited>)))]
 async fn invite(
@@ -162,6 +166,7 @@ async fn invite(
     let user = users::get(&mut work.tx, caller.tenant, id).await?;
     work.note("user.invite", &id.to_string(), json!({"role": role.slug})).await?;
     work.commit().await?;
+    let invitation = invitation.mailed(&service, &user).await;
     Ok(Made(Invited { user: user.into(), invitation }))
 }
 
@@ -254,7 +259,7 @@ async fn change(
     Ok(Tagged(changed.updated_at, Data(changed.into())))
 }
 
-/// Makes a link by which a user sets a new password, or, while they are invited, their first one.
+/// Makes a link by which a user sets a new password, or, while they are invited, their first one, and mails it to them.
 #[utoipa::path(post, path = "/api/users/{user_id}/link", tag = "users", security(("bearer" = ["users:update"])),
     params(("user_id" = String, Path, description = "`usr_…`")),
     responses((status = 201, description = "The link; an older one is good no more", body = Envelope<Link>)))]
@@ -272,7 +277,7 @@ async fn reset(
     let link = link(&service, &mut work, caller, (purpose, id)).await?;
     work.note("user.link", &id.to_string(), json!({"purpose": purpose})).await?;
     work.commit().await?;
-    Ok(Made(link))
+    Ok(Made(link.mailed(&service, &user).await))
 }
 
 async fn link(
@@ -280,11 +285,26 @@ async fn link(
     work: &mut Work<'_>,
     caller: &Caller,
     (purpose, user): (LinkPurpose, UserId),
-) -> Result<Link, Problem> {
+) -> Result<NewLink, Problem> {
     let (token, hash) = tokens::make(Kind::Link, &service.ids);
     sign_in::make_link(&mut work.tx, caller.tenant, (purpose, user), &hash, LINK_LIFETIME).await?;
-    let route = if purpose == LinkPurpose::Invitation { "accept-invitation" } else { "reset-password" };
-    Ok(Link { path: format!("/api/auth/{route}/{token}"), token })
+    Ok(NewLink { purpose, token })
+}
+
+/// A link that is in the database, and that nobody knows yet.
+struct NewLink {
+    purpose: LinkPurpose,
+    token: String,
+}
+
+impl NewLink {
+    /// To be called once the link is committed: a mail can't be taken back.
+    async fn mailed(self, service: &Service, user: &User) -> Link {
+        let Self { purpose, token } = self;
+        let mailed = user.status != UserStatus::Blocked
+            && mail::send(service, user, (purpose, &token), LINK_LIFETIME).await;
+        Link { path: format!("/api/auth/{}/{token}", pages::route(purpose)), token, mailed }
+    }
 }
 
 /// The role of this name, if the caller may give it away.

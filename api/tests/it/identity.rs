@@ -383,3 +383,60 @@ async fn row_level_security_stands_behind_the_queries(pool: PgPool) {
     .unwrap();
     assert_eq!(granted, 0, "what has no wall is not shown at all");
 }
+
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn a_tenant_without_an_owner_is_known(pool: PgPool) {
+    let open = Open::new(&pool).await;
+    let store = &open.engine.store;
+    assert_eq!(store.tenants_without_owner().await.unwrap(), ["acme", "other"]);
+    open.owner().await;
+    assert_eq!(store.tenants_without_owner().await.unwrap(), ["other"]);
+}
+
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn what_proves_nothing_any_more_is_deleted_and_nothing_else(pool: PgPool) {
+    let open = Open::new(&pool).await;
+    let owner = open.owner().await;
+    let request = |key: &str| {
+        let body = json!({"name": key, "scopes": ["users:read"]});
+        owner.send(owner.request(Method::POST, "/api/keys").header("idempotency-key", key).json(&body))
+    };
+    assert_eq!(request("old").await.0, 201);
+    assert_eq!(request("new").await.0, 201);
+    sqlx::raw_sql(
+        "update idempotency_keys set started_at = now() - interval '25 hours' where key = 'old';
+         insert into sign_in_failures (subject_hash, failures, last_at, locked_until) values
+             ('\\x01', 9, now() - interval '25 hours', now() - interval '24 hours'),
+             ('\\x02', 9, now() - interval '25 hours', now() + interval '1 hour'),
+             ('\\x03', 1, now(), null);
+         insert into one_time_links (token_hash, tenant_id, purpose, user_id, expires_at)
+         select decode(to_hex(i + 16), 'hex'), tenant_id, 'invitation', id, now() + case when i < 5 then -1 else 1 end * interval '1 hour'
+         from users, generate_series(0, 5) i;
+         insert into sessions (id, tenant_id, user_id, environment, user_agent, expires_at, revoked_at)
+         select gen_random_uuid(), tenant_id, id, 'production', agent, now() + expires, now() - revoked
+         from users, (values ('expired long ago', interval '-31 days', null::interval), ('expired', interval '-1 day', null),
+                             ('revoked long ago', interval '5 days', interval '31 days'), ('revoked', interval '5 days', interval '1 day'))
+              as s (agent, expires, revoked);
+         insert into refresh_tokens (token_hash, session_id, expires_at)
+         select sha256(s.id::text::bytea || x.past::text::bytea), s.id, now() + x.past from sessions s,
+                (values (interval '-1 minute'), (interval '1 day')) x (past) where s.user_agent = 'revoked'",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    let kept = async |table: &str, column: &str| -> Vec<String> {
+        let query = format!("select {column}::text from {table} order by 1");
+        sqlx::query_scalar(sqlx::AssertSqlSafe(query)).fetch_all(&pool).await.unwrap()
+    };
+    let tokens = kept("refresh_tokens", "token_hash").await.len();
+    // So many at a time of each table; the upkeep goes on while there are more.
+    assert_eq!(open.engine.store.delete_spent(2).await.unwrap(), 2);
+    assert_eq!(kept("one_time_links", "token_hash").await.len(), 4);
+    open.engine.upkeep().once().await.unwrap();
+    assert_eq!(kept("idempotency_keys", "key").await, ["new"]);
+    assert_eq!(kept("sign_in_failures", "subject_hash").await, ["\\x02", "\\x03"]);
+    assert_eq!(kept("one_time_links", "token_hash").await, ["\\x15"]);
+    assert_eq!(kept("sessions", "user_agent").await, ["", "expired", "revoked"]);
+    assert_eq!(kept("refresh_tokens", "token_hash").await.len(), tokens - 1);
+    assert_eq!(me(&owner).await["role"], "owner", "whoever is signed in stays so");
+}

@@ -3,6 +3,7 @@
 //! `REDIS_URL`.
 
 mod accounts;
+mod approvals;
 mod campaigns;
 mod commands;
 mod configuration;
@@ -11,11 +12,14 @@ mod contract;
 mod faults;
 mod files;
 mod identity;
+mod mails;
 mod notifications;
 mod open;
 mod refusals;
+mod reports;
 mod routes;
 mod security;
+mod settings;
 mod single_sends;
 mod support;
 mod suppressions;

@@ -93,6 +93,17 @@ section! {
     }
 }
 
+impl ApiConfig {
+    /// What links begin with: the public address, or that of this process.
+    pub fn base(&self) -> String {
+        if self.public_url.is_empty() {
+            format!("http://{}:{}", self.bind, self.port)
+        } else {
+            self.public_url.trim_end_matches('/').to_owned()
+        }
+    }
+}
+
 section! {
     /// How people prove who they are.
     AuthConfig in "auth" {

@@ -4,6 +4,8 @@
 //! refusal because of the content the batch is halved, each half with a new key, so that one bad address costs one
 //! message. Every request has an intent of its own that holds its key.
 
+use std::time::Duration;
+
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use uuid::Uuid;
 
@@ -12,7 +14,7 @@ use super::{
     slice::{Intended, Intent, Work, may_repeat},
 };
 use crate::{
-    domain::outcome::Outcome,
+    domain::{outcome::Outcome, price},
     limit::Admission,
     providers::{BatchAnswer, Envelope},
 };
@@ -81,10 +83,19 @@ impl ChunkDesk {
                 key: keys(*position),
             })
             .collect();
-        let Some(answer) = self.request(work, batch.key, &envelopes, &intent).await else {
+        let Some((answer, took)) = self.request(work, batch.key, &envelopes, &intent).await else {
             pending.batches.push_back(batch);
             return None;
         };
+        let members: Vec<(usize, u32)> =
+            rendered.iter().map(|(position, content)| (*position, price::units(content))).collect();
+        match &answer {
+            BatchAnswer::Each { answers, .. } => self.deliverer.tell(work, &members, answers, took),
+            BatchAnswer::All(answer) => {
+                self.deliverer.tell(work, &members, &vec![answer.outcome.clone(); members.len()], took);
+            }
+            BatchAnswer::Bisect => {}
+        }
         batch.sent = true;
         self.conclude_batch(work, pending, batch, answer).await;
         None
@@ -97,8 +108,9 @@ impl ChunkDesk {
         key: Uuid,
         envelopes: &[Envelope<'_>],
         intent: &Intent,
-    ) -> Option<BatchAnswer> {
+    ) -> Option<(BatchAnswer, Duration)> {
         let permit = self.deliverer.permit(work, &intent.admission, intent.void_at()).await?;
+        let started = Instant::now();
         let answer = match envelopes {
             [only] => BatchAnswer::All(work.account.adapter.send(Envelope { key, ..*only }).await),
             _ => work.account.adapter.send_batch(key, envelopes).await,
@@ -108,8 +120,9 @@ impl ChunkDesk {
             BatchAnswer::Each { quota, .. } => (crate::providers::Effect::None, *quota),
             BatchAnswer::Bisect => (crate::providers::Effect::None, None),
         };
+        let took = started.elapsed();
         work.account.heed(effect, quota, permit, &self.deliverer.store).await;
-        Some(answer)
+        Some((answer, took))
     }
 
     async fn conclude_batch(

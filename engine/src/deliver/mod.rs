@@ -30,5 +30,6 @@ pub mod recorder;
 pub mod recover;
 pub mod slice;
 mod strands;
+pub mod tally;
 pub mod tame;
 pub mod worker;

@@ -12,10 +12,14 @@ use super::{
     places::Places,
     plans::Plan,
     recorder::{Next, Record, Recorder},
+    tally::{Request, Tally},
 };
 use crate::{
     clock::Clock,
-    domain::outcome::{Outcome, Reason},
+    domain::{
+        outcome::{Outcome, Reason},
+        price,
+    },
     id::{Ids, MessageId},
     limit::{Admission, Permit, Priority},
     providers::Envelope,
@@ -50,6 +54,8 @@ impl Intent {
 pub struct Deliverer {
     pub store: Store,
     pub recorder: Recorder,
+    /// Over all chunks, and all accounts.
+    pub tally: Tally,
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<Ids>,
     /// Over all chunks.
@@ -162,6 +168,7 @@ impl Deliverer {
             content: &content,
             key: message.idempotency_key(work.claim.attempt),
         };
+        let units = price::units(&content);
         let started = Instant::now();
         let answer = work.account.adapter.send(envelope);
         // The request has been written; while it is on its way nothing else is kept of the letter.
@@ -171,7 +178,18 @@ impl Deliverer {
         let took = answered.duration_since(started);
         work.account.answers.observe(took, answered);
         metrics::histogram!(crate::metrics::STAGE_SECONDS, "stage" => "send").record(took.as_secs_f64());
+        self.tell(work, &[(position, units)], std::slice::from_ref(&answer.outcome), took);
         Some(work.account.conclude(answer, permit, &self.store).await)
+    }
+
+    /// Counts requests that were answered, for the report of providers.
+    pub(super) fn tell(&self, work: &Work, members: &[(usize, u32)], outcomes: &[Outcome], took: Duration) {
+        let (now, account) = (self.clock.now(), work.account.account.id);
+        for (&(position, units), outcome) in members.iter().zip(outcomes) {
+            let accepted = matches!(outcome, Outcome::Accepted { .. });
+            let code = price::calling_code(&work.members[position].address);
+            self.tally.count(now, Request { account, code, units: if accepted { units } else { 0 }, took });
+        }
     }
 
     /// Waits for the account's next time slot; `None` when the intent is void before it comes.

@@ -4,6 +4,8 @@
 //! text from outside is parsed once, at the edge, into a type that can't hold anything else.
 
 pub mod address;
+pub mod answers;
+pub mod approval;
 pub mod campaign;
 pub mod campaign_status;
 pub mod channel;

@@ -20,6 +20,7 @@ text_enum! {
         Erased => "erased",
         Cancelled => "cancelled",
         MissingVariable => "missing_variable",
+        NotAllowListed => "not_allow_listed",
         // Failed: the provider, or our own check of the content, said no for good.
         RenderFailed => "render_failed",
         ContentRejected => "content_rejected",
@@ -68,6 +69,9 @@ impl Reason {
             Self::Erased => "the contact was erased",
             Self::Cancelled => "the campaign was cancelled before this message left",
             Self::MissingVariable => "the contact lacks a value that the template needs",
+            Self::NotAllowListed => {
+                "the campaign was made outside production, and this address is not on the allow-list"
+            }
             Self::RenderFailed => "the template could not be rendered with this contact's values",
             Self::ContentRejected => "the provider refused the content",
             Self::TemplateRejected => "the provider refused the template or its parameters",

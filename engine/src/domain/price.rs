@@ -56,6 +56,27 @@ pub fn price<'p>(prices: &'p [Price], address: &str, at: Timestamp) -> Option<&'
         .max_by_key(|price| (price.prefix.len(), price.valid_from))
 }
 
+/// The country calling code that an address begins with; 0 where it is no number. Codes begin no other code: ITU-T E.164.
+pub fn calling_code(address: &str) -> i16 {
+    let Some(digits) =
+        address.strip_prefix('+').filter(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()))
+    else {
+        return 0;
+    };
+    let length = match digits.as_bytes() {
+        [b'1' | b'7', ..] => 1,
+        [b'2', b'0' | b'7', ..]
+        | [b'3', b'0'..=b'4' | b'6' | b'9', ..]
+        | [b'4', b'0' | b'1' | b'3'..=b'9', ..]
+        | [b'5', b'1'..=b'8', ..]
+        | [b'6', b'0'..=b'6', ..]
+        | [b'8', b'1' | b'2' | b'4' | b'6', ..]
+        | [b'9', b'0'..=b'5' | b'8', ..] => 2,
+        _ => 3,
+    };
+    digits.get(..length).and_then(|code| code.parse().ok()).unwrap_or_default()
+}
+
 /// How often the price of a message is due: once for each segment of an SMS.
 pub const fn units(content: &Rendered) -> u32 {
     match content {
@@ -100,6 +121,26 @@ mod tests {
             valid_from: Timestamp::from_second(second).expect("in range"),
             micros: Micros(micros),
             currency: "USD".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_number_begins_with_the_code_of_its_country() {
+        for (address, code) in [
+            ("+12025550123", 1),
+            ("+79161234567", 7),
+            ("+919876543210", 91),
+            ("+4915112345678", 49),
+            ("+23052345678", 230),
+            ("+35312345678", 353),
+            ("+85212345678", 852),
+            ("+2", 0),
+            ("+", 0),
+            ("ann@example.com", 0),
+            ("+91x", 0),
+            ("", 0),
+        ] {
+            assert_eq!(calling_code(address), code, "{address}");
         }
     }
 

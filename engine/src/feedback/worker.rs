@@ -7,11 +7,11 @@ use tokio::time::Instant;
 
 use super::{HookAccount, HookAccounts, count};
 use crate::{
-    id::TenantId,
+    id::{AccountId, TenantId},
     metrics::{FEEDBACK, STAGE_SECONDS, WEBHOOK_LAG_SECONDS, WEBHOOKS},
-    providers::HookItem,
+    providers::{HookItem, TemplateNews},
     store::{
-        Store, StoreError, StoreResult,
+        Store, StoreError, StoreResult, approvals,
         events::{self, Applied, TenantEvent, TenantWish},
         inbox::{self, InboxRow, Portion, Rejected},
     },
@@ -46,6 +46,7 @@ pub struct Pass {
 struct Said {
     events: Vec<TenantEvent>,
     wishes: Vec<TenantWish>,
+    templates: Vec<(AccountId, TemplateNews)>,
     rejected: Vec<Rejected>,
     foreign: u64,
     /// How long each had been stored.
@@ -132,6 +133,9 @@ impl Worker {
         let taken = rows.iter().map(|row| row.bodies.len() as u64).sum();
         let said = Said::by(accounts, rows);
         let applied = events::apply(&mut *tx, &said.events, &said.wishes, SOURCE).await?;
+        for (account, news) in &said.templates {
+            approvals::note(&mut *tx, *account, news).await?;
+        }
         if !said.rejected.is_empty() {
             inbox::reject(tx, &said.rejected).await?;
         }
@@ -153,7 +157,7 @@ impl Said {
             let Some(HookAccount { tenant, adapter }) = accounts.get(account) else { continue };
             for body in bodies {
                 match adapter.parse(&body, received_at) {
-                    Ok(items) => items.into_iter().for_each(|item| said.take(*tenant, item)),
+                    Ok(items) => items.into_iter().for_each(|item| said.take((*tenant, account), item)),
                     Err(error) => {
                         let reason = error.to_string();
                         said.rejected.push(Rejected { account, received_at, body, reason });
@@ -164,12 +168,13 @@ impl Said {
         said
     }
 
-    fn take(&mut self, tenant: TenantId, item: HookItem) {
+    fn take(&mut self, (tenant, account): (TenantId, AccountId), item: HookItem) {
         match item {
             HookItem::Event(event) => self.events.push(TenantEvent { tenant, event }),
             HookItem::Wish { channel, address, stop, scope, at } => {
                 self.wishes.push(TenantWish { tenant, channel, address, stop, scope, at });
             }
+            HookItem::Template(news) => self.templates.push((account, news)),
             HookItem::Foreign => self.foreign += 1,
         }
     }

@@ -11,11 +11,14 @@ pub mod check;
 pub mod control;
 pub mod freeze;
 
+use fanfare_templates::{Source, Whatsapp};
+
 use crate::{
-    domain::campaign::CampaignState,
-    id::{CampaignId, TenantId},
+    domain::{approval::ApprovalStatus, campaign::CampaignState},
+    id::{AccountId, CampaignId, TenantId},
     store::{
         Store, StoreError,
+        approvals::Approval,
         campaigns::{Audience, Campaign, ChangeError, Pins},
         templates::{self, Variant},
     },
@@ -30,12 +33,20 @@ pub enum LaunchError {
     TemplateInactive,
     #[error("no provider account serves {0}: configure one under [[accounts]]")]
     NoAccount(crate::domain::channel::Channel),
+    #[error(
+        "Meta has not approved the template `{name}` in `{language}`: it is {status}{}", because(.reason.as_deref())
+    )]
+    NotApproved { name: String, language: String, status: ApprovalStatus, reason: Option<String> },
     #[error("the campaign has no audience: create it with an upload, or with all contacts")]
     NoAudience,
     #[error("upload {0} does not exist, or has no rows that were taken")]
     EmptyUpload(crate::id::UploadId),
     #[error(transparent)]
     Change(#[from] ChangeError),
+}
+
+fn because(reason: Option<&str>) -> String {
+    reason.map(|reason| format!(", because of {reason}")).unwrap_or_default()
 }
 
 impl From<StoreError> for LaunchError {
@@ -84,6 +95,7 @@ pub async fn pins(store: &Store, campaign: &Campaign) -> Result<(Pins, Vec<Varia
     if route.is_empty() {
         return Err(LaunchError::NoAccount(campaign.channel));
     }
+    approved(store, &route, &variants).await?;
     let pins = Pins {
         variants: variants.iter().map(|variant| variant.id).collect(),
         locales: variants.iter().map(|variant| variant.locale.clone()).collect(),
@@ -91,4 +103,27 @@ pub async fn pins(store: &Store, campaign: &Campaign) -> Result<(Pins, Vec<Varia
         route,
     };
     Ok((pins, variants))
+}
+
+/// Nobody is written to with a template that was submitted here and is not approved. Of one that Meta knows without us, it
+/// says so itself when the first message is refused.
+async fn approved(store: &Store, route: &[AccountId], variants: &[Variant]) -> Result<(), LaunchError> {
+    let templates: Vec<(&str, &str)> = variants
+        .iter()
+        .filter_map(|variant| match variant.published.source() {
+            Source::Whatsapp(Whatsapp::Template { name, language, .. }) => {
+                Some((name.as_str(), language.as_str()))
+            }
+            _ => None,
+        })
+        .collect();
+    if templates.is_empty() {
+        return Ok(());
+    }
+    match store.not_approved(route, &templates).await? {
+        None => Ok(()),
+        Some(Approval { name, language, status, reason, .. }) => {
+            Err(LaunchError::NotApproved { name, language, status, reason })
+        }
+    }
 }

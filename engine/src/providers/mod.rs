@@ -27,6 +27,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
+        approval::{ApprovalStatus, Submission},
         channel::{Channel, MessageClass, Provider},
         event::{Event, Scope},
         outcome::{Outcome, Reason},
@@ -147,8 +148,56 @@ pub enum HookItem {
         scope: Scope,
         at: Timestamp,
     },
+    /// Where a template of the account stands.
+    Template(TemplateNews),
     /// Well-formed, but not about a message of ours.
     Foreign,
+}
+
+/// Where a template that the provider has to approve stands there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TemplateNews {
+    /// The provider's.
+    pub id: Option<String>,
+    pub name: String,
+    pub language: String,
+    pub status: ApprovalStatus,
+    /// Why it is not approved.
+    pub reason: Option<String>,
+    pub at: Timestamp,
+}
+
+/// What came of a submission.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submitted {
+    /// The provider's.
+    pub id: String,
+    pub status: ApprovalStatus,
+}
+
+/// Why a template could not be submitted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    /// In the provider's words.
+    #[error("Meta refuses it: {0}")]
+    Refused(String),
+    #[error("Meta can't be asked at the moment, or did not say whether it took it: {0}")]
+    Away(String),
+    #[error("the account does not say whose templates it sends: set `business_account_id` in its settings")]
+    NoBusiness,
+}
+
+/// Where an account's templates are approved.
+pub trait TemplateDesk: Send + Sync {
+    /// Submits a template; with the provider's id of one, in its place.
+    fn submit<'a>(
+        &'a self,
+        template: &'a Submission,
+        id: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Submitted, SubmitError>>;
+
+    /// Where all templates of the account stand.
+    fn list(&self, now: Timestamp) -> BoxFuture<'_, Result<Vec<TemplateNews>, SubmitError>>;
 }
 
 /// A message whose fate is asked for.
@@ -191,6 +240,11 @@ pub trait Adapter: std::fmt::Debug + Send + Sync {
     ) -> BoxFuture<'a, LookUp> {
         let _ = (sought, since, now);
         Box::pin(async { Ok(Vec::new()) })
+    }
+
+    /// Where templates are approved, at providers that do so.
+    fn templates(&self) -> Option<&dyn TemplateDesk> {
+        None
     }
 
     /// Cheap request that proves that the provider is reachable and the key is good. `Err` is a sentence for a person.

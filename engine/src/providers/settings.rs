@@ -59,6 +59,9 @@ pub struct BrevoEmailSettings {
     /// Whether campaigns may use one request for many messages.
     #[serde(default = "yes")]
     pub batch: bool,
+    /// Whether `base_url` is a simulated provider: whoever only tries things out may write to anybody over it.
+    #[serde(default)]
+    pub sandbox: bool,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -79,6 +82,9 @@ pub struct BrevoSmsSettings {
     /// Where Brevo sends the events of these messages, if not to the webhook that its console names.
     #[serde(default)]
     pub web_url: Option<String>,
+    /// Whether `base_url` is a simulated provider: whoever only tries things out may write to anybody over it.
+    #[serde(default)]
+    pub sandbox: bool,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -89,11 +95,17 @@ pub struct WhatsappSettings {
     #[serde(default = "whatsapp_api_version")]
     pub api_version: String,
     pub phone_number_id: String,
+    /// Whose templates it sends: the id of the WhatsApp business account. Without it none can be submitted.
+    #[serde(default)]
+    pub business_account_id: Option<String>,
     pub access_token: SecretString,
     /// Signs the webhooks.
     pub app_secret: SecretString,
     /// What Meta must say when it asks whether the webhook's URL is ours.
     pub verify_token: SecretString,
+    /// Whether `base_url` is a simulated provider: whoever only tries things out may write to anybody over it.
+    #[serde(default)]
+    pub sandbox: bool,
 }
 
 /// Nothing but our own database is needed.
@@ -145,11 +157,40 @@ impl AccountSettings {
             Self::InApp(_) => Provider::InApp,
         }
     }
+
+    /// Whether messages over it reach nobody.
+    pub fn is_sandbox(&self) -> bool {
+        self.simulated().is_some_and(|(sandbox, _)| sandbox)
+    }
+
+    /// What it says of itself, and where its requests go.
+    fn simulated(&self) -> Option<(bool, &str)> {
+        match self {
+            Self::BrevoEmail(settings) => Some((settings.sandbox, &settings.base_url)),
+            Self::BrevoSms(settings) => Some((settings.sandbox, &settings.base_url)),
+            Self::WhatsappCloud(settings) => Some((settings.sandbox, &settings.base_url)),
+            Self::InApp(_) => None,
+        }
+    }
+
+    /// A slip here would have tests reach people.
+    fn check_sandbox(&self) -> Result<(), ConfigError> {
+        let own = [brevo_base_url(), whatsapp_base_url()];
+        let host = |url: &str| Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
+        match self.simulated() {
+            Some((true, url)) if own.iter().any(|own| host(own) == host(url)) => Err(ConfigError::new(
+                "sandbox",
+                "can't be true: base_url is the provider's own, whose messages reach people",
+            )),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The registry: makes an account's adapter, with HTTP connections of its own. Whose provider is our own database has no
 /// such connection: [`super::in_app::InApp`] is made where the database is at hand.
 pub fn build(settings: &AccountSettings, http: &HttpSettings) -> Result<Arc<dyn Adapter>, ConfigError> {
+    settings.check_sandbox()?;
     Ok(match settings {
         AccountSettings::BrevoEmail(settings) => Arc::new(brevo::email::BrevoEmail::new(settings, http)?),
         AccountSettings::BrevoSms(settings) => Arc::new(brevo::sms::BrevoSms::new(settings, http)?),

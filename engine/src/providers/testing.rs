@@ -65,6 +65,9 @@ fn line(item: &HookItem) -> String {
         HookItem::Wish { channel, address, stop, scope, at } => {
             format!("wish {channel} {address} {} {scope} at {at}", if *stop { "stop" } else { "resume" })
         }
+        HookItem::Template(news) => {
+            format!("template {} {} {} {:?}", news.name, news.language, news.status, news.reason)
+        }
         HookItem::Foreign => "foreign".to_owned(),
     }
 }

@@ -43,6 +43,8 @@ pub struct AccountDeclaration<'a> {
     pub provider: Provider,
     pub priority: i16,
     pub limits: &'a [Window],
+    /// Its messages reach nobody.
+    pub sandbox: bool,
 }
 
 struct Row {
@@ -79,13 +81,13 @@ impl Store {
     pub async fn declare_account(&self, account: &AccountDeclaration<'_>) -> StoreResult<AccountId> {
         let mut tx = self.begin().await?;
         let row = sqlx::query!(
-            r#"insert into accounts (id, tenant_id, slug, provider, priority, limits) values ($1, $2, $3, $4, $5, $6)
+            r#"insert into accounts (id, tenant_id, slug, provider, priority, limits, sandbox) values ($1, $2, $3, $4, $5, $6, $7)
                -- One that the API made under this name is the configuration's from now on.
                on conflict (tenant_id, slug) do update set priority = excluded.priority, limits = excluded.limits,
-                   configured = true, settings = null, secrets = null, secret_hint = null, secret_changed_at = null,
+                   sandbox = excluded.sandbox, configured = true, settings = null, secrets = null, secret_hint = null, secret_changed_at = null,
                    people_per_day = null,
-                   updated_at = case when (accounts.configured, accounts.priority, accounts.limits)
-                                          = (true, excluded.priority, excluded.limits)
+                   updated_at = case when (accounts.configured, accounts.priority, accounts.limits, accounts.sandbox)
+                                          = (true, excluded.priority, excluded.limits, excluded.sandbox)
                                 then accounts.updated_at else now() end
                returning id, provider as "provider: Provider""#,
             account.id.uuid(),
@@ -94,6 +96,7 @@ impl Store {
             account.provider.as_str(),
             account.priority,
             sqlx::types::Json(account.limits) as _,
+            account.sandbox,
         )
         .fetch_one(&mut *tx)
         .await?;

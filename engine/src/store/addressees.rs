@@ -1,5 +1,6 @@
-//! To whom a single message goes: a person by id, or whoever has an address; and whether it may be tried out on them.
+//! To whom a single message goes: a person by id, or whoever has an address; and on whom things may be tried out.
 
+use jiff::Timestamp;
 use sqlx::PgConnection;
 
 use super::StoreResult;
@@ -93,7 +94,8 @@ pub async fn may_be_tried(
     Ok(sqlx::query_scalar!(
         r#"select exists (select from allowed_addresses
                           where tenant_id = $1 and channel = $2 and (address = $3 or address = $4))
-               or coalesce((select bool_and(sandbox) from accounts where tenant_id = $1 and provider = any ($5)), false)
+               or coalesce((select bool_and(sandbox) from accounts
+                            where tenant_id = $1 and provider = any ($5) and deleted_at is null), false)
                as "allowed!""#,
         tenant.uuid(),
         channel.as_str(),
@@ -103,4 +105,86 @@ pub async fn may_be_tried(
     )
     .fetch_one(tx)
     .await?)
+}
+
+/// An address, or `@` and a domain, that whoever tries things out may write to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Allowed {
+    pub channel: Channel,
+    pub address: String,
+    pub since: Timestamp,
+}
+
+/// By channel and address.
+#[derive(Debug, Clone, Copy)]
+pub struct Part<'a> {
+    /// The last one before.
+    pub after: Option<(Channel, &'a str)>,
+    pub offset: i64,
+    pub limit: i64,
+}
+
+/// The allowed addresses of a tenant, and how many there are.
+pub async fn allowed(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    part: &Part<'_>,
+) -> StoreResult<(Vec<Allowed>, u64)> {
+    let total = sqlx::query_scalar!(
+        r#"select count(*) as "total!" from allowed_addresses where tenant_id = $1"#,
+        tenant.uuid()
+    );
+    let total = total.fetch_one(&mut *tx).await?.unsigned_abs();
+    let (channel, address) = part.after.map(|(channel, address)| (channel.as_str(), address)).unzip();
+    let rows = sqlx::query!(
+        r#"select channel as "channel: Channel", address, created_at as "since: jiff_sqlx::Timestamp"
+           from allowed_addresses
+           where tenant_id = $1 and ($2::text is null or (channel, address) > ($2, $3))
+           order by channel, address offset $4 limit $5"#,
+        tenant.uuid(),
+        channel,
+        address,
+        part.offset,
+        part.limit,
+    );
+    let rows = rows.fetch_all(tx).await?;
+    let allowed = rows
+        .into_iter()
+        .map(|row| Allowed { channel: row.channel, address: row.address, since: row.since.to_jiff() })
+        .collect();
+    Ok((allowed, total))
+}
+
+/// Adds an address; when it was first added.
+pub async fn allow(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    channel: Channel,
+    address: &str,
+) -> StoreResult<Timestamp> {
+    let since = sqlx::query_scalar!(
+        r#"insert into allowed_addresses (tenant_id, channel, address) values ($1, $2, $3)
+           on conflict (tenant_id, channel, address) do update set address = excluded.address
+           returning created_at as "since: jiff_sqlx::Timestamp""#,
+        tenant.uuid(),
+        channel.as_str(),
+        address,
+    );
+    Ok(since.fetch_one(tx).await?.to_jiff())
+}
+
+/// False when it was not on the list.
+pub async fn disallow(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    channel: Channel,
+    address: &str,
+) -> StoreResult<bool> {
+    let gone = sqlx::query!(
+        "delete from allowed_addresses where tenant_id = $1 and channel = $2 and address = $3",
+        tenant.uuid(),
+        channel.as_str(),
+        address,
+    );
+    Ok(gone.execute(tx).await?.rows_affected() == 1)
 }

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     domain::{
         channel::{Channel, text_enum},
+        environment::Environment,
         schedule::Schedule,
     },
     id::{ApiKeyId, CampaignId, TenantId, UploadId},
@@ -38,7 +39,7 @@ pub async fn create(
     tenant: TenantId,
     id: CampaignId,
     facts: &DraftFacts,
-    authors: &[String],
+    (authors, environment): (&[String], Environment),
 ) -> StoreResult<()> {
     let new = NewCampaign {
         id,
@@ -52,6 +53,9 @@ pub async fn create(
         window: facts.window,
     };
     insert(&mut *tx, &new).await?;
+    sqlx::query!("update campaigns set environment = $2 where id = $1", id.uuid(), environment.as_str())
+        .execute(&mut *tx)
+        .await?;
     write(tx, tenant, id, facts, authors).await
 }
 

@@ -27,6 +27,8 @@ pub struct Listed {
     pub priority: i16,
     pub limits: Vec<Window>,
     pub people_per_day: Option<u64>,
+    /// Its messages reach nobody.
+    pub sandbox: bool,
     /// The configuration of the processes states it; `None`: the API made it, with these settings.
     pub settings: Option<Map<String, Value>>,
     pub secret_hint: Option<String>,
@@ -70,6 +72,7 @@ struct Row {
     priority: i16,
     limits: Json<Vec<Window>>,
     people_per_day: Option<i64>,
+    sandbox: bool,
     settings: Option<Json<Map<String, Value>>>,
     secret_hint: Option<String>,
     secret_changed_at: Option<jiff_sqlx::Timestamp>,
@@ -89,6 +92,7 @@ impl From<Row> for Listed {
             priority: row.priority,
             limits: row.limits.0,
             people_per_day: row.people_per_day.map(i64::unsigned_abs),
+            sandbox: row.sandbox,
             settings: row.settings.map(|settings| settings.0),
             secret_hint: row.secret_hint,
             secret_changed_at: row.secret_changed_at.map(jiff_sqlx::Timestamp::to_jiff),
@@ -103,7 +107,7 @@ impl From<Row> for Listed {
 pub async fn list(tx: &mut PgConnection, tenant: TenantId) -> StoreResult<Vec<Listed>> {
     let rows = sqlx::query_as!(
         Row,
-        r#"select id, slug, provider as "provider: _", priority, limits as "limits: _", people_per_day,
+        r#"select id, slug, provider as "provider: _", priority, limits as "limits: _", people_per_day, sandbox,
                   settings as "settings: _", secret_hint, secret_changed_at as "secret_changed_at: _",
                   case when blocked_until > now() then blocked_until end as "blocked_until: _", blocked_reason,
                   created_at as "created_at: _", updated_at as "updated_at: _"
@@ -117,7 +121,7 @@ pub async fn list(tx: &mut PgConnection, tenant: TenantId) -> StoreResult<Vec<Li
 pub async fn get(tx: &mut PgConnection, tenant: TenantId, id: AccountId) -> StoreResult<Listed> {
     let row = sqlx::query_as!(
         Row,
-        r#"select id, slug, provider as "provider: _", priority, limits as "limits: _", people_per_day,
+        r#"select id, slug, provider as "provider: _", priority, limits as "limits: _", people_per_day, sandbox,
                   settings as "settings: _", secret_hint, secret_changed_at as "secret_changed_at: _",
                   case when blocked_until > now() then blocked_until end as "blocked_until: _", blocked_reason,
                   created_at as "created_at: _", updated_at as "updated_at: _"
@@ -157,8 +161,8 @@ pub async fn create(
 ) -> StoreResult<()> {
     let made = sqlx::query!(
         "insert into accounts (id, tenant_id, slug, provider, priority, limits, people_per_day, configured, settings,
-                               secrets, secret_hint, secret_changed_at)
-         values ($1, $2, $3, $4, $5, $6, $7, false, $8, $9, $10, now())
+                               secrets, secret_hint, secret_changed_at, sandbox)
+         values ($1, $2, $3, $4, $5, $6, $7, false, $8, $9, $10, now(), coalesce(($8::jsonb -> 'sandbox')::boolean, false))
          on conflict (tenant_id, slug) do nothing",
         named.id.uuid(),
         named.tenant.uuid(),
@@ -186,7 +190,8 @@ pub async fn change(
     terms: &Terms<'_>,
 ) -> StoreResult<()> {
     sqlx::query!(
-        "update accounts set priority = $3, limits = $4, people_per_day = $5, settings = $6, updated_at = clock_timestamp()
+        "update accounts set priority = $3, limits = $4, people_per_day = $5, settings = $6,
+             sandbox = coalesce(($6::jsonb -> 'sandbox')::boolean, false), updated_at = clock_timestamp()
          where tenant_id = $1 and id = $2 and not configured",
         tenant.uuid(),
         id.uuid(),

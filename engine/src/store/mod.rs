@@ -3,10 +3,12 @@
 //! Only this module writes SQL. Every query that touches a tenant's rows takes the tenant, or an id that came out of a
 //! query that did.
 
+pub mod account_hours;
 pub mod accounts;
 pub mod addressees;
 pub mod analytics;
 pub mod api_keys;
+pub mod approvals;
 pub mod audit;
 pub mod blobs;
 pub mod campaigns;
@@ -36,7 +38,6 @@ pub mod notifications;
 pub mod pace;
 pub mod people;
 pub mod preflights;
-pub mod price_lists;
 pub mod prices;
 pub mod recipients;
 pub mod results;
@@ -45,6 +46,7 @@ pub mod rollups;
 pub mod sessions;
 pub mod sheets;
 pub mod sign_in;
+mod spent;
 pub(crate) mod straight;
 pub mod suppressions;
 pub mod template_versions;

@@ -13,6 +13,7 @@ use crate::{
     domain::{
         campaign::{CampaignState, PausedFrom},
         channel::{Channel, MessageClass},
+        environment::Environment,
         review::Review,
         schedule::{Schedule, ScheduleType},
     },
@@ -46,6 +47,8 @@ pub struct Sheet {
     pub approved_by: Option<String>,
     pub approved_at: Option<Timestamp>,
     pub conversion: ConversionRule,
+    /// Where whoever made it works.
+    pub environment: Environment,
 }
 
 /// How many recipients an audience reaches over a channel.
@@ -95,6 +98,7 @@ struct Row {
     review_above: Option<i32>,
     conversion_hours: i32,
     conversion_kinds: Option<Vec<String>>,
+    environment: Environment,
 }
 
 impl Row {
@@ -153,6 +157,7 @@ impl Row {
             approved_by: self.approved_by,
             approved_at: moment(self.approved_at),
             conversion: ConversionRule { hours: self.conversion_hours, kinds: self.conversion_kinds },
+            environment: self.environment,
         })
     }
 }
@@ -168,7 +173,8 @@ pub async fn some(tx: &mut PgConnection, tenant: TenantId, ids: &[CampaignId]) -
                   k.scheduled_at as "scheduled_at: _", k.launched_at as "launched_at: _",
                   k.finished_at as "finished_at: _", k.created_at as "created_at: _", k.updated_at as "updated_at: _",
                   k.frozen, k.target_count, k.target_exact, k.authors, k.approved_by,
-                  k.approved_at as "approved_at: _", o.review_above, k.conversion_hours, k.conversion_kinds
+                  k.approved_at as "approved_at: _", o.review_above, k.conversion_hours, k.conversion_kinds,
+                  k.environment as "environment: _"
            from unnest($2::uuid[]) with ordinality as wanted (id, at)
            join campaigns k on k.id = wanted.id
            join templates t on t.id = k.template_id

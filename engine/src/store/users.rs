@@ -265,6 +265,17 @@ pub async fn change(
 }
 
 impl Store {
+    /// The slugs of tenants in which nobody has the owner's role, so that nobody can invite anybody.
+    pub async fn tenants_without_owner(&self) -> StoreResult<Vec<String>> {
+        let slugs = sqlx::query_scalar!(
+            "select slug from tenants t where not exists (
+                 select from users u join roles r on r.id = u.role_id where u.tenant_id = t.id and r.slug = $1)
+             order by slug limit 20",
+            OWNER,
+        );
+        Ok(slugs.fetch_all(self.pool()).await?)
+    }
+
     /// The user of an open session.
     pub async fn session_user(&self, session: SessionId) -> StoreResult<Option<User>> {
         let row = sqlx::query_as!(

@@ -93,6 +93,8 @@ enum Task {
     Partitions,
     Retention,
     Notifications,
+    Spent,
+    Approvals,
 }
 
 /// Every task: the name of its lease row, who runs it, how often.
@@ -113,6 +115,8 @@ const TASKS: &[(Task, &str, Role, Duration)] = &[
     (Task::Partitions, "partitions", Role::Upkeep, Duration::from_secs(3_600)),
     (Task::Retention, "retention", Role::Upkeep, Duration::from_secs(6 * 3_600)),
     (Task::Notifications, "notifications", Role::Upkeep, Duration::from_secs(60)),
+    (Task::Spent, "spent", Role::Upkeep, Duration::from_secs(600)),
+    (Task::Approvals, "approvals", Role::Upkeep, Duration::from_secs(60)),
 ];
 
 impl Task {

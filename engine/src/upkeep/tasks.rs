@@ -20,6 +20,8 @@ const CONDEMNED: i64 = 100;
 /// Notifications that one statement deletes, and statements a run: the lease is renewed between runs.
 const ENDED_BATCH: i64 = 5_000;
 const ENDED_BATCHES: usize = 20;
+/// Rows that proved something once, of each table and statement.
+const SPENT_BATCH: i64 = 1_000;
 /// A reader that has not come back for so long is gone.
 const IDLE_READER: Duration = Duration::from_secs(600);
 
@@ -43,6 +45,8 @@ impl Upkeep {
             Task::Partitions => self.partitions().await,
             Task::Retention => self.retention().await,
             Task::Notifications => self.notifications().await,
+            Task::Spent => self.spent().await,
+            Task::Approvals => self.approvals().await,
         }
     }
 
@@ -199,13 +203,38 @@ impl Upkeep {
         for partition in self.store.drop_partitions(self.settings.retention_months).await? {
             tracing::info!(partition, "partition dropped: its campaigns are past the retention");
         }
-        Ok(())
+        self.store.forget_account_hours(self.settings.retention_months).await
     }
 
     async fn notifications(&self) -> StoreResult<()> {
         for _ in 0..ENDED_BATCHES {
             if self.store.delete_ended_notifications(ENDED_BATCH).await? < ENDED_BATCH.unsigned_abs() {
                 break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn spent(&self) -> StoreResult<()> {
+        for _ in 0..ENDED_BATCHES {
+            if self.store.delete_spent(SPENT_BATCH).await? < SPENT_BATCH.unsigned_abs() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn approvals(&self) -> StoreResult<()> {
+        for account in self.store.accounts_to_ask().await? {
+            // Of an account that this process does not have, another one asks.
+            let Some(handle) = self.accounts.get(account) else { continue };
+            let Some(desk) = handle.adapter.templates() else { continue };
+            match desk.list(self.store.now().await?).await {
+                Ok(listed) => self.store.note_listed(account, &listed).await?,
+                Err(error) => {
+                    tracing::warn!(%error, %account, "where the account's templates stand could not be asked");
+                    self.store.note_asked(account).await?;
+                }
             }
         }
         Ok(())

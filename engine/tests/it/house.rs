@@ -117,6 +117,7 @@ impl House {
                     provider,
                     priority: 0,
                     limits: &[],
+                    sandbox: false,
                 })
                 .await
                 .unwrap();

@@ -195,3 +195,22 @@ pub(crate) async fn whatsapp_preference(State(world): Shared, body: Bytes) -> Re
     world.webhooks.tell(&world, sent, Event::Preference { stop: order.stop });
     Ok(StatusCode::ACCEPTED)
 }
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Verdict {
+    name: String,
+    /// As Meta words it: `APPROVED`, `REJECTED` …
+    status: String,
+    reason: Option<String>,
+}
+
+/// Says what Meta says of a submitted template, to whoever asks.
+pub(crate) async fn whatsapp_template(State(world): Shared, body: Bytes) -> Result<StatusCode, Misuse> {
+    let Verdict { name, status, reason } = parse(&body)?;
+    if world.submissions.judge(&name, &status, reason.as_deref()) {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(Misuse::new("nobody submitted a template of this name"))
+    }
+}

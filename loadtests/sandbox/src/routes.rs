@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
@@ -22,7 +22,8 @@ pub(crate) fn router(world: Arc<World>) -> Router {
         .route("/v3/transactionalSMS/statistics/events", get(sms_events))
         .route("/v3/account", get(account))
         .route("/{version}/{phone_number_id}/messages", post(send))
-        .route("/{version}/{phone_number_id}", get(phone_number))
+        .route("/{version}/{business_account_id}/message_templates", get(templates).post(submit_template))
+        .route("/{version}/{phone_number_id}", get(phone_number).post(change_template))
         .route("/sandbox/clock", get(control::clock))
         .route(
             "/sandbox/faults",
@@ -33,6 +34,7 @@ pub(crate) fn router(world: Arc<World>) -> Router {
         .route("/sandbox/whatsapp/verify", post(control::verify_whatsapp))
         .route("/sandbox/whatsapp/inbound", post(control::whatsapp_inbound))
         .route("/sandbox/whatsapp/preference", post(control::whatsapp_preference))
+        .route("/sandbox/whatsapp/template", put(control::whatsapp_template))
         .route("/sandbox/audit", get(control::audit).delete(control::reset_audit))
         .route("/sandbox/audit/messages", get(control::audit_messages))
         .route("/sandbox/audit/message/{id}", get(control::audit_message))
@@ -67,4 +69,31 @@ async fn phone_number(
     Path((_version, phone_number_id)): Path<(String, String)>,
 ) -> Response<Body> {
     whatsapp::phone_number(&world, &headers, &phone_number_id)
+}
+
+async fn templates(
+    State(world): State<Arc<World>>,
+    headers: HeaderMap,
+    Path((_version, business)): Path<(String, String)>,
+    uri: Uri,
+) -> Response<Body> {
+    whatsapp::templates::list(&world, &headers, &business, &uri)
+}
+
+async fn submit_template(
+    State(world): State<Arc<World>>,
+    headers: HeaderMap,
+    Path((_version, business)): Path<(String, String)>,
+    body: Bytes,
+) -> Response<Body> {
+    whatsapp::templates::submit(&world, &headers, &business, &body)
+}
+
+async fn change_template(
+    State(world): State<Arc<World>>,
+    headers: HeaderMap,
+    Path((_version, template)): Path<(String, String)>,
+    body: Bytes,
+) -> Response<Body> {
+    whatsapp::templates::change(&world, &headers, &template, &body)
 }

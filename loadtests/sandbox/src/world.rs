@@ -14,6 +14,7 @@ use crate::idempotency::UsedKeys;
 use crate::pace::PairPace;
 use crate::script::Script;
 use crate::webhooks::Webhooks;
+use crate::whatsapp::templates::Submissions;
 use crate::window::{HOUR_US, MINUTE_US, SECOND_US, SlidingLimit};
 
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub(crate) struct World {
     pub(crate) script: Script,
     pub(crate) used_keys: UsedKeys,
     pub(crate) webhooks: Webhooks,
+    pub(crate) submissions: Submissions,
     brevo: Vec<BrevoDesk>,
     whatsapp: Vec<WhatsappDesk>,
 }
@@ -97,6 +99,7 @@ impl World {
             script: Script::new(config.rules.clone()),
             used_keys: UsedKeys::new(config.brevo.idempotency_ttl_s * SECOND_US),
             webhooks: Webhooks::new(&config.webhooks),
+            submissions: Submissions::default(),
             clock,
             brevo,
             whatsapp,

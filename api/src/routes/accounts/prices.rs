@@ -4,11 +4,14 @@ use std::collections::BTreeSet;
 
 use axum::extract::State;
 use fanfare_engine::{
-    domain::permission::needs,
+    domain::{
+        permission::needs,
+        price::{Micros, Price},
+    },
     id::AccountId,
     store::{
         kept,
-        price_lists::{self, Price},
+        prices::{self as store, NewPrice},
     },
 };
 use jiff::Timestamp;
@@ -68,7 +71,7 @@ struct PriceInput {
 }
 
 impl Prices {
-    fn check(self) -> Result<Vec<Price>, Problem> {
+    fn check(self) -> Result<Vec<NewPrice>, Problem> {
         if self.prices.len() > MOST {
             return Err(Problem::field("prices", format!("has more than {MOST}")));
         }
@@ -94,13 +97,15 @@ impl Prices {
         if !errors.is_empty() {
             return Err(Problem::fields(errors));
         }
-        let price = |PriceInput { prefix, micros, currency }| Price { prefix, micros, currency };
+        let price =
+            |PriceInput { prefix, micros, currency }| NewPrice { prefix, micros: Micros(micros), currency };
         Ok(self.prices.into_iter().map(price).collect())
     }
 }
 
-fn view((price, valid_from): (Price, Timestamp)) -> PriceView {
-    PriceView { prefix: price.prefix, micros: price.micros, currency: price.currency, valid_from }
+fn view(price: Price) -> PriceView {
+    let Price { prefix, valid_from, micros, currency } = price;
+    PriceView { prefix, micros: micros.0, currency, valid_from }
 }
 
 /// The prices that hold now.
@@ -115,8 +120,7 @@ pub(super) async fn list(
 ) -> Result<Data<PricesView>, Problem> {
     let mut work = Work::begin(&service, &may.caller).await?;
     let account = kept::get(&mut work.tx, may.caller.tenant, id).await?;
-    let prices =
-        price_lists::current(&mut work.tx, may.caller.tenant, id, account.provider.channel()).await?;
+    let prices = store::current(&mut work.tx, may.caller.tenant, id, account.provider.channel()).await?;
     Ok(Data(PricesView { prices: prices.into_iter().map(view).collect() }))
 }
 
@@ -136,10 +140,10 @@ pub(super) async fn set(
     // Under its lock: of two price lists at once, one is the later.
     let account = kept::get(&mut work.tx, caller.tenant, id).await?;
     let prices = prices.check()?;
-    price_lists::set(&mut work.tx, caller.tenant, id, account.provider.channel(), &prices).await?;
-    let now = price_lists::current(&mut work.tx, caller.tenant, id, account.provider.channel()).await?;
+    store::set(&mut work.tx, caller.tenant, id, account.provider.channel(), &prices).await?;
+    let now = store::current(&mut work.tx, caller.tenant, id, account.provider.channel()).await?;
     let detail: Vec<_> =
-        prices.iter().map(|price| json!([price.prefix, price.micros, price.currency])).collect();
+        prices.iter().map(|price| json!([price.prefix, price.micros.0, price.currency])).collect();
     work.note("account.prices", &id.to_string(), json!({"slug": account.slug, "prices": detail})).await?;
     work.commit().await?;
     Ok(Data(PricesView { prices: now.into_iter().map(view).collect() }))

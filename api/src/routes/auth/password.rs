@@ -1,14 +1,21 @@
 //! Passwords: the first one of somebody invited, a new one by a link, a change by the person themselves. A new password ends
 //! all other sessions.
+//!
+//! Whoever forgot theirs is answered before anybody looks whether they exist, so that neither the answer nor its time tells.
+//! If this process dies in between there is no mail, and they ask again.
+
+use std::{sync::Arc, time::Duration};
 
 use axum::{extract::State, http::StatusCode};
 use fanfare_engine::{
-    domain::environment::Environment,
+    domain::{address::EmailAddress, environment::Environment},
     id::{TenantId, UserId},
     store::{
-        StoreError, sessions,
+        StoreError,
+        audit::{self, Deed},
+        sessions,
         sign_in::{self, LinkPurpose},
-        users,
+        users::{self, UserStatus},
     },
 };
 use secrecy::{ExposeSecret as _, SecretString};
@@ -25,7 +32,8 @@ use super::{
 use crate::{
     auth::{
         caller::{Caller, SignedIn},
-        passwords, tokens,
+        mail, passwords,
+        tokens::{self, Kind},
     },
     http::{
         envelope::{Data, Envelope},
@@ -37,8 +45,15 @@ use crate::{
     service::Service,
 };
 
+/// How long a link is good that was mailed to whoever asked.
+const MAILED_LIFETIME: Duration = Duration::from_hours(1);
+
 pub(super) fn routes() -> OpenApiRouter<Service> {
-    OpenApiRouter::new().routes(routes!(change)).routes(routes!(reset)).routes(routes!(accept))
+    OpenApiRouter::new()
+        .routes(routes!(change))
+        .routes(routes!(forgot))
+        .routes(routes!(reset))
+        .routes(routes!(accept))
 }
 
 /// That whoever holds the token is still the person whose it is; wrong attempts count as those of a sign-in.
@@ -102,6 +117,68 @@ async fn change(
 struct NewPassword {
     #[schema(value_type = String, min_length = 10, max_length = 128, format = Password)]
     password: SecretString,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Forgotten {
+    #[schema(max_length = 254)]
+    email: String,
+}
+
+/// Mails a link for a new password to whoever has this address, if somebody has. The answer is the same if nobody has. From
+/// the fifth time on within a day an address has to wait, whether anybody has it or not.
+#[utoipa::path(post, path = "/api/auth/forgot-password", tag = "auth", request_body = Forgotten,
+    responses((status = 202, description = "If somebody has this address, a link that is good for an hour is on its way")))]
+async fn forgot(
+    State(service): State<Service>,
+    request: RequestId,
+    Body(forgotten): Body<Forgotten>,
+) -> Result<StatusCode, Problem> {
+    let email = EmailAddress::parse(&forgotten.email)
+        .map_err(|error| Problem::field("email", error.to_string()))?
+        .into_string();
+    let subject = tokens::hash(&format!("forgot-password:{email}"));
+    heed_lock(&service, &subject).await?;
+    service.store.note_failure(&subject).await?;
+    let Ok(turn) = Arc::clone(&service.forgotten).try_acquire_owned() else {
+        return Err(Problem::from(Code::TooMany).retry_after(Duration::from_secs(1)));
+    };
+    let task = service.clone();
+    service.direct.tasks.spawn(async move {
+        if let Err(problem) = mail_link(&task, &email, &request).await {
+            tracing::warn!(?problem, "no link could be mailed to somebody who forgot their password");
+        }
+        drop(turn);
+    });
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// Nothing happens for whoever is blocked; whoever has no password yet gets their invitation again.
+async fn mail_link(service: &Service, email: &str, request: &RequestId) -> Result<(), Problem> {
+    let Some((tenant, credentials)) = service.store.credentials(email).await? else { return Ok(()) };
+    let purpose = match credentials.status {
+        UserStatus::Blocked => return Ok(()),
+        UserStatus::Invited => LinkPurpose::Invitation,
+        UserStatus::Active => LinkPurpose::PasswordReset,
+    };
+    let (token, hash) = tokens::make(Kind::Link, &service.ids);
+    let mut tx = service.store.within(tenant).await?;
+    sign_in::make_link(&mut tx, tenant, (purpose, credentials.user), &hash, MAILED_LIFETIME).await?;
+    let user = users::get(&mut tx, tenant, credentials.user).await?;
+    let deed = Deed {
+        tenant,
+        // Anybody can ask for it.
+        actor: "system",
+        action: "user.link",
+        subject: &user.id.to_string(),
+        detail: json!({"purpose": purpose, "because": "somebody forgot their password"}),
+        request_id: Some(request.as_str()),
+    };
+    audit::append(&mut tx, service.clock.now(), &deed).await?;
+    tx.commit().await.map_err(StoreError::from)?;
+    mail::send(service, &user, (purpose, &token), MAILED_LIFETIME).await;
+    Ok(())
 }
 
 /// Sets a new password by a link that is good once, and ends all sessions.

@@ -21,20 +21,21 @@ use crate::{
     service::Service,
 };
 
-/// A campaign goes to everybody in its audience: whoever only tries things out launches none.
+/// Whether the caller may launch what they make: outside production it reaches allowed addresses only.
 pub(super) fn may_launch(caller: &Caller) -> bool {
-    caller.environment == Environment::Production && caller.permissions.allows(Permission::CampaignsLaunch)
+    caller.permissions.allows(Permission::CampaignsLaunch)
 }
 
-/// The same, and says what is missing.
-pub(super) fn must_launch(caller: &Caller) -> Result<(), Problem> {
+/// Whether the caller may launch a campaign that was made there, or what is missing. One of production goes to everybody in
+/// its audience: whoever only tries things out does not launch it.
+pub(super) fn must_launch(caller: &Caller, made_in: Environment) -> Result<(), Problem> {
     caller.needs(Permission::CampaignsLaunch)?;
-    if caller.environment == Environment::Production {
+    if caller.environment == Environment::Production || made_in == caller.environment {
         return Ok(());
     }
     Err(Problem::say(
         Code::Conflict,
-        "The sandbox launches no campaigns: a pre-flight shows what would be sent, and sends nothing.",
+        "The sandbox launches no campaign of production: a pre-flight shows what would be sent, and a copy that you make reaches allowed addresses only.",
     ))
 }
 

@@ -210,7 +210,7 @@ async fn create(
     let mut ids = Vec::new();
     for (facts, pins) in facts.iter().zip(&pins) {
         let id: CampaignId = service.ids.next(service.clock.now());
-        drafts::create(&mut work.tx, caller.tenant, id, facts, &authors).await?;
+        drafts::create(&mut work.tx, caller.tenant, id, facts, (&authors, caller.environment)).await?;
         if let Some(pins) = pins {
             let reviewed = above.is_some_and(|above| facts.target.recipients > i64::from(above));
             if reviewed {
@@ -341,7 +341,7 @@ async fn copy(
     let facts = facts.first().ok_or(Code::Broken)?;
     let authors = actors(&mut work, caller).await?;
     let draft: CampaignId = service.ids.next(service.clock.now());
-    drafts::create(&mut work.tx, caller.tenant, draft, facts, &authors).await?;
+    drafts::create(&mut work.tx, caller.tenant, draft, facts, (&authors, caller.environment)).await?;
     let made = sheets::get(&mut work.tx, caller.tenant, draft).await?;
     work.note("campaign.clone", &draft.to_string(), json!({"of": id, "name": made.name})).await?;
     work.commit().await?;

@@ -89,7 +89,10 @@ async fn set(
 }
 
 async fn activate(service: &Service, caller: &Caller, id: CampaignId) -> Result<StatusView, Problem> {
-    departure::must_launch(caller)?;
+    let mut look = Work::begin(service, caller).await?;
+    let sheet = sheets::get(&mut look.tx, caller.tenant, id).await?;
+    drop(look);
+    departure::must_launch(caller, sheet.environment)?;
     let seen = service.store.campaign(caller.tenant, id).await?;
     let from = CampaignStatus::of(seen.state);
     let pins = match from {
@@ -182,7 +185,7 @@ async fn retry_failed(
     let caller = &may.caller;
     let mut work = Work::begin(&service, caller).await?;
     let sheet = sheets::lock(&mut work.tx, caller.tenant, id).await?;
-    departure::must_launch(caller)?;
+    departure::must_launch(caller, sheet.environment)?;
     sheet.state.reopen().map_err(|why| departure::refused(why.into()))?;
     let messages = results::replay_failed(&mut work.tx, caller.tenant, id, service.retry_chunk).await?;
     let after = sheets::get(&mut work.tx, caller.tenant, id).await?;

@@ -4,6 +4,7 @@ use fanfare_engine::{
     domain::{
         campaign_status::CampaignStatus,
         channel::{Channel, MessageClass},
+        environment::Environment,
         schedule::ScheduleType,
     },
     id::{CampaignId, TemplateId, UploadId},
@@ -31,6 +32,9 @@ pub(super) struct CampaignView {
     /// `draft`, `in_review`, `scheduled`, `active`, `paused`, `completed` or `stopped`.
     #[schema(value_type = String)]
     status: CampaignStatus,
+    /// `production`, or `sandbox`: it reaches allowed addresses only.
+    #[schema(value_type = String)]
+    environment: Environment,
     /// Recipients whom the audience reaches over this channel, as counted when it was last written.
     target_count: i64,
     /// There where the audience is so large that a part of it was counted, and the rest taken to be like it.
@@ -98,6 +102,7 @@ impl From<Sheet> for CampaignView {
             name: sheet.name,
             channel: sheet.channel,
             status: CampaignStatus::of(sheet.state),
+            environment: sheet.environment,
             target_count: sheet.target.recipients,
             target_count_estimated: !sheet.target.exact,
             schedule_type: sheet.schedule.kind(),

@@ -4,6 +4,7 @@
 //! unsubscribe, so a class that was forgotten keeps a message from somebody, with a reason that can be read, and never
 //! brings one to somebody who had refused it.
 
+mod approvals;
 mod diff;
 mod preview;
 mod texts;
@@ -47,6 +48,7 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
         .routes(routes!(list, create))
         .routes(routes!(show, change, delete))
         .merge(versions::routes())
+        .merge(approvals::routes())
         .merge(preview::routes())
         .merge(diff::routes())
 }

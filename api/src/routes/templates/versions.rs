@@ -230,7 +230,7 @@ async fn in_locale(
 }
 
 /// The version that a path means, with its template.
-async fn meant(
+pub(super) async fn meant(
     work: &mut Work<'_>,
     tenant: TenantId,
     path: &VersionPath,

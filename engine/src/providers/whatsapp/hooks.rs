@@ -9,12 +9,13 @@ use serde_json::Value;
 use crate::{
     domain::{
         address::{normalised, without_addresses},
+        approval::ApprovalStatus,
         channel::Channel,
         event::{Event, EventKind, Scope},
         outcome::Reason,
     },
     id::MessageId,
-    providers::{HookError, HookItem, classify::whatsapp::by_code, loose, stop_words::is_stop},
+    providers::{HookError, HookItem, TemplateNews, classify::whatsapp::by_code, loose, stop_words::is_stop},
 };
 
 const STATUSES: &[(&str, EventKind)] = &[
@@ -47,6 +48,7 @@ fn change(change: &Value, received: Timestamp) -> Vec<HookItem> {
         Some("user_preferences") => {
             items(value, "user_preferences").map(|item| preference(item, received)).collect()
         }
+        Some("message_template_status_update") => template(value, received).into_iter().collect(),
         _ => Vec::new(),
     };
     if found.is_empty() { vec![HookItem::Foreign] } else { found }
@@ -54,6 +56,20 @@ fn change(change: &Value, received: Timestamp) -> Vec<HookItem> {
 
 fn at(item: &Value, received: Timestamp) -> Timestamp {
     loose::epoch(item, "timestamp").map_or(received, |at| at.min(received))
+}
+
+/// Meta says no time: what was stored last is taken to be the last.
+fn template(value: &Value, received: Timestamp) -> Option<HookItem> {
+    let reason = loose::text(value, "reason").filter(|reason| !reason.eq_ignore_ascii_case("none"));
+    let more = value.get("other_info").and_then(|info| loose::text(info, "description"));
+    Some(HookItem::Template(TemplateNews {
+        id: loose::text(value, "message_template_id"),
+        name: loose::text(value, "message_template_name")?,
+        language: loose::text(value, "message_template_language")?,
+        status: ApprovalStatus::of_meta(&loose::text(value, "event")?)?,
+        reason: reason.or(more),
+        at: received,
+    }))
 }
 
 fn status(item: &Value, received: Timestamp) -> Vec<HookItem> {

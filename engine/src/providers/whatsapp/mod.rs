@@ -1,6 +1,7 @@
 //! The WhatsApp Cloud API of Meta: one message a request, no idempotency key. Our message id is the opaque callback data,
 //! which comes back with every status.
 
+mod approval;
 mod hooks;
 
 use std::time::Duration;
@@ -14,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    Adapter, Answer, BatchAnswer, Envelope, HookError, HookItem, HookRequest, classify, hook_auth,
+    Adapter, Answer, BatchAnswer, Envelope, HookError, HookItem, HookRequest, TemplateDesk, classify,
+    hook_auth,
     http::{Http, Size},
     loose,
     settings::{self, ConfigError, HttpSettings, WhatsappSettings},
@@ -29,6 +31,7 @@ pub(super) struct WhatsappCloud {
     http: Http,
     messages: Uri,
     number: Uri,
+    approvals: approval::Approvals,
     app_secret: SecretString,
     verify_token: SecretString,
 }
@@ -58,6 +61,7 @@ impl WhatsappCloud {
             http: Http::new(http, ("authorization", &format!("Bearer {token}")))?,
             messages: url(format!("{version}/{id}/messages")),
             number: url(format!("{version}/{id}")),
+            approvals: approval::Approvals::new(&base, version, settings.business_account_id.as_deref())?,
             app_secret: settings.app_secret.clone(),
             verify_token: settings.verify_token.clone(),
         })
@@ -142,6 +146,10 @@ impl Adapter for WhatsappCloud {
 
     fn send_batch<'a>(&'a self, _key: Uuid, _envelopes: &'a [Envelope<'a>]) -> BoxFuture<'a, BatchAnswer> {
         Box::pin(std::future::ready(BatchAnswer::Bisect))
+    }
+
+    fn templates(&self) -> Option<&dyn TemplateDesk> {
+        Some(self)
     }
 
     fn probe(&self) -> BoxFuture<'_, Result<(), String>> {

@@ -4,6 +4,7 @@
 mod message;
 mod rules;
 pub(crate) mod send;
+pub(crate) mod templates;
 
 use std::borrow::Cow;
 
