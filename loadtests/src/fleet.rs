@@ -189,7 +189,10 @@ impl Fleet {
         receiver_url: &str,
         tuning: Tuning,
     ) -> anyhow::Result<()> {
-        let accounts = vec![account(receiver_url, tuning)];
+        let mut account = account(receiver_url, tuning);
+        // There may be other tenants, who send nothing.
+        account["tenant"] = seed::TENANT.into();
+        let accounts = vec![account];
         let crew = Crew { binary, folder, services, pool, receiver_url, tuning, accounts, redis: None };
         self.serve(&crew).await
     }

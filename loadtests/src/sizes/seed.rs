@@ -99,9 +99,9 @@ async fn messages(connection: &mut PgConnection, at: i64) -> anyhow::Result<Uuid
          from campaigns k, numbered where k.id = $1 order by n",
         "insert into chunks (campaign_id, no, tenant_id, account_id, attempt, burned, first_n, last_n, size, born_at, created_at,
                              epoch, accepted, done_at)
-         select k.id, min(n), k.tenant_id, k.id, 1, 0, min(n), max(n), count(*), k.launched_at, k.launched_at, 1, count(*),
+         select k.id, min(n), k.tenant_id, a.id, 1, 0, min(n), max(n), count(*), k.launched_at, k.launched_at, 1, count(*),
                 k.launched_at + make_interval(secs => min(n) * 0.0002)
-         from campaigns k, numbered where k.id = $1 group by k.id, (n - 1) / 500",
+         from campaigns k join accounts a on a.tenant_id = k.tenant_id, numbered where k.id = $1 group by k.id, a.id, (n - 1) / 500",
     ] {
         sqlx::query(sql).bind(campaign).execute(&mut *connection).await?;
     }
