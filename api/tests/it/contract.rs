@@ -152,7 +152,7 @@ async fn their_campaign(open: &Open) -> String {
     let (campaign, template) = (open.engine.ids.random_uuid(), open.engine.ids.random_uuid());
     sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
         "insert into templates (id, tenant_id, slug, channel, class, name)
-         select '{template}', id, 'theirs_of_a_campaign', 'sms', 'obligation', 'Theirs' from tenants where slug = 'other';
+         select '{template}', id, 'theirs-of-a-campaign', 'sms', 'obligation', 'Theirs' from tenants where slug = 'other';
          insert into campaigns (id, tenant_id, kind, name, channel, class, template_id, audience, state)
          select '{campaign}', id, 'campaign', 'Theirs', 'sms', 'obligation', '{template}', '{{\"contacts\": \"all\"}}', 'in_review'
          from tenants where slug = 'other'"
