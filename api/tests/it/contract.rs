@@ -193,6 +193,7 @@ fn good_body(operation: &Operation) -> Value {
         | ("PUT", "/api/templates/{template_id}/versions/{version}") => {
             json!({"content": "Mine"})
         }
+        ("POST", "/api/templates/{template_id}/versions/{version}/submit") => json!({"category": "utility"}),
         ("POST", "/api/templates/{template_id}/test") => json!({"to": ["mine@acme.example"]}),
         _ => json!({}),
     }

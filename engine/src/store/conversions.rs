@@ -12,7 +12,7 @@ use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 
 use super::{
-    Store, StoreResult,
+    StoreResult,
     rollups::{self, Reached},
 };
 use crate::{
@@ -42,26 +42,22 @@ const CAMPAIGNS: i64 = 100;
 /// People who bear one reference.
 const BEARERS: i64 = 10;
 
-impl Store {
-    /// The message that bears a business key. Keys are not shown to requests: only by the whole key is one found.
-    pub async fn message_under_key(&self, tenant: TenantId, key: &str) -> StoreResult<Option<MessageId>> {
-        let keyed = sqlx::query!(
-            "select campaign_id, n from business_keys where tenant_id = $1 and key_hash = business_key_hash($2)",
-            tenant.uuid(),
-            key,
-        );
-        let row = keyed.fetch_optional(self.pool()).await?;
-        Ok(row.map(|row| MessageId { campaign: row.campaign_id.into(), n: row.n }))
-    }
-}
-
-/// Those who bear a reference: the contacts whose rows in the uploads of the campaigns in question bear it. The rows of those uploads are read: half a second a million.
+/// Those who bear a reference: the message with this business key, else the contacts whose rows in the uploads of the
+/// campaigns in question bear it. The rows of those uploads are read: half a second a million.
 pub async fn bearers(
     tx: &mut PgConnection,
     tenant: TenantId,
     reference: &str,
     conversion: &Conversion<'_>,
 ) -> StoreResult<Vec<Who>> {
+    let keyed = sqlx::query!(
+        "select campaign_id, n from business_keys where tenant_id = $1 and key_hash = business_key_hash($2)",
+        tenant.uuid(),
+        reference,
+    );
+    if let Some(row) = keyed.fetch_optional(&mut *tx).await? {
+        return Ok(vec![Who::Message(MessageId { campaign: row.campaign_id.into(), n: row.n })]);
+    }
     let contacts = sqlx::query_scalar!(
         r#"select distinct r.contact_id from (
                select distinct (k.audience ->> 'upload')::uuid as upload

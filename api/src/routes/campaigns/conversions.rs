@@ -109,10 +109,7 @@ async fn record(
         (Some(contact), None, None) => vec![Who::Contact(contact)],
         (None, Some(message), None) => vec![Who::Message(message)],
         (None, None, Some(reference)) => {
-            match service.store.message_under_key(caller.tenant, reference).await? {
-                Some(message) => vec![Who::Message(message)],
-                None => conversions::bearers(&mut work.tx, caller.tenant, reference, &conversion).await?,
-            }
+            conversions::bearers(&mut work.tx, caller.tenant, reference, &conversion).await?
         }
         _ => {
             return Err(Problem::field(

@@ -112,8 +112,8 @@ async fn one_request_asks_for_so_much_and_no_more(pool: PgPool) {
     assert_eq!(owner.send(request).await.0, 413);
 }
 
-/// A12: no route writes to an address that a stranger names. Links and invitations go to whoever manages the users, and a
-/// stranger who asks is told nothing about who exists.
+/// A12: a stranger has nobody written to but whoever forgot their password, and them a few times only. Whoever asks is told
+/// nothing about who exists.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
 async fn strangers_have_nobody_written_to(pool: PgPool) {
     let open = Open::with(&pool, &[("FANFARE__API__STRANGER_PER_SECOND", "100000")]).await;
@@ -130,6 +130,7 @@ async fn strangers_have_nobody_written_to(pool: PgPool) {
         public,
         [
             "/api/auth/accept-invitation/{token}",
+            "/api/auth/forgot-password",
             "/api/auth/login",
             "/api/auth/refresh",
             "/api/auth/register",
@@ -143,6 +144,15 @@ async fn strangers_have_nobody_written_to(pool: PgPool) {
         .post("/api/auth/login", &json!({"email": "no@acme.example", "password": "a wrong password"}))
         .await;
     assert_eq!(known, unknown);
+    let mut asked = [Vec::new(), Vec::new()];
+    for _ in 0..20 {
+        for (email, answers) in [&email, &json!("no@acme.example")].into_iter().zip(&mut asked) {
+            answers.push(nobody.post("/api/auth/forgot-password", &json!({"email": email})).await.0);
+        }
+    }
+    assert_eq!(asked[0], asked[1]);
+    let mailed = asked[0].iter().filter(|status| **status == 202).count();
+    assert!((1..=5).contains(&mailed) && asked[0][mailed..].iter().all(|status| *status == 429), "{asked:?}");
     // A link is one of 2^256; guessing leaves no trace and hits no one.
     let guess = |n: usize| {
         let (nobody, body) = (nobody.clone(), json!({"password": PASSWORD}));
