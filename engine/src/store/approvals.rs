@@ -282,7 +282,7 @@ impl Store {
         .execute(&mut *tx)
         .await?;
         self.asked(&mut tx, account).await?;
-        Ok(tx.commit().await.map_err(StoreError::from)?)
+        tx.commit().await.map_err(StoreError::from)
     }
 
     /// Notes that an account's provider was asked, whatever it said: it is left alone for a while.

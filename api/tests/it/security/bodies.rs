@@ -105,9 +105,7 @@ fn body_schema<'a>(document: &'a Value, operation: &Operation) -> Option<&'a Val
 type Ids = BTreeMap<&'static str, String>;
 
 async fn ids(open: &Open) -> Ids {
-    let mut ids = things_of_another(open).await;
-    ids.insert("message_id", "msg_x".to_owned());
-    ids
+    things_of_another(open).await
 }
 
 async fn open(pool: &PgPool) -> Open {
