@@ -12,6 +12,7 @@ mod auth;
 mod health;
 mod hooks;
 mod http;
+mod public;
 pub mod router;
 #[expect(unused_qualifications, reason = "utoipa's macro writes them for `params`")]
 mod routes;

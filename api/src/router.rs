@@ -21,7 +21,7 @@ use crate::{
         headers, idempotency, openapi,
         problem::{Code, Problem},
     },
-    routes,
+    public, routes,
     service::Service,
 };
 
@@ -37,6 +37,7 @@ pub fn router(service: Service) -> Router {
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
         .route("/hooks/{account_id}", get(hooks::handshake).post(hooks::receive))
+        .merge(public::routes(service.clone()))
         .merge(layered)
         .merge(openapi::routes(document))
         .fallback(|| async { Problem::from(Code::NoSuchRoute) })

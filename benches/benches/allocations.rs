@@ -52,6 +52,7 @@ impl Sender {
             class: MessageClass::Obligation,
             content,
             key: message.idempotency_key(1),
+            unsubscribe: None,
         }
     }
 

@@ -9,7 +9,7 @@ use axum::{
     response::Response,
 };
 
-use crate::service::Service;
+use crate::{public::without_token, service::Service};
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LONGEST_ID: usize = 64;
@@ -43,7 +43,7 @@ impl<S: Send + Sync> FromRequestParts<S> for RequestId {
     }
 }
 
-/// One line a request, and its id. Paths hold ids at most; queries, headers, peers and bodies are left out.
+/// One line a request, and its id. Paths hold ids at most, and those that hold tokens are cut; queries, headers, peers and bodies are left out.
 pub(crate) async fn traced(State(service): State<Service>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = RequestId::theirs(request.headers())
@@ -53,6 +53,7 @@ pub(crate) async fn traced(State(service): State<Service>, mut request: Request,
     let mut response = next.run(request).await;
     let elapsed_ms = started.elapsed().as_secs_f64() * 1_000.0;
     let status = response.status().as_u16();
+    let path = without_token(&path);
     tracing::debug!(%method, path, status, elapsed_ms, request_id = id.as_str(), "answered");
     let value = HeaderValue::from_str(id.as_str()).expect("plain ASCII");
     response.headers_mut().insert(REQUEST_ID, value);

@@ -38,6 +38,7 @@ pub mod people;
 pub mod preflights;
 pub mod price_lists;
 pub mod prices;
+pub mod public;
 pub mod recipients;
 pub mod results;
 pub mod roles;

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     StoreError, StoreResult,
-    campaigns::{Audience, StateRow},
+    campaigns::{Audience, StateRow, Tracking},
 };
 use crate::{
     domain::{
@@ -46,6 +46,7 @@ pub struct Sheet {
     pub approved_by: Option<String>,
     pub approved_at: Option<Timestamp>,
     pub conversion: ConversionRule,
+    pub tracking: Tracking,
 }
 
 /// How many recipients an audience reaches over a channel.
@@ -95,6 +96,8 @@ struct Row {
     review_above: Option<i32>,
     conversion_hours: i32,
     conversion_kinds: Option<Vec<String>>,
+    track_links: bool,
+    track_opens: bool,
 }
 
 impl Row {
@@ -153,6 +156,7 @@ impl Row {
             approved_by: self.approved_by,
             approved_at: moment(self.approved_at),
             conversion: ConversionRule { hours: self.conversion_hours, kinds: self.conversion_kinds },
+            tracking: Tracking { links: self.track_links, opens: self.track_opens },
         })
     }
 }
@@ -168,7 +172,8 @@ pub async fn some(tx: &mut PgConnection, tenant: TenantId, ids: &[CampaignId]) -
                   k.scheduled_at as "scheduled_at: _", k.launched_at as "launched_at: _",
                   k.finished_at as "finished_at: _", k.created_at as "created_at: _", k.updated_at as "updated_at: _",
                   k.frozen, k.target_count, k.target_exact, k.authors, k.approved_by,
-                  k.approved_at as "approved_at: _", o.review_above, k.conversion_hours, k.conversion_kinds
+                  k.approved_at as "approved_at: _", o.review_above, k.conversion_hours, k.conversion_kinds,
+                  k.track_links, k.track_opens
            from unnest($2::uuid[]) with ordinality as wanted (id, at)
            join campaigns k on k.id = wanted.id
            join templates t on t.id = k.template_id

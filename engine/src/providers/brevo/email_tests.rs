@@ -34,7 +34,10 @@ fn in_a_batch_every_version_has_its_own_content_and_id() {
         request.versions.push(Version {
             to: [Person { email: "somebody@example.com", name: None }],
             content: Content::of(content).unwrap(),
-            headers: Headers { key: None, custom: Some(message(n)) },
+            headers: Headers::of(Envelope {
+                message: message(n),
+                ..envelope(n, "", MessageClass::Obligation, content)
+            }),
         });
     }
     request.tags = look_up::batch_tags([message(7), message(8)].into_iter());
