@@ -13,6 +13,7 @@ mod files;
 mod identity;
 mod notifications;
 mod open;
+mod public;
 mod refusals;
 mod routes;
 mod single_sends;
