@@ -117,8 +117,12 @@ impl Stage {
     }
 
     fn visit(&self, method: Method, url: &str) -> reqwest::RequestBuilder {
+        self.visit_as(BROWSER, method, url)
+    }
+
+    fn visit_as(&self, agent: &str, method: Method, url: &str) -> reqwest::RequestBuilder {
         let path = url.strip_prefix(BASE).unwrap_or(url);
-        self.browser.request(method, format!("{}{path}", self.open.base)).header("user-agent", BROWSER)
+        self.browser.request(method, format!("{}{path}", self.open.base)).header("user-agent", agent)
     }
 
     async fn page(&self, url: &str) -> (u16, String) {
@@ -425,7 +429,7 @@ async fn clicks_lead_where_the_letter_said_and_people_are_counted(pool: PgPool) 
     assert!(picture.starts_with(&format!("{BASE}/o/")) && picture.ends_with(".gif"), "{html}");
 
     let follow = |url: String, agent: &'static str, method: Method| {
-        let request = stage.visit(method, &url).header("user-agent", agent);
+        let request = stage.visit_as(agent, method, &url);
         async move {
             let answer = request.send().await.unwrap();
             let led = answer.headers().get("location").map(|to| to.to_str().unwrap().to_owned());
@@ -445,8 +449,7 @@ async fn clicks_lead_where_the_letter_said_and_people_are_counted(pool: PgPool) 
     ] {
         assert_eq!(follow(link.to_owned(), agent, method).await.0, 302);
     }
-    let picture_of =
-        |agent: &'static str| text(stage.visit(Method::GET, picture).header("user-agent", agent));
+    let picture_of = |agent: &'static str| text(stage.visit_as(agent, Method::GET, picture));
     assert_eq!(picture_of("Mozilla/5.0 (via ggpht.com GoogleImageProxy)").await.0, 200);
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
     assert_eq!(stage.count("select count(*) from events where kind in ('opened', 'clicked')").await, 0);
