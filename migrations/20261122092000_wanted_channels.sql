@@ -34,7 +34,12 @@ update contact_preferences set channels = channels;
 create or replace function refusals(p_tenant uuid, p_channel text, p_class text, p_contacts uuid[], p_addresses text[])
 returns table (at integer, reason text) stable language sql as $$
     select member.at::integer,
-           coalesce(suppression.reason, consent.refusal)
+           -- Why it is not the consent is only asked of those who are refused.
+           coalesce(suppression.reason,
+                    (select 'not_preferred' from consents c
+                     where c.contact_id = member.contact_id and c.channel = p_channel
+                       and coalesce(c.granted, (select consent_rule = 'opt_out' from tenants t where t.id = p_tenant))),
+                    'no_consent')
     from unnest(p_contacts, p_addresses) with ordinality as member (contact_id, address, at)
     left join lateral (
         select s.reason from suppressions s
@@ -43,13 +48,10 @@ returns table (at integer, reason text) stable language sql as $$
         order by s.scope
         limit 1
     ) suppression on true
-    left join lateral (
-        select case when not coalesce(said.granted, (select consent_rule = 'opt_out' from tenants t where t.id = p_tenant))
-                    then 'no_consent'
-                    when not said.wanted then 'not_preferred' end as refusal
-        from (select) nobody
-        left join consents said on said.contact_id = member.contact_id and said.channel = p_channel
-        where p_class = 'marketing'
-    ) consent on true
-    where suppression.reason is not null or consent.refusal is not null
+    where suppression.reason is not null
+       or (p_class = 'marketing' and not coalesce(
+              (select coalesce(c.wanted, true)
+                      and coalesce(c.granted, (select consent_rule = 'opt_out' from tenants t where t.id = p_tenant))
+               from consents c where c.contact_id = member.contact_id and c.channel = p_channel),
+              (select consent_rule = 'opt_out' from tenants t where t.id = p_tenant)))
 $$;

@@ -38,7 +38,7 @@ mod whatsapp;
 pub use error::{PublishError, RenderError};
 pub use in_app::{InApp, Priority};
 pub use locale::{Locale, LocaleError};
-pub use mail::{CLICK_URL, Link, OPEN_URL, html_from_text, text_from_html};
+pub use mail::{CLICK_URL, Link, OPEN_URL, SHORT_URL, html_from_text, text_from_html};
 pub use notation::Notation;
 pub use publish::{Published, as_written, publish};
 pub use render::{Compiled, Given, PREFERENCES_URL, Rendered, UNSUBSCRIBE_URL};

@@ -39,13 +39,14 @@ pub(crate) fn routes(service: Service) -> Router<Service> {
         .route("/p/{token}", get(preferences::show).post(preferences::save))
         .route("/o/{token}", get(visits::open))
         .route("/c/{token}/{link}", get(visits::click))
+        .route("/s/{code}", get(visits::short))
         .layer(from_fn_with_state(service, limited))
 }
 
 /// The part of a path that holds no token: what a log may show.
 pub(crate) fn without_token(path: &str) -> &str {
     match path.get(..3) {
-        Some(kind @ ("/u/" | "/p/" | "/o/" | "/c/")) => kind,
+        Some(kind @ ("/u/" | "/p/" | "/o/" | "/c/" | "/s/")) => kind,
         _ => path,
     }
 }
@@ -113,7 +114,14 @@ async fn holder(
     headers: &HeaderMap,
 ) -> Result<(Holder, Language), Gone> {
     let asked = asked(headers);
-    let message = message(service, purpose, token, headers)?;
+    of_message(service, message(service, purpose, token, headers)?, asked).await
+}
+
+async fn of_message(
+    service: &Service,
+    message: MessageId,
+    asked: Language,
+) -> Result<(Holder, Language), Gone> {
     let holder = service.store.holder(message).await.map_err(Gone::away(asked))?;
     let holder = holder.ok_or(Gone::NoSuchLink(asked))?;
     let language = Language::of(&holder.locale);

@@ -8,14 +8,15 @@ use axum::{
 };
 use fanfare_engine::{
     domain::{
-        token::Purpose,
+        token::{Purpose, ShortLink},
         visitor::{self, Machine},
     },
     feedback::visits::{Deed, Visit},
     id::MessageId,
+    store::public::Holder,
 };
 
-use super::{Gone, InPath, holder, message};
+use super::{Gone, InPath, asked, holder, message, of_message, words::Language};
 use crate::service::Service;
 
 /// One transparent point.
@@ -42,6 +43,32 @@ pub(super) async fn click(
     headers: HeaderMap,
 ) -> Result<Response, Gone> {
     let (holder, language) = holder(&service, Purpose::Click, &token, &headers).await?;
+    lead(&service, &holder, language, link, machine(&method, &headers)).await
+}
+
+/// `GET /s/{code}`: a link of an SMS.
+pub(super) async fn short(
+    State(service): State<Service>,
+    InPath(code): InPath<String>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Gone> {
+    let asked = asked(&headers);
+    let ShortLink { campaign, n, link } = service.links.read_short(&code).ok_or(Gone::NoSuchLink(asked))?;
+    let campaign = service.store.campaign_of_short(campaign).await.map_err(Gone::away(asked))?;
+    let message = MessageId { campaign: campaign.ok_or(Gone::NoSuchLink(asked))?, n };
+    let (holder, language) = of_message(&service, message, asked).await?;
+    lead(&service, &holder, language, link, machine(&method, &headers)).await
+}
+
+/// To where the letter's link led for this recipient.
+async fn lead(
+    service: &Service,
+    holder: &Holder,
+    language: Language,
+    link: String,
+    machine: Option<Machine>,
+) -> Result<Response, Gone> {
     let plan = service.direct.plans.get(&service.store, holder.message.campaign).await;
     let plan = plan.map_err(Gone::away(language))?;
     let destination = usize::try_from(holder.variant).ok().and_then(|at| {
@@ -52,7 +79,7 @@ pub(super) async fn click(
     });
     let destination = destination.ok_or(Gone::NoSuchLink(language))?;
     let page = destination.split(['?', '#']).next().unwrap_or_default().chars().take(200).collect();
-    note(&service, holder.message, Deed::Click { link, page }, machine(&method, &headers));
+    note(service, holder.message, Deed::Click { link, page }, machine);
     Ok((StatusCode::FOUND, [(header::LOCATION, destination)]).into_response())
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use axum::{Json, Router, extract::State, routing::post};
+use axum::{Json, Router, extract::State, http::StatusCode, routing::post};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use fanfare_engine::{
     domain::channel::{Channel, MessageClass},
@@ -42,7 +42,19 @@ async fn brevo(mails: Mails) -> (String, tokio::task::JoinSet<()>) {
     }
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}/v3", listener.local_addr().unwrap());
-    let router = Router::new().route("/v3/smtp/email", post(take)).with_state(mails);
+    async fn take_sms(State(mails): State<Mails>, Json(sms): Json<Value>) -> (StatusCode, Json<Value>) {
+        let mut mails = mails.lock().unwrap();
+        mails.push(sms);
+        (
+            StatusCode::CREATED,
+            Json(json!({"messageId": mails.len(), "reference": "ab1cde2fgh3i4jklmno", "smsCount": 1})),
+        )
+    }
+    let router = Router::new()
+        .route("/v3/smtp/email", post(take))
+        .route("/v3/transactionalSMS/send", post(take_sms))
+        .route("/v3/transactionalSMS/sms", post(take_sms))
+        .with_state(mails);
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(async move { axum::serve(listener, router).await.unwrap() });
     (base, tasks)
@@ -59,6 +71,7 @@ impl Stage {
             ("BREVO_BASE_URL", &base),
             ("FANFARE__ACCOUNTS__BREVO_EMAIL__SENDER_NAME", "Acme"),
             ("FANFARE__ACCOUNTS__BREVO_EMAIL__TENANT", "acme"),
+            ("FANFARE__ACCOUNTS__SMS__BASE_URL", &base),
             ("FANFARE__PUBLIC__BASE_URL", BASE),
             ("FANFARE_SIGNING_KEYS", &key),
         ];
@@ -529,4 +542,41 @@ async fn visitors_are_limited_by_themselves(pool: PgPool) {
     let body = json!({"name": "N", "type": "sms", "templates": {"sms": "x"}, "trackLinks": true});
     let (status, problem) = open.owner().await.post("/api/campaigns", &body).await;
     assert_eq!((status, &problem["errors"][0]["field"]), (422, &json!("trackLinks")), "{problem}");
+}
+
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn an_sms_has_short_links_where_its_author_asked(pool: PgPool) {
+    let stage = Stage::new(&pool).await;
+    let source = json!({"channel": "sms", "text": "Pay {{short_link payment}} or see https://acme.example"});
+    let published = publish(&serde_json::from_value(source).unwrap()).unwrap();
+    let head =
+        TemplateHead { slug: "pay", channel: Channel::Sms, class: MessageClass::Obligation, name: "pay" };
+    let (store, ids) = (&stage.open.engine.store, &stage.open.engine.ids);
+    store.publish_template(ids, stage.tenant().await, &head, "en", &published).await.unwrap();
+    stage
+        .execute(
+            "update contacts set attributes = '{\"payment\": \"https://pay.example/1\"}' where id = $1::uuid",
+        )
+        .await;
+    let body = json!({"name": "Pay", "type": "sms", "templates": {"sms": "pay"}, "trackLinks": true});
+    let (status, made) = stage.owner.post("/api/campaigns", &body).await;
+    assert_eq!(status, 201, "{made}");
+    let id = made["data"]["campaigns"][0]["id"].as_str().unwrap().to_owned();
+    let running = stage.open.engine.start(&[Role::Worker, Role::Scheduler, Role::Upkeep]);
+    stage.owner.put(&format!("/api/campaigns/{id}/status"), &json!({"status": "active"})).await;
+    stage.until("select count(*) from results where kind = 0", 1).await;
+    running.shut_down().await;
+    let sms = stage.mails.lock().unwrap().last().unwrap().clone();
+    let text = sms["content"].as_str().unwrap();
+    let link = text.strip_prefix("Pay ").unwrap().split(' ').next().unwrap();
+    assert!(link.starts_with(&format!("{BASE}/s/")) && text.ends_with("https://acme.example"), "{text}");
+    assert!(link.len() < BASE.len() + 20, "{link}");
+    let answer = stage.visit(Method::GET, link).send().await.unwrap();
+    assert_eq!((answer.status().as_u16(), &answer.headers()["location"]), (302, "https://pay.example/1"));
+    let (code, last) = link.split_at(link.len() - 1);
+    assert_eq!(last, "A");
+    let usual = stage.page("/u/x").await;
+    for wrong in [format!("{code}B"), code.to_owned(), format!("{code}AA"), format!("{BASE}/s/AQE")] {
+        assert_eq!(stage.page(&wrong).await, usual, "{wrong}");
+    }
 }

@@ -80,7 +80,7 @@ impl Plans {
                 let compiled = Compiled::new(&published).map_err(|e| corrupt(&e))?;
                 Ok(CompiledVariant {
                     locale: Locale::parse(&variant.locale).map_err(|e| corrupt(&e))?,
-                    shown: ShownLinks::of(&compiled),
+                    shown: ShownLinks::of(&compiled, campaign.short_no),
                     tracked: if links { variant.published.links() } else { Vec::new() },
                     compiled,
                 })

@@ -12,7 +12,7 @@ use base64::{
     Engine as _,
     prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
 };
-use fanfare_templates::{CLICK_URL, Compiled, Given, OPEN_URL, PREFERENCES_URL, UNSUBSCRIBE_URL};
+use fanfare_templates::{CLICK_URL, Compiled, Given, OPEN_URL, PREFERENCES_URL, SHORT_URL, UNSUBSCRIBE_URL};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use uuid::Uuid;
@@ -27,6 +27,12 @@ const TOKEN: usize = SAID + TAG;
 /// Of a token in base64.
 const TEXT: usize = (TOKEN * 4).div_ceil(3);
 const KEY: usize = 32;
+
+/// Bytes of the MAC of a short link, which leads somewhere and does no more: of a million guesses one in 280 million years of
+/// them is right.
+const SHORT_TAG: usize = 6;
+/// Bytes of the longest short link.
+const SHORT: usize = 10 + 5 + SHORT_TAG;
 
 /// What a token is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,8 +92,21 @@ struct Signer {
     secrets: Vec<Secret>,
 }
 
-/// A secret's key for each purpose, with the beginning of the computation done.
-struct Secret([Hmac<Sha256>; Purpose::ALL.len()]);
+/// A secret's key for each purpose, and for short links, with the beginning of the computation done.
+struct Secret {
+    keys: [Hmac<Sha256>; Purpose::ALL.len()],
+    short: Hmac<Sha256>,
+}
+
+/// What a short link says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShortLink {
+    /// The campaign's number.
+    pub campaign: u64,
+    pub n: i32,
+    /// The link's id.
+    pub link: String,
+}
 
 impl std::fmt::Debug for PublicLinks {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -136,6 +155,37 @@ impl PublicLinks {
         Some(url)
     }
 
+    /// `https://…/s/CODE` for a message of the campaign with this number; the id of a link, one character, is to follow. An SMS has
+    /// no room for a token: the numbers are written as short as they are, and 6 bytes of their MAC.
+    pub fn short_url(&self, campaign: u64, n: i32) -> Option<String> {
+        let Signer { base, secrets } = self.0.as_deref()?;
+        let mut code = Vec::with_capacity(SHORT);
+        push_number(&mut code, campaign);
+        push_number(&mut code, u64::from(n.cast_unsigned()));
+        let mac = secrets.first()?.short_mac(&code).finalize().into_bytes();
+        code.extend_from_slice(&mac[..SHORT_TAG]);
+        let mut url = String::with_capacity(base.len() + 3 + SHORT * 4 / 3);
+        url.push_str(base);
+        url.push_str("/s/");
+        BASE64_URL_SAFE_NO_PAD.encode_string(code, &mut url);
+        Some(url)
+    }
+
+    /// What a short link says; `None` for every other text.
+    pub fn read_short(&self, code: &str) -> Option<ShortLink> {
+        let signer = self.0.as_deref()?;
+        let (at, link) = code.char_indices().next_back()?;
+        let mut bytes = [0; SHORT];
+        let length = BASE64_URL_SAFE_NO_PAD.decode_slice(&code[..at], &mut bytes).ok()?;
+        let (said, tag) = bytes[..length].split_at_checked(length.checked_sub(SHORT_TAG)?)?;
+        let mut known = signer.secrets.iter();
+        known.find(|secret| secret.short_mac(said).verify_truncated_left(tag).is_ok())?;
+        let (campaign, rest) = number(said)?;
+        let (n, rest) = number(rest)?;
+        let n = u32::try_from(n).ok()?.cast_signed();
+        rest.is_empty().then(|| ShortLink { campaign, n, link: link.to_string() })
+    }
+
     /// Links of no message, for whoever looks at a template: they lead to a page that says so.
     pub fn samples(&self) -> Given {
         let nobodys = MessageId { campaign: Uuid::nil().into(), n: 0 };
@@ -164,44 +214,79 @@ impl PublicLinks {
 
 /// The links that a template shows by itself, known once for all its recipients.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ShownLinks(Vec<(&'static str, Purpose)>);
+pub struct ShownLinks {
+    whole: Vec<(&'static str, Purpose)>,
+    /// The campaign's number, where it shows short ones.
+    short: Option<u64>,
+}
 
 impl ShownLinks {
-    pub fn of(template: &Compiled) -> Self {
+    /// `campaign`: its number.
+    pub fn of(template: &Compiled, campaign: u64) -> Self {
         let known = [
             (UNSUBSCRIBE_URL, Purpose::Unsubscribe),
             (PREFERENCES_URL, Purpose::Preferences),
             (CLICK_URL, Purpose::Click),
             (OPEN_URL, Purpose::Open),
         ];
-        Self(known.into_iter().filter(|(name, _)| template.reads(name)).collect())
+        let whole = known.into_iter().filter(|(name, _)| template.reads(name)).collect();
+        Self { whole, short: template.reads(SHORT_URL).then_some(campaign) }
     }
 
     pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.whole.is_empty() && self.short.is_none()
     }
 
     /// Their values in one message.
     pub fn given(&self, links: &PublicLinks, message: MessageId) -> Given {
-        self.0.iter().filter_map(|&(name, purpose)| Some((name, links.url(purpose, message)?))).collect()
+        let whole =
+            self.whole.iter().filter_map(|&(name, purpose)| Some((name, links.url(purpose, message)?)));
+        let short = self.short.and_then(|campaign| Some((SHORT_URL, links.short_url(campaign, message.n)?)));
+        whole.chain(short).collect()
     }
 }
 
 impl Secret {
     fn of(secret: &[u8; KEY]) -> Self {
-        Self(Purpose::ALL.map(|purpose| {
+        let derived = |letter: u8| {
             let mut derive = hmac(secret);
             derive.update(b"fanfare public link\0");
-            derive.update(&[VERSION, purpose.letter()]);
+            derive.update(&[VERSION, letter]);
             hmac(&derive.finalize().into_bytes())
-        }))
+        };
+        Self { keys: Purpose::ALL.map(|purpose| derived(purpose.letter())), short: derived(b's') }
     }
 
-    fn mac(&self, purpose: Purpose, said: &[u8]) -> Hmac<Sha256> {
-        let mut mac = self.0[purpose.index()].clone();
+    fn short_mac(&self, said: &[u8]) -> Hmac<Sha256> {
+        let mut mac = self.short.clone();
         mac.update(said);
         mac
     }
+
+    fn mac(&self, purpose: Purpose, said: &[u8]) -> Hmac<Sha256> {
+        let mut mac = self.keys[purpose.index()].clone();
+        mac.update(said);
+        mac
+    }
+}
+
+/// Seven bits a byte, the lowest first; every byte but the last has its highest bit set.
+fn push_number(to: &mut Vec<u8>, mut number: u64) {
+    while number > 0x7F {
+        to.push((number & 0x7F) as u8 | 0x80);
+        number >>= 7;
+    }
+    to.push(number as u8);
+}
+
+fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let end = bytes.iter().take(10).position(|byte| byte & 0x80 == 0)? + 1;
+    let (own, rest) = bytes.split_at(end);
+    let number = own
+        .iter()
+        .rev()
+        .try_fold(0_u64, |sum, byte| sum.checked_mul(0x80).map(|sum| sum | u64::from(byte & 0x7F)))?;
+    Some((number, rest))
 }
 
 fn hmac(key: &[u8]) -> Hmac<Sha256> {
@@ -285,10 +370,26 @@ mod tests {
         }
 
         #[test]
+        fn a_short_link_names_its_message_and_no_bit_of_it_can_be_changed(campaign: u64, n: i32, bit in 0..400_usize) {
+            let links = links(&key("a", 1));
+            let url = links.short_url(campaign, n).expect("a link");
+            let code = url.strip_prefix("https://mail.example.com/s/").expect("its path");
+            let read = ShortLink { campaign, n, link: "B".to_owned() };
+            prop_assert_eq!(links.read_short(&format!("{code}B")), Some(read));
+            let mut bytes = BASE64_URL_SAFE_NO_PAD.decode(code).expect("base64");
+            let at = bit / 8 % bytes.len();
+            bytes[at] ^= 1 << (bit % 8);
+            let forged = BASE64_URL_SAFE_NO_PAD.encode(bytes);
+            prop_assert_eq!(links.read_short(&format!("{forged}B")), None);
+            prop_assert_eq!(links.read_short(code), None);
+        }
+
+        #[test]
         fn nothing_else_is_a_token(text in ".{0,80}") {
             for purpose in Purpose::ALL {
                 prop_assert_eq!(links(&key("a", 1)).read(purpose, &text), None);
             }
+            prop_assert_eq!(links(&key("a", 1)).read_short(&text), None);
         }
     }
 
@@ -301,6 +402,12 @@ mod tests {
         let after = token(&both, Purpose::Click, message(1, 2));
         assert_eq!(links(&new).read(Purpose::Click, &after), Some(message(1, 2)));
         assert_eq!(links(&new).read(Purpose::Click, &before), None);
+    }
+
+    #[test]
+    fn a_short_link_is_short() {
+        let url = links(&key("a", 1)).short_url(40_000, 1_000_000).expect("a link");
+        assert_eq!(url.len() - BASE.len(), "/s/".len() + 16);
     }
 
     #[test]

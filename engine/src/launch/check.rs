@@ -63,7 +63,7 @@ pub async fn check(
     let (pins, variants) = pins(store, &campaign).await?;
     let plan = store.campaign_plan(id).await?;
     let tracking = if links.exist() { plan.tracking } else { Tracking::default() };
-    let compiled = compile(&variants, tracking)?;
+    let compiled = compile(&variants, tracking, plan.short_no)?;
     let mut run = store.dry_run(tenant, id, &pins).await?;
     let mut report = totals(&mut run).await?;
     tell_excluded(&mut run, &mut problem).await?;
@@ -107,7 +107,11 @@ async fn totals(run: &mut DryRun) -> Result<CheckReport, StoreError> {
     })
 }
 
-fn compile(variants: &[Variant], tracking: Tracking) -> Result<Vec<CompiledVariant>, StoreError> {
+fn compile(
+    variants: &[Variant],
+    tracking: Tracking,
+    short_no: u64,
+) -> Result<Vec<CompiledVariant>, StoreError> {
     variants
         .iter()
         .map(|variant| {
@@ -116,7 +120,7 @@ fn compile(variants: &[Variant], tracking: Tracking) -> Result<Vec<CompiledVaria
             let compiled = Compiled::new(&variant.published.tracked(tracking.links, tracking.opens))
                 .map_err(|e| corrupt(&e))?;
             Ok((
-                ShownLinks::of(&compiled),
+                ShownLinks::of(&compiled, short_no),
                 compiled,
                 Locale::parse(&variant.locale).map_err(|e| corrupt(&e))?,
             ))

@@ -91,6 +91,8 @@ pub struct CampaignPlan {
     pub variants: Vec<TemplateVersionId>,
     pub route: Vec<AccountId>,
     pub tracking: Tracking,
+    /// What names it in short links.
+    pub short_no: u64,
 }
 
 /// What a campaign counts of its recipients.
@@ -253,7 +255,7 @@ impl Store {
         let row = sqlx::query!(
             r#"select tenant_id, channel as "channel: Channel", class as "class: MessageClass",
                       coalesce(variants, '{}') as "variants!", coalesce(route, '{}') as "route!",
-                      track_links, track_opens
+                      track_links, track_opens, short_no
                from campaigns where id = $1"#,
             id.uuid()
         )
@@ -268,6 +270,7 @@ impl Store {
             variants: row.variants.into_iter().map(Into::into).collect(),
             route: row.route.into_iter().map(Into::into).collect(),
             tracking: Tracking { links: row.track_links, opens: row.track_opens },
+            short_no: row.short_no.cast_unsigned(),
         })
     }
 

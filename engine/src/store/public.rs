@@ -18,7 +18,7 @@ use crate::{
         channel::Channel,
         event::{Event, EventKind, Scope},
     },
-    id::{ContactId, MessageId, TenantId},
+    id::{CampaignId, ContactId, MessageId, TenantId},
 };
 
 /// Whom a message was sent to.
@@ -81,6 +81,14 @@ impl Store {
             variant: row.variant,
             variables: row.variables,
         }))
+    }
+
+    /// The campaign that short links call by this number.
+    pub async fn campaign_of_short(&self, number: u64) -> StoreResult<Option<CampaignId>> {
+        // A number that no campaign can have is none of ours.
+        let Ok(number) = i64::try_from(number) else { return Ok(None) };
+        let found = sqlx::query_scalar!("select id from campaigns where short_no = $1", number);
+        Ok(found.fetch_optional(self.pool()).await?.map(Into::into))
     }
 
     /// Ends marketing over the message's channel, as its recipient said. When it returns, nothing will be sent there whose intent

@@ -1,5 +1,5 @@
-//! Links that are counted: where a campaign asks for it, the `href`s of an e-mail's HTML lead over the sender's own service, which
-//! knows where they were to lead.
+//! Links that are counted: where a campaign asks for it, the `href`s of an e-mail's HTML, and of an SMS what is written as
+//! `{{short_link url}}`, lead over the sender's own service, which knows where they were to lead.
 //!
 //! A link is known by a fingerprint of its destination as the author wrote it, not by its place, so that a letter that was sent is
 //! understood as long as its template is. What leads nowhere but here (unsubscribing, preferences), what is no web address, and
@@ -27,7 +27,12 @@ pub const CLICK_URL: &str = "fanfare_click_url";
 /// The address of the picture that tells of an open, without its ending.
 pub const OPEN_URL: &str = "fanfare_open_url";
 
-/// A link of a published e-mail that can be tracked.
+/// What short links of an SMS begin with; one character follows, which is the link's id.
+pub const SHORT_URL: &str = "fanfare_short_url";
+/// What may stand for a link in an SMS, in order.
+const SHORT_IDS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+/// A link of a published template that can be tracked.
 #[derive(Debug)]
 pub struct Link {
     id: String,
@@ -37,7 +42,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// What stands in the tracked link in its place: 16 hexadecimal digits.
+    /// What stands in the tracked link in its place: 16 hexadecimal digits, or in an SMS one character.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
@@ -54,12 +59,16 @@ impl Link {
 }
 
 impl Published {
-    /// The links of an e-mail that can be tracked, in order, each destination once.
+    /// The links that can be tracked, in order; of an e-mail each destination once.
     #[must_use]
     pub fn links(&self) -> Vec<Link> {
-        let Content::Email { html, .. } = self.content() else { return Vec::new() };
+        let found = match self.content() {
+            Content::Email { html, .. } => found(html),
+            Content::Sms { text } => found_short(text),
+            _ => Vec::new(),
+        };
         let mut links: Vec<Link> = Vec::new();
-        for (_, link) in found(html) {
+        for (_, link) in found {
             if links.iter().all(|known| known.id != link.id) {
                 links.push(link);
             }
@@ -67,11 +76,15 @@ impl Published {
         links
     }
 
-    /// The same e-mail with its links led over [`CLICK_URL`], and with the picture at [`OPEN_URL`]. What is no e-mail stays, and so
-    /// does one that would become too long.
+    /// The same e-mail with its links led over [`CLICK_URL`], and with the picture at [`OPEN_URL`]; the same SMS with its short
+    /// links at [`SHORT_URL`]. What is neither stays, and so does what would become too long.
     #[must_use]
     pub fn tracked(&self, links: bool, opens: bool) -> Self {
-        let Content::Email { subject, html, text } = self.content() else { return self.clone() };
+        let (subject, html, text) = match self.content() {
+            Content::Email { subject, html, text } => (subject, html, text),
+            Content::Sms { text } if links => return self.shortened(text),
+            _ => return self.clone(),
+        };
         let mut tracked = html.clone();
         if links {
             for (range, link) in found(html).into_iter().rev() {
@@ -90,6 +103,36 @@ impl Published {
         }
         self.with_content(Content::Email { subject: subject.clone(), html: tracked, text: text.clone() })
     }
+
+    fn shortened(&self, text: &str) -> Self {
+        let mut short = text.to_owned();
+        for (range, link) in found_short(text).into_iter().rev() {
+            short.replace_range(range, &format!("{{{{{SHORT_URL}}}}}{}", link.id));
+        }
+        self.with_content(Content::Sms { text: short })
+    }
+}
+
+/// What is written `{{short_link …}}`, by its place in the text of an SMS.
+fn found_short(text: &str) -> Vec<(Range<usize>, Link)> {
+    let Ok(mustaches) = scan::scan(text) else { return Vec::new() };
+    let scoped = scoped(text, &mustaches);
+    let short = mustaches.iter().zip(scoped).filter(|(mustache, scoped)| {
+        let body = text[mustache.range.clone()].trim_start_matches(['{', '~', ' ']);
+        mustache.kind == Kind::Expression && !scoped && body.starts_with("short_link ")
+    });
+    let links = short.zip(SHORT_IDS).filter_map(|((mustache, _), id)| {
+        let link = parsed(&text[mustache.range.clone()], char::from(*id).to_string())?;
+        Some((mustache.range.clone(), link))
+    });
+    links.collect()
+}
+
+fn parsed(destination: &str, id: String) -> Option<Link> {
+    let mut usage = Usage::default();
+    let part = Part::parse("href", destination, Flavour::Plain, &mut usage).ok()?;
+    let names = usage.into_variables().all().map(str::to_owned).collect();
+    Some(Link { id, names, destination: part })
 }
 
 /// The `href`s that can be tracked, by their place in the HTML.
@@ -201,11 +244,7 @@ fn link(value: &str, html: &str, mustaches: &[Mustache]) -> Option<Link> {
     if [UNSUBSCRIBE_URL, PREFERENCES_URL].iter().any(|own| destination.contains(own)) {
         return None;
     }
-    let mut usage = Usage::default();
-    let part = Part::parse("href", &destination, Flavour::Plain, &mut usage).ok()?;
-    let names = usage.into_variables().all().map(str::to_owned).collect();
-    let id = format!("{:016x}", XxHash3_64::oneshot(destination.as_bytes()));
-    Some(Link { id, names, destination: part })
+    parsed(&destination, format!("{:016x}", XxHash3_64::oneshot(destination.as_bytes())))
 }
 
 /// A place in the text with hidden expressions as the place in the text itself.

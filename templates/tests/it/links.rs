@@ -1,4 +1,4 @@
-use fanfare_templates::{CLICK_URL, Compiled, OPEN_URL, Published, Rendered, publish};
+use fanfare_templates::{CLICK_URL, Compiled, OPEN_URL, Published, Rendered, SHORT_URL, publish};
 use serde_json::json;
 
 use crate::{locale, source};
@@ -81,4 +81,28 @@ fn the_picture_stands_at_the_end_of_the_body() {
     let sms = publish(&source(json!({"channel": "sms", "text": "https://a.example"}))).unwrap();
     assert_eq!(sms.tracked(true, true), sms);
     assert!(sms.links().is_empty());
+}
+
+#[test]
+fn an_sms_has_the_short_links_that_its_author_asked_for() {
+    let text = "Pay {{short_link payment}} or see {{~short_link \"https://a.example/?x=1&y=2\"}} and https://b.example{{#each l}}{{short_link u}}{{/each}}";
+    let sms = publish(&source(json!({"channel": "sms", "text": text}))).unwrap();
+    let pinned = r#"[{"payment":"https://pay.example/1","l":[{"u":"https://c.example"}]}]"#;
+    let text = |published: &Published| {
+        let given = vec![(SHORT_URL, "https://m.example/s/T".to_owned())];
+        match Compiled::new(published).unwrap().render_pinned(pinned, given, &locale("en")).unwrap() {
+            Rendered::Sms { text, .. } => text,
+            other => panic!("{other:?}"),
+        }
+    };
+    let plain =
+        "Pay https://pay.example/1 or seehttps://a.example/?x=1&y=2 and https://b.examplehttps://c.example";
+    assert_eq!(text(&sms), plain);
+    assert_eq!(text(&sms.tracked(false, true)), plain);
+    let short =
+        "Pay https://m.example/s/TA or see https://m.example/s/TB and https://b.examplehttps://c.example";
+    assert_eq!(text(&sms.tracked(true, false)), short);
+    let led: Vec<_> =
+        sms.links().iter().map(|link| link.destination(pinned, &locale("en")).unwrap()).collect();
+    assert_eq!(led, ["https://pay.example/1", "https://a.example/?x=1&y=2"]);
 }

@@ -113,7 +113,8 @@ pub(super) struct NewCampaigns {
     business_key: Option<String>,
     sending_hours: Option<SendingHours>,
     conversion: Option<ConversionInput>,
-    /// Links of e-mails lead over this service, so that clicks are counted. False if not said.
+    /// Links of e-mails, and those of SMS that are written `{{short_link url}}`, lead over this service, so that clicks are
+    /// counted. False if not said.
     #[serde(default)]
     track_links: bool,
     /// E-mails hold a picture that tells that they were opened. False if not said.
