@@ -2,6 +2,8 @@
 //! message, signed, so that nobody can make or change one who does not have the keys. No address stands in it, and none is
 //! asked for: whoever holds the link is whom it was sent to.
 //!
+//! A short link of an SMS has no room for that, see [`PublicLinks::short_url`]; whoever guessed one would be led somewhere.
+//!
 //! A token is 38 bytes in URL-safe base64: version, purpose, the campaign's id, the recipient's number, and 16 bytes of
 //! HMAC-SHA-256 over those. Each purpose has a key of its own, derived from the secret, so that a link that counts opens
 //! unsubscribes nobody.
@@ -28,8 +30,8 @@ const TOKEN: usize = SAID + TAG;
 const TEXT: usize = (TOKEN * 4).div_ceil(3);
 const KEY: usize = 32;
 
-/// Bytes of the MAC of a short link, which leads somewhere and does no more: of a million guesses one in 280 million years of
-/// them is right.
+/// Bytes of the MAC of a short link, which leads somewhere and does no more: that a million guesses find one has a chance of one
+/// in 280 million.
 const SHORT_TAG: usize = 6;
 /// Bytes of the longest short link.
 const SHORT: usize = 10 + 5 + SHORT_TAG;
