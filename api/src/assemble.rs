@@ -14,6 +14,7 @@ use fanfare_engine::{
         accounts::{AccountHandle, Accounts},
         answers::AnswerTimes,
     },
+    domain::token::PublicLinks,
     engine::{Engine, Settings, WorkerSettings},
     id::{AccountId, Ids},
     launch::freeze::LaunchSettings,
@@ -249,7 +250,14 @@ fn settings(config: &Config) -> Settings {
             retention_months: config.retention.months,
         },
         imports: import_limits(config),
+        links: links(config),
     }
+}
+
+/// What recipients can do without signing in.
+pub(crate) fn links(config: &Config) -> PublicLinks {
+    // Checked when the configuration was read.
+    PublicLinks::new(&config.public.base_url, config.public.signing_keys.expose()).unwrap_or_default()
 }
 
 /// What bounds a file, by whichever way it comes.

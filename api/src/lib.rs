@@ -13,6 +13,7 @@ mod health;
 mod hooks;
 mod http;
 mod pages;
+mod public;
 pub mod router;
 #[expect(unused_qualifications, reason = "utoipa's macro writes them for `params`")]
 mod routes;

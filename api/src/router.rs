@@ -21,7 +21,7 @@ use crate::{
         headers, idempotency, openapi,
         problem::{Code, Problem},
     },
-    pages, routes,
+    pages, public, routes,
     service::Service,
 };
 
@@ -36,6 +36,7 @@ pub fn router(service: Service) -> Router {
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
         .route("/hooks/{account_id}", get(hooks::handshake).post(hooks::receive))
+        .merge(public::routes(service.clone()))
         .merge(layered)
         .merge(openapi::routes(document))
         .merge(pages::routes())

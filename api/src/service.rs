@@ -5,11 +5,15 @@ use std::{net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
 use fanfare_engine::{
     blobs::Blobs,
     clock::Clock,
-    config::sections::{ApiConfig, AuthConfig, ImportConfig},
+    config::sections::{ApiConfig, AuthConfig, ImportConfig, PublicConfig},
     contacts::Limits as ImportLimits,
     deliver::{accounts::Accounts, direct::DirectPath},
+    domain::token::PublicLinks,
     engine::Engine,
-    feedback::{Inbox, InboxSettings, InboxWriter},
+    feedback::{
+        Inbox, InboxSettings, InboxWriter,
+        visits::{Visits, VisitsWriter},
+    },
     id::Ids,
     queue::Queue,
     roster::Roster,
@@ -34,6 +38,7 @@ pub struct ApiSettings<'a> {
     pub api: &'a ApiConfig,
     pub auth: &'a AuthConfig,
     pub imports: &'a ImportConfig,
+    pub public: &'a PublicConfig,
 }
 
 /// What the routes share; cheap to clone.
@@ -63,6 +68,16 @@ pub struct Service {
     pub(crate) public_url: Arc<str>,
     /// Mails with links for those who forgot their password are written after the answer, so many at once.
     pub(crate) forgotten: Arc<Semaphore>,
+    /// What recipients can do without signing in.
+    pub(crate) links: PublicLinks,
+    pub(crate) visits: Visits,
+}
+
+/// What is taken in and committed by the way.
+#[derive(Debug)]
+pub struct Writers {
+    inbox: InboxWriter,
+    visits: VisitsWriter,
 }
 
 /// Files on their way in.
@@ -80,10 +95,11 @@ const LOOKS: usize = 2;
 const FORGOTTEN: usize = 16;
 
 impl Service {
-    /// The service, and the task that commits the webhooks it takes in. `direct` is that of the engine at work: it is let go
+    /// The service, and the tasks that commit what it takes in. `direct` is that of the engine at work: it is let go
     /// of when the last request has been answered, and only then the engine has ended.
-    pub fn new(engine: &Engine, direct: DirectPath, settings: ApiSettings<'_>) -> (Self, InboxWriter) {
+    pub fn new(engine: &Engine, direct: DirectPath, settings: ApiSettings<'_>) -> (Self, Writers) {
         let (inbox, writer) = Inbox::new(engine.store.clone(), InboxSettings::default());
+        let (visits, visits_writer) = Visits::new(engine.store.clone());
         let service = Self {
             store: engine.store.clone(),
             queue: engine.queue.clone(),
@@ -97,7 +113,7 @@ impl Service {
             auth: Arc::new(auth(settings.auth, &engine.ids)),
             // Checked when the configuration was read.
             seal: Arc::new(Seal::parse(settings.auth.sealing_keys.expose()).unwrap_or_default()),
-            limits: Arc::new(limits(settings.api)),
+            limits: Arc::new(limits(settings.api, settings.public)),
             cors_origins: settings.api.cors_origins.clone().into(),
             files: Arc::new(Files {
                 blobs: Arc::clone(&engine.blobs),
@@ -110,14 +126,16 @@ impl Service {
             provider_base_urls: settings.api.provider_base_urls.clone().into(),
             public_url: settings.api.base().into(),
             forgotten: Arc::new(Semaphore::new(FORGOTTEN)),
+            links: engine.settings.links.clone(),
+            visits,
         };
-        (service, writer)
+        (service, Writers { inbox: writer, visits: visits_writer })
     }
 
     /// Serves until `stop`, then answers what has come in, and returns when all of it is stored.
     pub async fn serve(
         self,
-        writer: InboxWriter,
+        writers: Writers,
         listener: TcpListener,
         stop: CancellationToken,
     ) -> std::io::Result<()> {
@@ -130,8 +148,8 @@ impl Service {
                 () = tidy(metrics, limits) => Ok(()),
             }
         };
-        // The writer ends when the last route that holds the inbox is gone.
-        tokio::join!(http, writer.run()).0
+        // The writers end when the last route that holds their other end is gone.
+        tokio::join!(http, writers.inbox.run(), writers.visits.run()).0
     }
 }
 
@@ -150,12 +168,13 @@ fn auth(config: &AuthConfig, ids: &Ids) -> Auth {
     }
 }
 
-fn limits(config: &ApiConfig) -> Limits {
+fn limits(config: &ApiConfig, public: &PublicConfig) -> Limits {
     let allowed = |per_second| NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN);
     Limits::new(Allowances {
         tenant: allowed(config.tenant_per_second),
         key: allowed(config.program_per_second),
         stranger: allowed(config.stranger_per_second),
+        visitor: allowed(public.per_second),
     })
 }
 

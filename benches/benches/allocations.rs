@@ -10,7 +10,7 @@ use allocation_counter::measure;
 use fanfare_benches::{MESSAGE, brevo, letter, receiver::Receiver, renewal_letter};
 use fanfare_engine::{
     deliver::plans::CompiledVariant,
-    domain::{channel::MessageClass, outcome::Outcome},
+    domain::{channel::MessageClass, outcome::Outcome, token::ShownLinks},
     id::MessageId,
     providers::{Adapter, Envelope},
 };
@@ -35,13 +35,13 @@ impl Sender {
         Self {
             runtime: Builder::new_current_thread().enable_all().build().expect("a runtime"),
             adapter: brevo(receiver.base_url()).expect("sound settings"),
-            template: CompiledVariant { locale, compiled },
+            template: CompiledVariant { locale, compiled, shown: ShownLinks::default(), tracked: Vec::new() },
             values: format!("[{}]", renewal_letter().sample),
         }
     }
 
     fn render(&self) -> Rendered {
-        self.template.render(&self.values).expect("the sample fits")
+        self.template.render(&self.values, Vec::new()).expect("the sample fits")
     }
 
     fn envelope<'a>(&self, n: i32, content: &'a Rendered) -> Envelope<'a> {
@@ -52,6 +52,7 @@ impl Sender {
             class: MessageClass::Obligation,
             content,
             key: message.idempotency_key(1),
+            unsubscribe: None,
         }
     }
 

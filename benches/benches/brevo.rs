@@ -37,6 +37,7 @@ fn send(criterion: &mut Criterion) {
             class: MessageClass::Obligation,
             content: &content,
             key: Uuid::from_u128(number),
+            unsubscribe: None,
         }
     };
     let mut group = criterion.benchmark_group("brevo");

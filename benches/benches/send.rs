@@ -23,6 +23,7 @@ const fn envelope(content: &Rendered) -> Envelope<'_> {
         content,
         // The receiver does not look at it.
         key: uuid::Uuid::from_u128(0x4f0c_1d2e_3b4a_4978_8695_a4b3_c2d1_e0ff),
+        unsubscribe: None,
     }
 }
 

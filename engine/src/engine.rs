@@ -21,7 +21,10 @@ use crate::{
         tame::{self, Pressure},
         worker::Worker,
     },
-    domain::channel::{Lane, MessageClass},
+    domain::{
+        channel::{Lane, MessageClass},
+        token::PublicLinks,
+    },
     feedback,
     gauges::Gauges,
     id::{Ids, ProcessId},
@@ -91,6 +94,8 @@ pub struct Settings {
     pub upkeep: UpkeepSettings,
     /// Of the files that are taken.
     pub imports: Limits,
+    /// What recipients can do without signing in.
+    pub links: PublicLinks,
 }
 
 /// What a process is built of. The urgent have connections of their own, to the database and to the providers.
@@ -126,8 +131,8 @@ impl Engine {
     /// Starts the tasks of these roles; what is HTTP is the caller's.
     pub fn start(&self, roles: &[Role]) -> Running {
         let (stop, tasks, mut recorders) = (CancellationToken::new(), TaskTracker::new(), JoinSet::new());
-        let (plans, freezing) = (Arc::new(Plans::default()), Freezing::default());
-        let tally = Tally::default();
+        let plans = Arc::new(Plans::new(self.settings.links.clone()));
+        let (freezing, tally) = (Freezing::default(), Tally::default());
         let urgent = self.desk(&mut recorders, (&plans, &tally), Priority::Urgent, &stop);
         let direct = DirectPath::new(
             self.process,
@@ -229,6 +234,7 @@ impl Engine {
                 places,
                 lease: worker.lease,
                 priority,
+                links: self.settings.links.clone(),
             },
             accounts: accounts.clone(),
             plans: Arc::clone(plans),

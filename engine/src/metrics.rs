@@ -32,6 +32,8 @@ pub const WEBHOOKS: &str = "fanfare_webhooks_total";
 pub const EVENTS: &str = "fanfare_events_total";
 /// What else feedback came to. Label: `effect` (repeated, orphan, foreign, suppressed, resumed, settled).
 pub const FEEDBACK: &str = "fanfare_feedback_total";
+/// Opens and clicks by links of our own. Label: `verdict` (person, dropped, or why it is taken for a machine).
+pub const VISITS: &str = "fanfare_visits_total";
 /// Webhooks that were committed together.
 pub const INBOX_COMMIT_ROWS: &str = "fanfare_inbox_commit_rows";
 /// From the storage of a webhook to its application.
@@ -64,6 +66,7 @@ pub fn describe() {
     describe_counter!(WEBHOOKS, "Webhooks by what became of them");
     describe_counter!(EVENTS, "Delivery events applied");
     describe_counter!(FEEDBACK, "Items of webhooks and look-ups by what they came to, beside events");
+    describe_counter!(VISITS, "Opens and clicks by links of our own, by whom they are taken for");
     describe_histogram!(INBOX_COMMIT_ROWS, "Webhooks committed together");
     describe_histogram!(
         WEBHOOK_LAG_SECONDS,

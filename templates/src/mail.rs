@@ -2,6 +2,7 @@
 //! in `text` HTML to plain text.
 
 mod decorator;
+mod links;
 mod markup;
 mod text;
 
@@ -16,6 +17,7 @@ use crate::limits;
 use crate::scan::{self, Kind, Mustache};
 use markup::{VOID, tag_end, too_deep};
 
+pub use links::{CLICK_URL, Link, OPEN_URL, SHORT_URL};
 pub use text::text_from_html;
 
 /// Compiles MJML; placeholders pass through. Nothing is loaded: `mj-include` is refused and no web font is linked.

@@ -58,6 +58,11 @@ impl Published {
     pub(crate) fn content(&self) -> &Content {
         &self.content
     }
+
+    /// The same template, whose texts were changed by rule.
+    pub(crate) fn with_content(&self, content: Content) -> Self {
+        Self { content, ..self.clone() }
+    }
 }
 
 /// Checks a source and prepares it for rendering.

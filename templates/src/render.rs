@@ -78,17 +78,42 @@ impl Compiled {
     /// # Errors
     /// [`RenderError`] when the variables do not fit the template or the result does not fit the channel.
     pub fn render(&self, variables: &Value, locale: &Locale) -> Result<Rendered, RenderError> {
-        self.fill(&self.pick(variables.as_object().ok_or(RenderError::NotAnObject)?), locale)
+        self.render_with(variables, Vec::new(), locale)
     }
 
-    /// As [`Self::render`], from values as a campaign pins them: the text of a JSON array of objects, in which a member of
+    /// As [`Self::render`], with values of the system's own, which hold before all others.
+    ///
+    /// # Errors
+    /// As [`Self::render`].
+    pub fn render_with(
+        &self,
+        variables: &Value,
+        given: Given,
+        locale: &Locale,
+    ) -> Result<Rendered, RenderError> {
+        let values = self.pick(variables.as_object().ok_or(RenderError::NotAnObject)?);
+        self.fill(&context(values, given), locale)
+    }
+
+    /// Whether the template reads this variable.
+    #[must_use]
+    pub fn reads(&self, name: &str) -> bool {
+        self.names.iter().any(|known| known == name)
+    }
+
+    /// As [`Self::render_with`], from values as a campaign pins them: the text of a JSON array of objects, in which a member of
     /// a later object holds before one of an earlier.
     ///
     /// # Errors
     /// As [`Self::render`]; [`RenderError::NotAnObject`] also when `pinned` is no such text.
-    pub fn render_pinned(&self, pinned: &str, locale: &Locale) -> Result<Rendered, RenderError> {
+    pub fn render_pinned(
+        &self,
+        pinned: &str,
+        given: Given,
+        locale: &Locale,
+    ) -> Result<Rendered, RenderError> {
         let values = pinned::read(pinned, &self.names).map_err(|_| RenderError::NotAnObject)?;
-        self.fill(&Context::from(Value::Object(values)), locale)
+        self.fill(&context(values, given), locale)
     }
 
     fn fill(&self, variables: &Context, locale: &Locale) -> Result<Rendered, RenderError> {
@@ -115,10 +140,24 @@ impl Compiled {
         }
     }
 
-    fn pick(&self, variables: &Map<String, Value>) -> Context {
-        let named = self.names.iter().filter_map(|name| Some((name.clone(), variables.get(name)?.clone())));
-        Context::from(Value::Object(named.collect()))
+    fn pick(&self, variables: &Map<String, Value>) -> Map<String, Value> {
+        self.names.iter().filter_map(|name| Some((name.clone(), variables.get(name)?.clone()))).collect()
     }
+}
+
+/// Values that the system gives a recipient beside their own, by name; see [`UNSUBSCRIBE_URL`].
+pub type Given = Vec<(&'static str, String)>;
+
+/// Where its recipient ends such messages. Authors may write it in any part.
+pub const UNSUBSCRIBE_URL: &str = "unsubscribe_url";
+/// Where its recipient says what they want.
+pub const PREFERENCES_URL: &str = "preferences_url";
+
+pub(crate) fn context(mut values: Map<String, Value>, given: Given) -> Context {
+    for (name, value) in given {
+        values.insert(name.to_owned(), Value::String(value));
+    }
+    Context::from(Value::Object(values))
 }
 
 /// A header line: whatever the values hold, no line break and no other control character gets into it.

@@ -75,7 +75,7 @@ pub(crate) async fn identify(State(service): State<Service>, mut request: Reques
 }
 
 /// Who is at the other end of the connection; who is behind a proxy is not asked, since anybody can say anything.
-fn peer(request: &Request) -> IpAddr {
+pub(crate) fn peer(request: &Request) -> IpAddr {
     let info = request.extensions().get::<ConnectInfo<SocketAddr>>();
     info.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip())
 }

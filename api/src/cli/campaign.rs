@@ -22,6 +22,7 @@ use super::{
     follow::follow,
     out,
 };
+use crate::assemble::links;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Args {
@@ -211,7 +212,8 @@ async fn check(context: &Context, args: Check) -> Result<(), Failure> {
             p.detail.as_deref().unwrap_or_default(),
         ]);
     };
-    let report = launch::check::check(&store, tenant.id, args.one.campaign, note).await?;
+    let report =
+        launch::check::check(&store, &links(context.config()), tenant.id, args.one.campaign, note).await?;
     if let Some(path) = &args.problems {
         let bytes = lines.into_inner().map_err(|error| Failure::refused(error.into_error()))?;
         std::fs::write(path, bytes).map_err(|error| {

@@ -1,6 +1,7 @@
 //! `fanfare serve`: the service, in any of its roles.
 
 use fanfare_engine::{
+    config::Config,
     engine::{Engine, Role, Running},
     lifecycle::{Ended, Lifecycle},
     store::{Store, health::Schema},
@@ -128,7 +129,8 @@ pub(crate) async fn listen(
     })?;
     let address = listener.local_addr()?;
     tracing::info!(%address, "listening");
-    let settings = ApiSettings { api, auth: &context.config().auth, imports: &context.config().imports };
+    let Config { auth, imports, public, .. } = context.config();
+    let settings = ApiSettings { api, auth, imports, public };
     let ((service, writer), stop) =
         (Service::new(engine, running.direct.clone(), settings), life.drain().clone());
     life.spawn(async move {

@@ -22,6 +22,7 @@ use super::{
     exit::{Exit, Failure},
     out, send,
 };
+use crate::assemble::links;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Args {
@@ -286,7 +287,9 @@ async fn preview(context: &Context, args: Preview) -> Result<(), Failure> {
     };
     let compiled = Compiled::new(&variant.published).map_err(|error| bad(&error))?;
     let locale = Locale::parse(&variant.locale).map_err(|error| bad(&error))?;
-    let rendered = compiled.render(&values, &locale).map_err(|error| bad(&error))?;
+    let rendered = compiled
+        .render_with(&values, links(context.config()).samples(), &locale)
+        .map_err(|error| bad(&error))?;
     let answer = json!({"template": template.slug, "channel": template.channel, "locale": variant.locale, "version": variant.version, "message": shown(&rendered)});
     context.out.show(&answer, |_| text(&rendered, args.html))
 }

@@ -9,7 +9,7 @@ use axum::{
     response::Response,
 };
 
-use crate::{auth::tokens::Kind, service::Service};
+use crate::{auth::tokens::Kind, public::without_token, service::Service};
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LONGEST_ID: usize = 64;
@@ -49,7 +49,7 @@ pub(crate) async fn traced(State(service): State<Service>, mut request: Request,
     let id = RequestId::theirs(request.headers())
         .unwrap_or_else(|| RequestId(format!("req_{}", service.ids.random_uuid().simple()).into()));
     request.extensions_mut().insert(id.clone());
-    let (method, path) = (request.method().clone(), shown(request.uri().path()));
+    let (method, path) = (request.method().clone(), shown(without_token(request.uri().path())));
     let in_chunks = request.headers().contains_key(header::TRANSFER_ENCODING);
     let mut response = next.run(request).await;
     if in_chunks {

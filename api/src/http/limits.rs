@@ -1,5 +1,5 @@
 //! How many requests a caller may make: so many a second for each tenant, each API key and, before anybody has proved who
-//! they are, each peer. Counted in this process; several processes allow as many times more.
+//! they are, each peer; visitors of the pages for recipients are counted by themselves. Counted in this process; several processes allow as many times more.
 //!
 //! Every answer to a counted request says how much is left, in `RateLimit-Limit`, `RateLimit-Remaining` and
 //! `RateLimit-Reset`, by whichever limit is nearest.
@@ -29,6 +29,7 @@ pub(crate) struct Allowances {
     pub(crate) tenant: NonZeroU32,
     pub(crate) key: NonZeroU32,
     pub(crate) stranger: NonZeroU32,
+    pub(crate) visitor: NonZeroU32,
 }
 
 #[derive(Debug)]
@@ -37,6 +38,7 @@ pub(crate) struct Limits {
     tenants: Keyed<TenantId>,
     keys: Keyed<ApiKeyId>,
     strangers: Keyed<IpAddr>,
+    visitors: Keyed<IpAddr>,
     clock: DefaultClock,
 }
 
@@ -54,6 +56,7 @@ impl Limits {
             tenants: keyed(allowed.tenant),
             keys: keyed(allowed.key),
             strangers: keyed(allowed.stranger),
+            visitors: keyed(allowed.visitor),
             clock: DefaultClock::default(),
         }
     }
@@ -68,6 +71,11 @@ impl Limits {
     /// Counts a request of somebody who has not proved who they are.
     pub(crate) fn stranger(&self, peer: IpAddr) -> Result<Left, Problem> {
         self.count(&self.strangers, &peer, self.allowed.stranger)
+    }
+
+    /// Counts a request to a page for recipients.
+    pub(crate) fn visitor(&self, peer: IpAddr) -> Result<(), Problem> {
+        self.count(&self.visitors, &peer, self.allowed.visitor).map(drop)
     }
 
     fn count<K: Clone + Eq + std::hash::Hash>(
@@ -90,6 +98,7 @@ impl Limits {
         self.tenants.retain_recent();
         self.keys.retain_recent();
         self.strangers.retain_recent();
+        self.visitors.retain_recent();
     }
 }
 
@@ -116,7 +125,8 @@ mod tests {
     #[test]
     fn many_keys_do_not_make_a_tenant_larger() {
         let few = |n| NonZeroU32::new(n).expect("not zero");
-        let limits = Limits::new(Allowances { tenant: few(5), key: few(3), stranger: few(1) });
+        let limits =
+            Limits::new(Allowances { tenant: few(5), key: few(3), stranger: few(1), visitor: few(1) });
         let ids = Ids::from_seed(1);
         let (tenant, other) = (ids.next(Timestamp::UNIX_EPOCH), ids.next(Timestamp::UNIX_EPOCH));
         let keys: Vec<ApiKeyId> = (0..3).map(|_| ids.next(Timestamp::UNIX_EPOCH)).collect();

@@ -69,7 +69,7 @@ struct SuppressionView {
     #[schema(value_type = String, example = "marketing")]
     scope: Scope,
     reason: String,
-    /// `webhook`, `send`, `command`, `api` or `import`.
+    /// `webhook`, `send`, `command`, `api`, `import`, or the recipient: `one_click`, `unsubscribe_page`, `preference_page`.
     source: String,
     /// When it was last said.
     #[schema(value_type = String, format = DateTime)]

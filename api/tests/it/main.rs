@@ -15,6 +15,7 @@ mod identity;
 mod mails;
 mod notifications;
 mod open;
+mod public;
 mod refusals;
 mod reports;
 mod routes;

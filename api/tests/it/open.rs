@@ -157,7 +157,7 @@ impl Open {
 }
 
 fn api_settings(config: &Config) -> ApiSettings<'_> {
-    ApiSettings { api: &config.api, auth: &config.auth, imports: &config.imports }
+    ApiSettings { api: &config.api, auth: &config.auth, imports: &config.imports, public: &config.public }
 }
 
 fn config(house: &House) -> Config {

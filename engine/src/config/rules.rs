@@ -5,6 +5,7 @@ use super::{
     sections::Config,
     tree::{Origin, Tree},
 };
+use crate::domain::token::{PublicLinks, PublicLinksError};
 
 pub(super) fn check(config: &Config, tree: &Tree) -> Result<(), ConfigErrors> {
     let mut errors = Vec::new();
@@ -21,6 +22,7 @@ pub(super) fn check(config: &Config, tree: &Tree) -> Result<(), ConfigErrors> {
         database,
         api,
         auth,
+        public,
         worker,
         recorder,
         launch,
@@ -35,6 +37,7 @@ pub(super) fn check(config: &Config, tree: &Tree) -> Result<(), ConfigErrors> {
         ("api.tenant_per_second", api.tenant_per_second as usize),
         ("api.program_per_second", api.program_per_second as usize),
         ("api.stranger_per_second", api.stranger_per_second as usize),
+        ("public.per_second", public.per_second as usize),
         ("worker.chunks", worker.chunks),
         ("worker.in_flight", worker.in_flight),
         ("worker.in_flight_keyless", worker.in_flight_keyless),
@@ -78,6 +81,14 @@ pub(super) fn check(config: &Config, tree: &Tree) -> Result<(), ConfigErrors> {
         "auth.sealing_keys",
         keys.is_ok(),
         keys.err().map_or_else(String::new, |e| e.to_string()),
+    );
+    let links = PublicLinks::new(&public.base_url, public.signing_keys.expose()).err();
+    let of_base = links == Some(PublicLinksError::Base);
+    rule(
+        if of_base { "public.base_url" } else { "public.signing_keys" },
+        "public.base_url",
+        links.is_none(),
+        links.map_or_else(String::new, |error| error.to_string()),
     );
     rule(
         "auth.access_minutes",

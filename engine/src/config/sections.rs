@@ -121,6 +121,20 @@ section! {
 }
 
 section! {
+    /// Pages for recipients: unsubscribe, preferences, links and opens that are counted.
+    PublicConfig in "public" {
+        /// Address that recipients reach this service by, as in https://mail.example.com; stands in mail. Without one, mail bears
+        /// no List-Unsubscribe, templates know no {{unsubscribe_url}}, and nothing is counted.
+        base_url: String = String::new(),
+        /// Keys that sign the links, as in "2026:" and 32 bytes in base64; the first signs, all of them are believed.
+        /// FANFARE_SIGNING_KEYS says it, too. Links last as long as the key that signed them is listed.
+        signing_keys: SecretText = SecretText::default(),
+        /// Requests a second that one address may make to these pages. A proxy in front of them is one address.
+        per_second: u32 = 1_000,
+    }
+}
+
+section! {
     /// Deliverers.
     WorkerConfig in "worker" {
         /// Chunks that one process works on at the same time.
@@ -309,6 +323,7 @@ pub struct Config {
     pub redis: RedisConfig,
     pub api: ApiConfig,
     pub auth: AuthConfig,
+    pub public: PublicConfig,
     pub log: LogConfig,
     pub worker: WorkerConfig,
     pub recorder: RecorderSettings,
@@ -328,6 +343,7 @@ pub const SECTIONS: &[SectionDoc] = &[
     RedisConfig::DOC,
     ApiConfig::DOC,
     AuthConfig::DOC,
+    PublicConfig::DOC,
     LogConfig::DOC,
     WorkerConfig::DOC,
     RECORDER,
@@ -350,6 +366,7 @@ impl Config {
             ("redis", table(&self.redis)),
             ("api", table(&self.api)),
             ("auth", table(&self.auth)),
+            ("public", table(&self.public)),
             ("log", table(&self.log)),
             ("worker", table(&self.worker)),
             ("recorder", table(&self.recorder)),

@@ -19,6 +19,7 @@ pub(super) fn config(tree: &Tree) -> Result<Config, ConfigErrors> {
         redis: reader.section("redis"),
         api: reader.section("api"),
         auth: reader.section("auth"),
+        public: reader.section("public"),
         log: reader.section("log"),
         worker: reader.section("worker"),
         recorder: reader.section("recorder"),

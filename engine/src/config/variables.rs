@@ -15,6 +15,7 @@ const NAMED: &[(&str, &str)] = &[
     ("PORT", "api.port"),
     ("JWT_SECRET", "auth.jwt_secret"),
     ("FANFARE_SEALING_KEYS", "auth.sealing_keys"),
+    ("FANFARE_SIGNING_KEYS", "public.signing_keys"),
 ];
 
 /// An account that exists as soon as its `needed` variables do.

@@ -73,14 +73,21 @@ impl ChunkDesk {
             return None;
         }
         let keys = |position: usize| work.message(position).idempotency_key(work.claim.attempt);
+        let unsubscribe: Vec<Option<String>> = batch
+            .positions
+            .iter()
+            .map(|&position| self.deliverer.unsubscribe(work, work.message(position)))
+            .collect();
         let envelopes: Vec<Envelope<'_>> = rendered
             .iter()
-            .map(|(position, content)| Envelope {
+            .zip(&unsubscribe)
+            .map(|((position, content), unsubscribe)| Envelope {
                 message: work.message(*position),
                 to: &work.members[*position].address,
                 class: work.plan.campaign.class,
                 content,
                 key: keys(*position),
+                unsubscribe: unsubscribe.as_deref(),
             })
             .collect();
         let Some((answer, took)) = self.request(work, batch.key, &envelopes, &intent).await else {

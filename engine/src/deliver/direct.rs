@@ -218,7 +218,12 @@ impl DirectPath {
     ) -> Result<Option<u32>, StoreError> {
         let plan = self.plans.get(&self.deliverer.store, campaign).await?;
         let variant = usize::try_from(variant).ok().and_then(|at| plan.variants.get(at));
-        Ok(variant.and_then(|variant| variant.render(pinned).ok()).map(|content| price::units(&content)))
+        // Every message's links are as long.
+        let message = MessageId { campaign, n: 0 };
+        let content = variant.and_then(|variant| {
+            variant.render(pinned, variant.shown.given(&self.deliverer.links, message)).ok()
+        });
+        Ok(content.map(|content| price::units(&content)))
     }
 
     /// Takes a message in; when it returns `Accepted` the message survives whatever happens to this process.
@@ -253,7 +258,7 @@ impl DirectPath {
         match slot {
             Some((places, admission)) => {
                 let intent = Intent { places, admission, committed: Instant::now() };
-                let content = ready.content.clone();
+                let content = self.content_of(&ready, message)?;
                 let sending = Sending { work: self.work(ready, message), content, intent, tell };
                 let path = self.clone();
                 self.tasks.spawn(async move { path.send(sending, accepted_at).await });
@@ -281,11 +286,9 @@ impl DirectPath {
             })
             .unwrap_or(0);
         let variables = serde_json::Value::Object(request.variables);
-        let template = &plan.variants[variant];
-        let content = template
-            .compiled
-            .render(&variables, &template.locale)
-            .map_err(|error| DirectError::Render(error.to_string()))?;
+        // Which message it is is known once it has been accepted.
+        let content =
+            self.render(&plan, variant, &variables, MessageId { campaign: plan.campaign.id, n: 0 })?;
         let recipient = Recipient {
             n: 0,
             variant: i16::try_from(variant).unwrap_or(0),
@@ -308,6 +311,30 @@ impl DirectPath {
             not_before,
             references,
         })
+    }
+
+    /// The message with its own links, if it shows any.
+    fn content_of(&self, ready: &Ready<'_>, message: MessageId) -> Result<Rendered, DirectError> {
+        let variant = usize::try_from(ready.recipient.variant).unwrap_or(0);
+        if ready.plan.variants[variant].shown.is_empty() {
+            return Ok(ready.content.clone());
+        }
+        self.render(&ready.plan, variant, &ready.variables, message)
+    }
+
+    fn render(
+        &self,
+        plan: &Plan,
+        variant: usize,
+        variables: &serde_json::Value,
+        message: MessageId,
+    ) -> Result<Rendered, DirectError> {
+        let template = &plan.variants[variant];
+        let given = template.shown.given(&self.deliverer.links, message);
+        template
+            .compiled
+            .render_with(variables, given, &template.locale)
+            .map_err(|error| DirectError::Render(error.to_string()))
     }
 
     /// The message as the one member of its chunk, which this process owns already.

@@ -17,14 +17,17 @@ use super::{
 use crate::{
     clock::Clock,
     domain::{
+        channel::{Channel, MessageClass},
         outcome::{Outcome, Reason},
         price,
+        token::{PublicLinks, Purpose},
     },
     id::{Ids, MessageId},
     limit::{Admission, Permit, Priority},
     providers::Envelope,
     store::{
         Store,
+        campaigns::CampaignPlan,
         chunks::{Claim, IntentRequest, IntentVerdict},
         recipients::Recipient,
         results::Fact,
@@ -62,6 +65,7 @@ pub struct Deliverer {
     pub places: Places,
     pub lease: Duration,
     pub priority: Priority,
+    pub links: PublicLinks,
 }
 
 /// A claimed chunk with all that its members share.
@@ -99,7 +103,15 @@ impl Deliverer {
     pub(super) fn render(&self, work: &Work, position: usize) -> Result<Rendered, Outcome> {
         let member = &work.members[position];
         let variant = usize::try_from(member.variant).ok().and_then(|at| work.plan.variants.get(at));
-        variant.ok_or_else(|| Outcome::failed(Reason::RenderFailed))?.render(&member.variables)
+        let variant = variant.ok_or_else(|| Outcome::failed(Reason::RenderFailed))?;
+        variant.render(&member.variables, variant.shown.given(&self.links, work.message(position)))
+    }
+
+    /// What the message's `List-Unsubscribe` says: who gets marketing by e-mail can end it with one click.
+    pub(super) fn unsubscribe(&self, work: &Work, message: MessageId) -> Option<String> {
+        let CampaignPlan { channel, class, .. } = &work.plan.campaign;
+        let wanted = *channel == Channel::Email && *class == MessageClass::Marketing;
+        wanted.then(|| self.links.url(Purpose::Unsubscribe, message)).flatten()
     }
 
     /// Commits the intent for these positions. Waits while the database is away: without an intent nothing is sent, and
@@ -161,12 +173,14 @@ impl Deliverer {
     ) -> Option<Outcome> {
         let permit = self.permit(work, admission, void_at).await?;
         let message = work.message(position);
+        let unsubscribe = self.unsubscribe(work, message);
         let envelope = Envelope {
             message,
             to: &work.members[position].address,
             class: work.plan.campaign.class,
             content: &content,
             key: message.idempotency_key(work.claim.attempt),
+            unsubscribe: unsubscribe.as_deref(),
         };
         let units = price::units(&content);
         let started = Instant::now();

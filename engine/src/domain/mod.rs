@@ -23,4 +23,6 @@ pub mod schedule;
 pub mod search;
 pub mod slug;
 pub mod status;
+pub mod token;
 pub mod upload;
+pub mod visitor;

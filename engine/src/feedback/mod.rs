@@ -7,7 +7,8 @@
 //! - [`InboxWriter`] commits bodies of many callers together;
 //! - [`Worker`] takes bodies out of the inbox, has the account's adapter read them, and applies what they say;
 //! - [`reconcile`] asks providers that can be asked about messages whose answer was lost, and applies the answers the
-//!   same way.
+//!   same way;
+//! - [`visits`] applies what links and pictures of our own tell.
 //!
 //! They meet in the table `inbox` only. A body leaves it in the transaction that applies it, so a crash anywhere applies
 //! it once: before the commit it is still there, after it it is gone. What is told twice changes nothing: events have
@@ -18,6 +19,7 @@
 
 mod inbox;
 pub mod reconcile;
+pub mod visits;
 mod worker;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};

@@ -7,10 +7,15 @@ use serde::Serialize;
 
 use super::{LaunchError, pins};
 use crate::{
-    domain::{channel::Channel, outcome::Reason},
-    id::{CampaignId, ContactId, TenantId},
+    domain::{
+        channel::Channel,
+        outcome::Reason,
+        token::{PublicLinks, ShownLinks},
+    },
+    id::{CampaignId, ContactId, MessageId, TenantId},
     store::{
         Store, StoreError,
+        campaigns::Tracking,
         check::{Candidate, DryRun, Excluded},
         templates::Variant,
     },
@@ -49,13 +54,16 @@ pub struct Problem {
 /// Checks a campaign that could be launched; calls `problem` for every recipient who would not be sent to.
 pub async fn check(
     store: &Store,
+    links: &PublicLinks,
     tenant: TenantId,
     id: CampaignId,
     mut problem: impl FnMut(Problem) + Send,
 ) -> Result<CheckReport, LaunchError> {
     let campaign = store.campaign(tenant, id).await?;
     let (pins, variants) = pins(store, &campaign).await?;
-    let compiled = compile(&variants)?;
+    let plan = store.campaign_plan(id).await?;
+    let tracking = if links.exist() { plan.tracking } else { Tracking::default() };
+    let compiled = compile(&variants, tracking, plan.short_no)?;
     let mut run = store.dry_run(tenant, id, &pins).await?;
     let mut report = totals(&mut run).await?;
     tell_excluded(&mut run, &mut problem).await?;
@@ -65,7 +73,9 @@ pub async fn check(
         let Some(last) = page.last() else { break };
         after = last.n;
         for candidate in page {
-            judge(&compiled, candidate, &mut report, &mut problem);
+            let message = MessageId { campaign: id, n: candidate.n };
+            let rendered = render(&compiled, links, message, &candidate);
+            judge(rendered, candidate, &mut report, &mut problem);
         }
     }
     run.end().await?;
@@ -97,44 +107,52 @@ async fn totals(run: &mut DryRun) -> Result<CheckReport, StoreError> {
     })
 }
 
-fn compile(variants: &[Variant]) -> Result<Vec<(Compiled, Locale)>, StoreError> {
+fn compile(
+    variants: &[Variant],
+    tracking: Tracking,
+    short_no: u64,
+) -> Result<Vec<CompiledVariant>, StoreError> {
     variants
         .iter()
         .map(|variant| {
             let corrupt =
                 |error: &dyn std::fmt::Display| StoreError::Corrupt(format!("{}: {error}", variant.id));
-            let compiled = Compiled::new(&variant.published).map_err(|e| corrupt(&e))?;
-            Ok((compiled, Locale::parse(&variant.locale).map_err(|e| corrupt(&e))?))
+            let compiled = Compiled::new(&variant.published.tracked(tracking.links, tracking.opens))
+                .map_err(|e| corrupt(&e))?;
+            Ok((
+                ShownLinks::of(&compiled, short_no),
+                compiled,
+                Locale::parse(&variant.locale).map_err(|e| corrupt(&e))?,
+            ))
         })
         .collect()
 }
 
 fn judge(
-    compiled: &[(Compiled, Locale)],
+    rendered: Result<Option<Rendered>, RenderError>,
     candidate: Candidate,
     report: &mut CheckReport,
     problem: &mut impl FnMut(Problem),
 ) {
-    let (reason, detail) =
-        match (candidate.refusal, render(compiled, candidate.variant, &candidate.variables)) {
-            (Some(refusal), _) => (refusal, None),
-            (None, Ok(Some(rendered))) => {
-                report.sendable += 1;
-                if let Rendered::Sms { segments, .. } = rendered {
-                    report.segments += i64::from(segments.count);
-                }
-                return;
+    let (reason, detail) = match (candidate.refusal, rendered) {
+        (Some(refusal), _) => (refusal, None),
+        (None, Ok(Some(rendered))) => {
+            report.sendable += 1;
+            if let Rendered::Sms { segments, .. } = rendered {
+                report.segments += i64::from(segments.count);
             }
-            (None, Ok(None)) => (Reason::RenderFailed.as_str().to_owned(), None),
-            (None, Err(error)) => {
-                if let RenderError::MissingVariable { name, .. } = &error {
-                    *report.missing_variables.entry(name.clone()).or_default() += 1;
-                    (Reason::MissingVariable.as_str().to_owned(), Some(error.to_string()))
-                } else {
-                    (Reason::RenderFailed.as_str().to_owned(), Some(error.to_string()))
-                }
+            return;
+        }
+        (None, Ok(None)) => (Reason::RenderFailed.as_str().to_owned(), None),
+        (None, Err(error)) => {
+            if let RenderError::MissingVariable { name, .. } = &error {
+                *report.missing_variables.entry(name.clone()).or_default() += 1;
+                (Reason::MissingVariable.as_str().to_owned(), Some(error.to_string()))
+            } else {
+                (Reason::RenderFailed.as_str().to_owned(), Some(error.to_string()))
             }
-        };
+        }
+    };
     *report.not_sent.entry(reason.clone()).or_default() += 1;
     problem(Problem {
         n: candidate.n,
@@ -146,13 +164,17 @@ fn judge(
 }
 
 fn render(
-    compiled: &[(Compiled, Locale)],
-    variant: i16,
-    pinned: &str,
+    compiled: &[CompiledVariant],
+    links: &PublicLinks,
+    message: MessageId,
+    candidate: &Candidate,
 ) -> Result<Option<Rendered>, RenderError> {
-    let variant = usize::try_from(variant).ok().and_then(|at| compiled.get(at));
-    variant.map(|(compiled, locale)| compiled.render_pinned(pinned, locale)).transpose()
+    let variant = usize::try_from(candidate.variant).ok().and_then(|at| compiled.get(at));
+    let Some((shown, compiled, locale)) = variant else { return Ok(None) };
+    compiled.render_pinned(&candidate.variables, shown.given(links, message), locale).map(Some)
 }
+
+type CompiledVariant = (ShownLinks, Compiled, Locale);
 
 async fn forecast(
     store: &Store,

@@ -45,6 +45,8 @@ pub struct Envelope<'a> {
     pub content: &'a Rendered,
     /// The same for every resend of the same attempt.
     pub key: Uuid,
+    /// Where its recipient ends such messages with one click: stands in the header `List-Unsubscribe` of an e-mail.
+    pub unsubscribe: Option<&'a str>,
 }
 
 /// What an answer says about the account, beside the message.

@@ -40,7 +40,7 @@ pub(super) const fn envelope<'a>(
     class: MessageClass,
     content: &'a Rendered,
 ) -> Envelope<'a> {
-    Envelope { message: message(n), to, class, content, key: KEY }
+    Envelope { message: message(n), to, class, content, key: KEY, unsubscribe: None }
 }
 
 /// The items, a line each.

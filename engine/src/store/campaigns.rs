@@ -90,6 +90,16 @@ pub struct CampaignPlan {
     pub class: MessageClass,
     pub variants: Vec<TemplateVersionId>,
     pub route: Vec<AccountId>,
+    pub tracking: Tracking,
+    /// What names it in short links.
+    pub short_no: u64,
+}
+
+/// What a campaign counts of its recipients.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tracking {
+    pub links: bool,
+    pub opens: bool,
 }
 
 /// Sums over a campaign's rows. `recipients = excluded + accepted + failed + suppressed + unknown + waiting`.
@@ -244,7 +254,8 @@ impl Store {
     pub async fn campaign_plan(&self, id: CampaignId) -> StoreResult<CampaignPlan> {
         let row = sqlx::query!(
             r#"select tenant_id, channel as "channel: Channel", class as "class: MessageClass",
-                      coalesce(variants, '{}') as "variants!", coalesce(route, '{}') as "route!"
+                      coalesce(variants, '{}') as "variants!", coalesce(route, '{}') as "route!",
+                      track_links, track_opens, short_no
                from campaigns where id = $1"#,
             id.uuid()
         )
@@ -258,6 +269,8 @@ impl Store {
             class: row.class,
             variants: row.variants.into_iter().map(Into::into).collect(),
             route: row.route.into_iter().map(Into::into).collect(),
+            tracking: Tracking { links: row.track_links, opens: row.track_opens },
+            short_no: row.short_no.cast_unsigned(),
         })
     }
 

@@ -36,7 +36,7 @@ pub struct Consent {
 /// What a person would rather have.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Preferences {
-    /// In the order in which they want to be written to.
+    /// In the order in which they want to be written to; marketing goes over no other, unless none is named.
     pub channels: Vec<Channel>,
     /// Kinds of marketing, each wanted or not.
     pub topics: BTreeMap<String, bool>,
@@ -53,8 +53,9 @@ pub async fn rule(tx: &mut PgConnection, tenant: TenantId) -> StoreResult<Consen
 /// Of a contact that was read before.
 pub async fn of(tx: &mut PgConnection, contact: ContactId) -> StoreResult<Vec<Consent>> {
     let rows = sqlx::query!(
-        r#"select channel as "channel: Channel", granted, source, recorded_at as "recorded_at: jiff_sqlx::Timestamp"
-           from consents where contact_id = $1 order by channel"#,
+        r#"select channel as "channel: Channel", granted as "granted!", source,
+                  recorded_at as "recorded_at: jiff_sqlx::Timestamp"
+           from consents where contact_id = $1 and granted is not null order by channel"#,
         contact.uuid(),
     );
     let consents = rows.fetch_all(tx).await?.into_iter().map(|row| Consent {
@@ -73,7 +74,8 @@ pub async fn record(tx: &mut PgConnection, contact: ContactId, consents: &[Conse
             "insert into consents as known (contact_id, channel, granted, source, recorded_at) values ($1, $2, $3, $4, $5)
              on conflict (contact_id, channel) do update
                  set granted = excluded.granted, source = excluded.source, recorded_at = excluded.recorded_at
-                 where known.recorded_at <= excluded.recorded_at",
+                 -- A row without a word about consent stands for a preference.
+                 where known.granted is null or known.recorded_at <= excluded.recorded_at",
             contact.uuid(),
             consent.channel.as_str(),
             consent.granted,
@@ -98,6 +100,8 @@ pub async fn preferences(tx: &mut PgConnection, contact: ContactId) -> StoreResu
     Ok(Preferences { channels: channels.map_err(StoreError::Corrupt)?, topics: row.topics.0 })
 }
 
+/// Names what a person would rather have. Where channels are named, marketing over others stops: whoever calls waits for
+/// [`super::Store::grace`] after the commit.
 pub async fn prefer(tx: &mut PgConnection, contact: ContactId, preferences: &Preferences) -> StoreResult<()> {
     let channels: Vec<String> =
         preferences.channels.iter().map(|channel| channel.as_str().to_owned()).collect();

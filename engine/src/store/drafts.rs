@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use super::{
     StoreError, StoreResult,
     accounts::moment,
-    campaigns::{AllContacts, Audience, NewCampaign, insert},
+    campaigns::{AllContacts, Audience, NewCampaign, Tracking, insert},
     sheets::{ConversionRule, Target},
     templates::Template,
 };
@@ -31,6 +31,7 @@ pub struct DraftFacts {
     pub window: Option<(Time, Time)>,
     pub schedule: Schedule,
     pub conversion: ConversionRule,
+    pub tracking: Tracking,
     pub target: Target,
 }
 
@@ -79,6 +80,7 @@ pub async fn write(
              window_from = $8::text::time, window_to = $9::text::time,
              schedule_type = $10, wished_at = $11, local_at = $12,
              conversion_hours = $13, conversion_kinds = $14, target_count = $15, target_exact = $16,
+             track_links = $18, track_opens = $19,
              authors = array(select distinct unnest(authors || $17::text[])),
              approved_by = null, approved_at = null, updated_at = clock_timestamp()
          where tenant_id = $1 and id = $2",
@@ -99,6 +101,8 @@ pub async fn write(
         facts.target.recipients,
         facts.target.exact,
         authors,
+        facts.tracking.links,
+        facts.tracking.opens,
     )
     .execute(tx)
     .await?;

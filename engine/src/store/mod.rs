@@ -39,6 +39,7 @@ pub mod pace;
 pub mod people;
 pub mod preflights;
 pub mod prices;
+pub mod public;
 pub mod recipients;
 pub mod results;
 pub mod roles;

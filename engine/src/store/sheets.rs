@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     StoreError, StoreResult,
-    campaigns::{Audience, StateRow},
+    campaigns::{Audience, StateRow, Tracking},
 };
 use crate::{
     domain::{
@@ -49,6 +49,7 @@ pub struct Sheet {
     pub conversion: ConversionRule,
     /// Where whoever made it works.
     pub environment: Environment,
+    pub tracking: Tracking,
 }
 
 /// How many recipients an audience reaches over a channel.
@@ -99,6 +100,8 @@ struct Row {
     conversion_hours: i32,
     conversion_kinds: Option<Vec<String>>,
     environment: Environment,
+    track_links: bool,
+    track_opens: bool,
 }
 
 impl Row {
@@ -158,6 +161,7 @@ impl Row {
             approved_at: moment(self.approved_at),
             conversion: ConversionRule { hours: self.conversion_hours, kinds: self.conversion_kinds },
             environment: self.environment,
+            tracking: Tracking { links: self.track_links, opens: self.track_opens },
         })
     }
 }
@@ -174,7 +178,7 @@ pub async fn some(tx: &mut PgConnection, tenant: TenantId, ids: &[CampaignId]) -
                   k.finished_at as "finished_at: _", k.created_at as "created_at: _", k.updated_at as "updated_at: _",
                   k.frozen, k.target_count, k.target_exact, k.authors, k.approved_by,
                   k.approved_at as "approved_at: _", o.review_above, k.conversion_hours, k.conversion_kinds,
-                  k.environment as "environment: _"
+                  k.environment as "environment: _", k.track_links, k.track_opens
            from unnest($2::uuid[]) with ordinality as wanted (id, at)
            join campaigns k on k.id = wanted.id
            join templates t on t.id = k.template_id

@@ -342,6 +342,7 @@ async fn the_provider_is_asked_about_what_no_webhook_told(pool: PgPool) {
         class: MessageClass::Marketing,
         content: &content,
         key: desk.email(1).idempotency_key(1),
+        unsubscribe: None,
     };
     adapter.send(envelope).await;
     let since = desk.store.now().await.unwrap();

@@ -1,7 +1,10 @@
 //! An audience becomes numbered recipients and chunks, once, whatever happens on the way.
 
 use fanfare_engine::{
-    domain::channel::{Channel, MessageClass},
+    domain::{
+        channel::{Channel, MessageClass},
+        token::PublicLinks,
+    },
     launch::{self, LaunchError, check},
     store::recipients::{Slice, SliceSizes},
 };
@@ -128,7 +131,10 @@ async fn a_check_tells_all_and_changes_nothing(pool: PgPool) {
     let campaign = house.draft(Channel::Email, MessageClass::Obligation).await;
     let _ = house.engine(fanfare_engine::engine::Settings::default()).await;
     let mut problems = Vec::new();
-    let report = check::check(&house.store, house.tenant_id(), campaign, |problem| problems.push(problem))
+    let report =
+        check::check(&house.store, &PublicLinks::default(), house.tenant_id(), campaign, |problem| {
+            problems.push(problem)
+        })
         .await
         .unwrap();
     assert_eq!((report.recipients, report.sendable), (30, 27));

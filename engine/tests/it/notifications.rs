@@ -252,6 +252,7 @@ async fn a_message_is_put_there_once_and_never_for_another_tenants_contact(pool:
         class: MessageClass::Obligation,
         content: &content,
         key: message.idempotency_key(1),
+        unsubscribe: None,
     };
     let adapter = InApp::new(readers.0.store.clone(), readers.0.tenant_id());
     for attempt in 1..=3 {

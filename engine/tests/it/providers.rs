@@ -112,6 +112,7 @@ impl Bench {
             class: MessageClass::Marketing,
             content: &content,
             key: message.idempotency_key(1),
+            unsubscribe: None,
         };
         self.adapter.send(envelope).await
     }
@@ -129,6 +130,7 @@ impl Bench {
                 class: MessageClass::Marketing,
                 content,
                 key,
+                unsubscribe: None,
             })
             .collect();
         self.adapter.send_batch(key, &envelopes).await

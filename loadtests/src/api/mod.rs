@@ -9,7 +9,7 @@ mod calls;
 pub(crate) mod connection;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     net::SocketAddr,
     sync::{
         Arc,
@@ -243,8 +243,8 @@ impl Asked {
         let mut by_kind = BTreeMap::new();
         for done in &within {
             let kind = Calls::kind(done.k);
-            if !by_kind.contains_key(&kind) {
-                by_kind.insert(kind, timing(&|other| other == kind)?);
+            if let Entry::Vacant(new) = by_kind.entry(kind) {
+                new.insert(timing(&|other| other == kind)?);
             }
         }
         let wrong = |limited: bool| {

@@ -83,6 +83,7 @@ const INLINE: &[(&str, Run)] = &[
     ("default", text::default),
     ("upper", text::upper),
     ("lower", text::lower),
+    ("short_link", text::short_link),
     ("url_encode", text::url_encode),
 ];
 

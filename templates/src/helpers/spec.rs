@@ -57,6 +57,7 @@ const SPECS: &[Spec] = &[
     inline("default", (2, 2), 1, "{{default first_name \"customer\"}}"),
     inline("upper", (1, 1), 0, "{{upper code}}"),
     inline("lower", (1, 1), 0, "{{lower code}}"),
+    inline("short_link", (1, 1), 0, "{{short_link payment_url}}"),
     inline("url_encode", (1, 1), 0, "{{url_encode policy_number}}"),
 ];
 

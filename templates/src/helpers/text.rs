@@ -1,4 +1,4 @@
-//! `default`, `upper`, `lower`, `url_encode`.
+//! `default`, `upper`, `lower`, `short_link`, `url_encode`.
 
 use std::fmt::Write;
 
@@ -26,6 +26,11 @@ pub(super) fn upper(args: &Args<'_, '_>, _: Style) -> Answer {
 
 pub(super) fn lower(args: &Args<'_, '_>, _: Style) -> Answer {
     Ok(Value::String(args.text(0)?.to_lowercase()))
+}
+
+/// The address itself. Where links are tracked, a short one has been written in its place; see [`crate::Published::tracked`].
+pub(super) fn short_link(args: &Args<'_, '_>, _: Style) -> Answer {
+    Ok(Value::String(args.text(0)?.to_string()))
 }
 
 /// Percent-encodes all but the unreserved characters of RFC 3986: fit for one path segment or query value.

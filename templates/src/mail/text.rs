@@ -75,7 +75,7 @@ fn branches(order: &[usize], mustaches: &[Mustache]) -> HashMap<usize, Option<us
     under
 }
 
-fn hide(html: &str, ranges: &[Range<usize>]) -> Option<String> {
+pub(super) fn hide(html: &str, ranges: &[Range<usize>]) -> Option<String> {
     let mut out = String::with_capacity(html.len());
     let mut at = 0;
     for (i, range) in ranges.iter().enumerate() {
@@ -120,7 +120,7 @@ fn reveal(plain: &str, html: &str, mustaches: &[Mustache]) -> (String, Vec<usize
     (out, shown)
 }
 
-fn placeholder(c: char, mustaches: &[Mustache]) -> Option<usize> {
+pub(super) fn placeholder(c: char, mustaches: &[Mustache]) -> Option<usize> {
     let index = usize::try_from(u32::from(c).checked_sub(PLACEHOLDER)?).ok()?;
     (index < mustaches.len()).then_some(index)
 }

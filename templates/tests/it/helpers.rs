@@ -134,6 +134,7 @@ fn texts_and_conditions() {
         ("{{default gone \"you\"}}", "you"),
         ("{{upper (default gone \"you\")}}", "YOU"),
         ("{{upper name}}|{{lower name}}", "ZOË|zoë"),
+        ("{{short_link name}}", "Zoë"),
         ("{{url_encode name}}", "Zo%C3%AB"),
         ("{{url_encode \"a b/c?d&e\"}}", "a%20b%2Fc%3Fd%26e"),
         ("{{#if paid}}yes{{else}}no{{/if}}", "yes"),

@@ -4,6 +4,7 @@
 
 mod helpers;
 mod in_app;
+mod links;
 mod mail;
 mod notation;
 mod properties;

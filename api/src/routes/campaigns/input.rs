@@ -8,7 +8,7 @@ use fanfare_engine::{
     id::{TenantId, UploadId},
     store::{
         StoreError,
-        campaigns::{AllContacts, Audience},
+        campaigns::{AllContacts, Audience, Tracking},
         drafts::{self, DraftFacts, Reach},
         sheets::{ConversionRule, Sheet},
         templates::{self, Template},
@@ -113,6 +113,13 @@ pub(super) struct NewCampaigns {
     business_key: Option<String>,
     sending_hours: Option<SendingHours>,
     conversion: Option<ConversionInput>,
+    /// Links of e-mails, and those of SMS that are written `{{short_link url}}`, lead over this service, so that clicks are
+    /// counted. False if not said.
+    #[serde(default)]
+    track_links: bool,
+    /// E-mails hold a picture that tells that they were opened. False if not said.
+    #[serde(default)]
+    track_opens: bool,
 }
 
 /// Says whether a field was there at all: null takes away, absent leaves.
@@ -146,6 +153,8 @@ pub(super) struct CampaignChange {
     #[schema(value_type = Option<SendingHours>)]
     sending_hours: Option<Option<SendingHours>>,
     conversion: Option<ConversionInput>,
+    track_links: Option<bool>,
+    track_opens: Option<bool>,
 }
 
 /// What is wrong with a request.
@@ -187,6 +196,7 @@ pub(super) struct Wish {
     pub(super) window: Option<(Time, Time)>,
     pub(super) schedule: Schedule,
     pub(super) conversion: ConversionRule,
+    pub(super) tracking: Tracking,
     /// Whether it is to leave, and not to stay a draft.
     pub(super) leaves: bool,
     /// The channels, and how the template of each is named.
@@ -199,6 +209,8 @@ pub(super) struct Clockwork {
     pub(super) now: Timestamp,
     /// The tenant's.
     pub(super) zone: TimeZone,
+    /// Whether links and opens can be counted at all.
+    pub(super) tracks: bool,
 }
 
 impl NewCampaigns {
@@ -213,6 +225,8 @@ impl NewCampaigns {
         }
         let window = self.sending_hours.as_ref().and_then(|hours| window(&mut wrong, hours));
         let conversion = conversion(&mut wrong, self.conversion.as_ref(), None);
+        let tracking = Tracking { links: self.track_links, opens: self.track_opens };
+        trackable(&mut wrong, clock, tracking);
         wrong.end()?;
         Ok(Wish {
             name: self.name,
@@ -223,6 +237,7 @@ impl NewCampaigns {
             window,
             schedule,
             conversion,
+            tracking,
             leaves: kind.is_some(),
             channels,
         })
@@ -291,6 +306,11 @@ impl CampaignChange {
             Some(hours) => hours.as_ref().and_then(|hours| window(&mut wrong, hours)),
         };
         let conversion = conversion(&mut wrong, self.conversion.as_ref(), Some(&sheet.conversion));
+        let tracking = Tracking {
+            links: self.track_links.unwrap_or(sheet.tracking.links),
+            opens: self.track_opens.unwrap_or(sheet.tracking.opens),
+        };
+        trackable(&mut wrong, clock, tracking);
         wrong.end()?;
         let TargetAudience::All = self.target_audience.unwrap_or_default();
         let all = Audience::Contacts(AllContacts::All);
@@ -301,6 +321,7 @@ impl CampaignChange {
             window,
             schedule,
             conversion,
+            tracking,
             leaves: false,
             channels: vec![(sheet.channel, self.template.unwrap_or_else(|| sheet.template.to_string()))],
         })
@@ -317,6 +338,7 @@ impl Wish {
             window: sheet.window,
             schedule: Schedule::Immediate,
             conversion: sheet.conversion.clone(),
+            tracking: sheet.tracking,
             leaves: false,
             channels: vec![(sheet.channel, sheet.template.to_string())],
         }
@@ -360,6 +382,15 @@ impl Wish {
             window: self.window,
             schedule: self.schedule,
             conversion: self.conversion.clone(),
+            tracking: self.tracking,
+        }
+    }
+}
+
+fn trackable(wrong: &mut Wrong, clock: &Clockwork, tracking: Tracking) {
+    for (field, wanted) in [("trackLinks", tracking.links), ("trackOpens", tracking.opens)] {
+        if wanted && !clock.tracks {
+            wrong.note(field, "needs an address that recipients reach this service by: `public.base_url`");
         }
     }
 }
@@ -449,7 +480,11 @@ mod tests {
     use super::*;
 
     fn clock() -> Clockwork {
-        Clockwork { now: "2024-05-01T00:00:00Z".parse().expect("a moment"), zone: TimeZone::UTC }
+        Clockwork {
+            now: "2024-05-01T00:00:00Z".parse().expect("a moment"),
+            zone: TimeZone::UTC,
+            tracks: true,
+        }
     }
 
     fn read(change: impl FnOnce(&mut Value)) -> Result<Wish, Problem> {

@@ -113,8 +113,9 @@ async fn show(
             problems.push(row(problem));
         }
     };
-    let report =
-        check::check(&service.store, caller.tenant, id, note).await.map_err(departure::not_launched)?;
+    let report = check::check(&service.store, &service.links, caller.tenant, id, note)
+        .await
+        .map_err(departure::not_launched)?;
     let report = serde_json::to_value(&report).expect("a report is JSON");
     let mut work = Work::begin(&service, caller).await?;
     sheets::lock(&mut work.tx, caller.tenant, id).await?;

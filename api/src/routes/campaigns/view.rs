@@ -58,6 +58,10 @@ pub(super) struct CampaignView {
     #[serde(skip_serializing_if = "Option::is_none")]
     sending_hours: Option<SendingHours>,
     conversion: ConversionInput,
+    /// Whether links of its e-mails lead over this service, so that clicks are counted.
+    track_links: bool,
+    /// Whether its e-mails hold a picture that tells that they were opened.
+    track_opens: bool,
     review: ReviewView,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -120,6 +124,8 @@ impl From<Sheet> for CampaignView {
                 within_hours: Some(sheet.conversion.hours),
                 kinds: sheet.conversion.kinds,
             },
+            track_links: sheet.tracking.links,
+            track_opens: sheet.tracking.opens,
             review: ReviewView {
                 required,
                 approved: sheet.review.approved,

@@ -159,12 +159,12 @@ fn checked(new: Vec<NewConsent>, now: jiff::Timestamp) -> Result<Vec<Consent>, P
     faults.or(said).map_err(refused)
 }
 
-/// What a person would rather have. Consents and suppressions decide on what may be sent at all; preferences are kept for
-/// whoever chooses a campaign's channel and audience.
+/// What a person would rather have. Consents and suppressions decide on what may be sent at all; where channels are named,
+/// marketing goes over no other.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wishes {
-    /// `email`, `sms`, `whatsapp`, in the order in which the person wants to be written to.
+    /// `email`, `sms`, `whatsapp`, in the order in which the person wants to be written to. None named: any.
     #[schema(value_type = Vec<String>, max_items = 3)]
     channels: Vec<Channel>,
     /// Kinds of marketing, each wanted or not: `{"offers": false}`. At most 50, names of at most 63 letters a-z, digits, `_`, `-`.
@@ -188,7 +188,8 @@ pub(super) async fn preferences(
     Ok(Data(Wishes { channels, topics }))
 }
 
-/// Sets what a contact would rather have, in place of what was known of it.
+/// Sets what a contact would rather have, in place of what was known of it. Holds for every message whose turn had not come
+/// when this is answered.
 #[utoipa::path(put, path = "/api/contacts/{contact_id}/preferences", tag = "contacts", security(("bearer" = ["contacts:update"])),
     params(("contact_id" = String, Path, description = "`cont_…`")), request_body = Wishes,
     responses((status = 200, description = "The preferences", body = Envelope<Wishes>)))]
@@ -205,6 +206,9 @@ pub(super) async fn prefer(
     let detail = json!({"channels": preferences.channels, "topics": preferences.topics});
     work.note("contact.prefer", &id.to_string(), detail).await?;
     work.commit().await?;
+    if !preferences.channels.is_empty() {
+        service.store.grace(may.caller.tenant).await?;
+    }
     Ok(Data(Wishes { channels: preferences.channels, topics: preferences.topics }))
 }
 
@@ -213,6 +217,9 @@ fn sound(wishes: Wishes) -> Result<Preferences, Problem> {
     let channels: BTreeSet<Channel> = wishes.channels.iter().copied().collect();
     if channels.len() < wishes.channels.len() {
         faults.add("channels", "names a channel twice");
+    }
+    if channels.contains(&Channel::InApp) {
+        faults.add("channels", "must be among email, sms and whatsapp");
     }
     if wishes.topics.len() > MOST_TOPICS {
         faults.add("topics", format!("are {}, and at most {MOST_TOPICS} are kept", wishes.topics.len()));

@@ -153,7 +153,9 @@ async fn preview(
     work.commit().await?;
     let source = version.source.clone();
     let tag = version.locale.clone();
-    let rendered = texts::apart(move || render(published, &source, &values, &tag)).await??;
+    let links = service.links.samples().into_iter();
+    values.extend(links.map(|(name, url)| (name.to_owned(), Value::String(url))));
+    let rendered = texts::apart(move || render(published, &source, values, &tag)).await??;
     Ok(Data(TemplatePreview::of(&version, rendered)))
 }
 
@@ -216,7 +218,7 @@ fn region(tenant: &Tenant) -> Result<Region, Problem> {
 fn render(
     published: Option<Published>,
     source: &Source,
-    values: &Map<String, Value>,
+    values: Map<String, Value>,
     tag: &str,
 ) -> Result<Rendered, Problem> {
     let unfit = |error: &dyn std::fmt::Display| {
@@ -241,7 +243,7 @@ fn render(
     }
     let compiled = Compiled::new(&published).map_err(|error| unfit(&error))?;
     let locale = Locale::parse(tag).map_err(|error| unfit(&error))?;
-    compiled.render(&Value::Object(values.clone()), &locale).map_err(|error| match &error {
+    compiled.render(&Value::Object(values), &locale).map_err(|error| match &error {
         RenderError::MissingVariable { name, .. } => {
             Problem::field(format!("values.{name}"), error.to_string())
         }

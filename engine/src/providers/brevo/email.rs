@@ -71,7 +71,7 @@ impl BrevoEmail {
             reply_to: self.reply_to.as_deref().map(|email| Person { email, name: None }),
             to: None,
             content,
-            headers: Headers { key: Some(key), custom: None },
+            headers: Headers { key: Some(key), ..Headers::default() },
             tags: Vec::new(),
             versions: Vec::new(),
         }
@@ -81,7 +81,7 @@ impl BrevoEmail {
         let content = Content::of(envelope.content)?;
         let mut request = self.request(envelope.key, content);
         request.to = Some([Person { email: envelope.to, name: None }]);
-        request.headers.custom = Some(envelope.message);
+        request.headers.about(envelope);
         request.tags.push(envelope.message.to_string());
         Some(encode(&request))
     }
@@ -93,7 +93,7 @@ impl BrevoEmail {
             request.versions.push(Version {
                 to: [Person { email: envelope.to, name: None }],
                 content,
-                headers: Headers { key: None, custom: Some(envelope.message) },
+                headers: Headers::of(*envelope),
             });
         }
         request.tags = look_up::batch_tags(envelopes.iter().map(|envelope| envelope.message));
@@ -190,7 +190,7 @@ struct Request<'a> {
     to: Option<[Person<'a>; 1]>,
     #[serde(flatten)]
     content: Content<'a>,
-    headers: Headers,
+    headers: Headers<'a>,
     tags: Vec<String>,
     #[serde(rename = "messageVersions", skip_serializing_if = "Vec::is_empty")]
     versions: Vec<Version<'a>>,
@@ -201,7 +201,7 @@ struct Version<'a> {
     to: [Person<'a>; 1],
     #[serde(flatten)]
     content: Content<'a>,
-    headers: Headers,
+    headers: Headers<'a>,
 }
 
 #[derive(Serialize)]
@@ -239,12 +239,40 @@ impl<'a> Content<'a> {
     }
 }
 
-#[derive(Serialize)]
-struct Headers {
+#[derive(Default, Serialize)]
+struct Headers<'a> {
     #[serde(rename = "Idempotency-Key", skip_serializing_if = "Option::is_none")]
     key: Option<Uuid>,
     #[serde(rename = "X-Mailin-custom", skip_serializing_if = "Option::is_none")]
     custom: Option<MessageId>,
+    #[serde(rename = "List-Unsubscribe", skip_serializing_if = "Option::is_none")]
+    unsubscribe: Option<InAngles<'a>>,
+    /// RFC 8058: the mail program may unsubscribe by itself, by a POST of just this.
+    #[serde(rename = "List-Unsubscribe-Post", skip_serializing_if = "Option::is_none")]
+    unsubscribe_post: Option<&'static str>,
+}
+
+impl<'a> Headers<'a> {
+    fn of(envelope: Envelope<'a>) -> Self {
+        let mut headers = Self::default();
+        headers.about(envelope);
+        headers
+    }
+
+    fn about(&mut self, envelope: Envelope<'a>) {
+        self.custom = Some(envelope.message);
+        self.unsubscribe = envelope.unsubscribe.map(InAngles);
+        self.unsubscribe_post = envelope.unsubscribe.map(|_| "List-Unsubscribe=One-Click");
+    }
+}
+
+/// An address as RFC 2369 writes it: `<https://…>`.
+struct InAngles<'a>(&'a str);
+
+impl Serialize for InAngles<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("<{}>", self.0))
+    }
 }
 
 fn encode(request: &Request<'_>) -> Vec<u8> {

@@ -34,11 +34,48 @@ fn in_a_batch_every_version_has_its_own_content_and_id() {
         request.versions.push(Version {
             to: [Person { email: "somebody@example.com", name: None }],
             content: Content::of(content).unwrap(),
-            headers: Headers { key: None, custom: Some(message(n)) },
+            headers: Headers::of(Envelope {
+                message: message(n),
+                ..envelope(n, "", MessageClass::Obligation, content)
+            }),
         });
     }
     request.tags = look_up::batch_tags([message(7), message(8)].into_iter());
     assert_json_snapshot!("batch", request);
+}
+
+#[test]
+fn marketing_bears_the_way_out_of_each_recipient() {
+    let (adapter, content) = (adapter(), mail("News"));
+    let urls = ["https://mail.example.com/u/one", "https://mail.example.com/u/two"];
+    let envelopes = [7, 8].map(|n| {
+        let unsubscribe = Some(urls[n as usize - 7]);
+        Envelope { unsubscribe, ..envelope(n, "a@example.com", MessageClass::Marketing, &content) }
+    });
+    let read = |body: &[u8]| serde_json::from_slice::<serde_json::Value>(body).unwrap();
+    let check = |headers: &serde_json::Value, url: Option<&str>| {
+        assert_eq!(headers["List-Unsubscribe"].as_str(), url.map(|url| format!("<{url}>")).as_deref());
+        assert_eq!(headers["List-Unsubscribe-Post"].as_str(), url.map(|_| "List-Unsubscribe=One-Click"));
+    };
+    let one = read(&adapter.encode_one(envelopes[0]).unwrap());
+    check(&one["headers"], Some(urls[0]));
+    let plain = read(&adapter.encode_one(Envelope { unsubscribe: None, ..envelopes[0] }).unwrap());
+    check(&plain["headers"], None);
+    let mut request = adapter.request(KEY, Content::NONE);
+    request.versions = envelopes
+        .iter()
+        .map(|envelope| Version {
+            to: [Person { email: envelope.to, name: None }],
+            content: Content::of(envelope.content).unwrap(),
+            headers: Headers::of(*envelope),
+        })
+        .collect();
+    let batch = read(&encode(&request));
+    // Of the whole request nobody's: a version without one of its own would bear somebody else's.
+    check(&batch["headers"], None);
+    for (at, url) in urls.into_iter().enumerate() {
+        check(&batch["messageVersions"][at]["headers"], Some(url));
+    }
 }
 
 #[test]
