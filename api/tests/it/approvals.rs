@@ -21,6 +21,8 @@ struct House {
 const SUBMIT: &str = "/api/templates/renewal/versions/1/submit";
 const APPROVALS: &str = "/api/templates/renewal/versions/1/approvals";
 const BUSINESS: &str = "102290129340398";
+/// As TOML, or it would be read as a number.
+const BUSINESS_SETTING: &str = "\"102290129340398\"";
 
 impl House {
     async fn new(pool: &PgPool, business: bool) -> Self {
@@ -31,7 +33,7 @@ impl House {
             ("FANFARE__ACCOUNTS__WHATSAPP__ACCESS_TOKEN", "sandbox-token"),
         ];
         if business {
-            settings.push(("FANFARE__ACCOUNTS__WHATSAPP__BUSINESS_ACCOUNT_ID", BUSINESS));
+            settings.push(("FANFARE__ACCOUNTS__WHATSAPP__BUSINESS_ACCOUNT_ID", BUSINESS_SETTING));
         }
         let open = Open::with(pool, &settings).await;
         let owner = open.owner().await;
