@@ -15,6 +15,7 @@ mod notifications;
 mod open;
 mod refusals;
 mod routes;
+mod samples;
 mod single_sends;
 mod support;
 mod suppressions;

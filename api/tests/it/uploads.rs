@@ -11,12 +11,12 @@ use sqlx::PgPool;
 
 use crate::open::{Client, Open};
 
-const BOUNDARY: &str = "----fanfare-boundary-of-a-test";
+pub(crate) const BOUNDARY: &str = "----fanfare-boundary-of-a-test";
 
 /// A part of a form: its name, the name of a file, and what is in it.
-type Part<'a> = (&'a str, Option<&'a str>, &'a [u8]);
+pub(crate) type Part<'a> = (&'a str, Option<&'a str>, &'a [u8]);
 
-fn form(parts: &[Part<'_>]) -> Vec<u8> {
+pub(crate) fn form(parts: &[Part<'_>]) -> Vec<u8> {
     let mut body = Vec::new();
     for (name, file, content) in parts {
         let file = file.map(|file| format!("; filename=\"{file}\"")).unwrap_or_default();
@@ -31,7 +31,7 @@ fn form(parts: &[Part<'_>]) -> Vec<u8> {
     body
 }
 
-async fn send(client: &Client, parts: &[Part<'_>]) -> (u16, Value) {
+pub(crate) async fn send(client: &Client, parts: &[Part<'_>]) -> (u16, Value) {
     let request = client
         .request(Method::POST, "/api/upload/file")
         .header("content-type", format!("multipart/form-data; boundary={BOUNDARY}"))
@@ -44,7 +44,7 @@ pub(crate) async fn upload(client: &Client, name: &str, text: &str, metadata: &V
     send(client, &[("file", Some(name), text.as_bytes()), ("metadata", None, metadata.as_bytes())]).await
 }
 
-async fn drain(open: &Open) {
+pub(crate) async fn drain(open: &Open) {
     open.engine.upkeep().intake.drain().await.unwrap();
 }
 
@@ -57,7 +57,7 @@ async fn count(pool: &PgPool, query: &'static str) -> i64 {
 }
 
 /// 150 policies, of which the last eight can't be reached.
-fn policies() -> Vec<u8> {
+pub(crate) fn policies() -> Vec<u8> {
     let mut book = Workbook::new();
     let sheet = book.add_worksheet();
     sheet.write_row(0, 0, ["Customer Name", "Email", "Policy No"]).unwrap();
