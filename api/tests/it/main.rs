@@ -11,6 +11,7 @@ mod contract;
 mod faults;
 mod files;
 mod identity;
+mod naughty;
 mod notifications;
 mod open;
 mod refusals;

@@ -100,7 +100,7 @@ struct World {
 
 impl World {
     async fn new(pool: &PgPool) -> Self {
-        let then = Stage::at(pool, Some(THEN)).await;
+        let then = Stage::at(pool, THEN).await;
         let world = Self { insurer: Insurer::new(pool).await, then, pool: pool.clone() };
         // By the database's clock a session that began then is long over.
         world.sql("update sessions set expires_at = now() + interval '1 day'".to_owned()).await;

@@ -25,10 +25,18 @@ const INDIAN: &str = "+919876543210";
 
 impl Stage {
     async fn new(pool: &PgPool) -> Self {
-        Self::at(pool, None).await
+        Self::with(pool, &[]).await
     }
 
-    pub(crate) async fn at(pool: &PgPool, now: Option<&str>) -> Self {
+    pub(crate) async fn with(pool: &PgPool, more: &[(&str, &str)]) -> Self {
+        Self::by(pool, more, None).await
+    }
+
+    pub(crate) async fn at(pool: &PgPool, now: &str) -> Self {
+        Self::by(pool, &[], Some(now)).await
+    }
+
+    async fn by(pool: &PgPool, more: &[(&str, &str)], now: Option<&str>) -> Self {
         let sandbox = Sandbox::start(SandboxConfig::default()).await.unwrap();
         let base = sandbox.base_url().to_string();
         let brevo = format!("{base}/v3");
@@ -38,6 +46,7 @@ impl Stage {
             ("FANFARE__ACCOUNTS__WHATSAPP__BASE_URL", base.as_str()),
             ("FANFARE__ACCOUNTS__WHATSAPP__ACCESS_TOKEN", "sandbox-token"),
         ];
+        let settings: Vec<(&str, &str)> = settings.into_iter().chain(more.iter().copied()).collect();
         let open = match now {
             Some(now) => Open::at(pool, &settings, now).await,
             None => Open::with(pool, &settings).await,
