@@ -32,7 +32,8 @@ grant usage on all sequences in schema public to fanfare_api;
 select protect('tenants', 'id = this_tenant()');
 select protect(wall, 'tenant_id = this_tenant()')
 from unnest(array['contacts', 'suppressions', 'uploads', 'templates', 'accounts', 'campaigns', 'chunks', 'roles', 'users',
-                  'sessions', 'one_time_links', 'api_keys', 'audit_log', 'audit_heads', 'idempotency_keys']::regclass[]) wall;
+                  'sessions', 'one_time_links', 'api_keys', 'audit_log', 'audit_heads', 'idempotency_keys',
+                  'business_keys']::regclass[]) wall;
 
 -- Rows that belong to a tenant through another row.
 select protect(wall, format('exists (select from %s p where p.id = %s and p.tenant_id = this_tenant())', parent, key))

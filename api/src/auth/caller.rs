@@ -11,7 +11,7 @@ use fanfare_engine::{
         environment::Environment,
         permission::{Needs, Permission, Permissions},
     },
-    id::{ApiKeyId, ContactId, SessionId, TenantId, UserId},
+    id::{ApiKeyId, SessionId, TenantId, UserId},
     store::users::RowScope,
 };
 
@@ -45,8 +45,6 @@ pub(crate) struct Caller {
     pub(crate) actor: Actor,
     pub(crate) permissions: Permissions,
     pub(crate) scope: RowScope,
-    /// The person that an agent or a customer is.
-    pub(crate) contact: Option<ContactId>,
     pub(crate) request: RequestId,
 }
 

@@ -11,6 +11,7 @@
 //! Of passwords, keys, refresh tokens and links only hashes are kept.
 
 pub(crate) mod caller;
+mod hs256;
 pub(crate) mod passwords;
 pub(crate) mod second_factor;
 pub(crate) mod tokens;
@@ -104,7 +105,6 @@ async fn key_holder(service: &Service, key: &str, request: RequestId) -> Result<
         actor: Actor::Key(holder.id),
         permissions: holder.scopes,
         scope: RowScope::All,
-        contact: None,
         request,
     }))
 }
@@ -118,7 +118,6 @@ async fn signed_in(service: &Service, token: &str, request: RequestId) -> Result
         actor: Actor::User { user: user.id, session: claims.sid },
         permissions: user.permissions,
         scope: user.scope,
-        contact: user.contact,
         request,
     }))
 }

@@ -79,6 +79,8 @@ impl std::fmt::Debug for AccessTokens {
 
 impl AccessTokens {
     pub(crate) fn new(secret: &SecretString, lifetime: Duration) -> Self {
+        // Fails where it is installed already.
+        let _ = super::hs256::PROVIDER.install_default();
         let secret = secret.expose_secret().as_bytes();
         Self {
             encoding: EncodingKey::from_secret(secret),

@@ -422,11 +422,8 @@ async fn a_conversion_is_found_by_who_did_it_and_when(pool: PgPool) {
         (json!({"kind": "payment", "reference": "POL-8", "at": late.to_string()}), 0),
     ] {
         let (status, counted) = house.owner.post("/api/conversions", &body).await;
-        assert_eq!(
-            (status, counted["data"]["conversions"].as_array().unwrap().len()),
-            (200, expected),
-            "{body}: {counted}"
-        );
+        assert_eq!(status, 200, "{body}: {counted}");
+        assert_eq!(counted["data"]["conversions"].as_array().unwrap().len(), expected, "{body}: {counted}");
     }
     for wrong in [
         json!({"kind": "payment"}),

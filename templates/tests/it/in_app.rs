@@ -1,6 +1,6 @@
 //! Notifications inside the application.
 
-use fanfare_templates::{InApp, Priority, RenderError, Rendered};
+use fanfare_templates::{InApp, Notation, Priority, RenderError, Rendered};
 use serde_json::{Value, json};
 
 use crate::{refused, render, source};
@@ -67,7 +67,8 @@ fn a_source_that_could_not_be_shown_is_refused() {
 #[test]
 fn single_braces_are_accepted_everywhere() {
     let json = json!({"channel": "in_app", "type": "policy", "title": "{name}", "message": "{name}", "data": {"name": "{name}"}});
-    let doubled = source(json).with_single_braces(&["name".to_owned()]);
+    let declared = ["name".to_owned()];
+    let doubled = source(json).map(|text| Notation::Single.to_handlebars(text, &declared));
     let Ok(Rendered::InApp(notice)) = render(&doubled, &json!({"name": "Ann"}), "en") else {
         panic!("a notification")
     };
