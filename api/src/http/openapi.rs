@@ -58,7 +58,7 @@ pub(crate) fn finish(document: &mut Document) {
         for (method, operation) in operations(item) {
             operation.operation_id = Some(name(method, path));
             if method == "post" {
-                operation.parameters.get_or_insert_default().push(idempotency_key());
+                operation.parameters.get_or_insert_default().push(RefOr::T(idempotency_key()));
             }
             let problems = problems(operation);
             for code in problems {
@@ -97,7 +97,9 @@ fn idempotency_key() -> Parameter {
         .description(Some(
             "The first request with a key is done, and its answer is given to every repetition for a day.",
         ))
-        .schema(Some(ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(255))))
+        .schema(Some(
+            ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(255)),
+        ))
         .build()
 }
 

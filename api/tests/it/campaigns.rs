@@ -402,6 +402,20 @@ async fn numbers_are_those_of_the_sample_in_whatever_order_they_come(pool: PgPoo
 }
 
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn a_text_without_variables_goes_to_everybody(pool: PgPool) {
+    let house = Insurer::new(&pool).await;
+    let text =
+        json!({"name": "Plain", "type": "sms", "content": "We are closed on Monday.", "class": "obligation"});
+    assert_eq!(house.owner.post("/api/templates", &text).await.0, 201);
+    let body =
+        json!({"name": "Plain", "type": "sms", "uploadId": house.upload, "templates": {"sms": "plain"}});
+    let (_, made) = house.owner.post("/api/campaigns", &body).await;
+    let id = made["data"]["campaigns"][0]["id"].as_str().unwrap();
+    let (status, preflight) = house.owner.get(&format!("/api/campaigns/{id}/preflight")).await;
+    assert_eq!((status, &preflight["data"]["sendable"]), (200, &json!(PEOPLE)), "{preflight}");
+}
+
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
 async fn a_conversion_is_found_by_who_did_it_and_when(pool: PgPool) {
     let house = Insurer::new(&pool).await;
     let id = house.sent().await;
