@@ -24,6 +24,7 @@ step 'private Postgres and Redis' servers_up test
 # What measures time wants the machine for itself: quotas and fault tests come after the rest, one by one.
 step 'tests of all crates' cargo test --workspace -- --skip limits:: --skip faults:: 8>&-
 step 'quotas and faults' cargo test --workspace --test it -- --test-threads 1 limits:: faults:: 8>&-
+step 'the API as its document describes it' "$root/deploy/api-fuzz.sh" 60 8>&-
 if [[ -x $root/deploy/sdk-test.sh ]]; then
     step "the providers' official SDKs" "$root/deploy/sdk-test.sh" 8>&-
 fi

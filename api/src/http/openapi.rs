@@ -14,8 +14,8 @@ use axum::{
 use utoipa::{
     OpenApi,
     openapi::{
-        Content, OpenApi as Document, RefOr, Response as Answer,
-        path::{Operation, ParameterIn, PathItem},
+        Content, ObjectBuilder, OpenApi as Document, RefOr, Response as Answer, Type,
+        path::{Operation, Parameter, ParameterIn, PathItem},
         security::{Http, HttpAuthScheme, SecurityScheme},
     },
 };
@@ -52,10 +52,14 @@ pub(crate) fn basis() -> Document {
     document
 }
 
-/// Adds to every operation the problems that follow from what it takes.
+/// Adds to every operation its name, the header that every POST takes, and the problems that follow from what it takes.
 pub(crate) fn finish(document: &mut Document) {
-    for item in document.paths.paths.values_mut() {
-        for operation in operations(item) {
+    for (path, item) in &mut document.paths.paths {
+        for (method, operation) in operations(item) {
+            operation.operation_id = Some(name(method, path));
+            if method == "post" {
+                operation.parameters.get_or_insert_default().push(RefOr::T(idempotency_key()));
+            }
             let problems = problems(operation);
             for code in problems {
                 let status = code.status().as_str().to_owned();
@@ -65,10 +69,38 @@ pub(crate) fn finish(document: &mut Document) {
     }
 }
 
-fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch]
-        .into_iter()
-        .filter_map(|operation| operation.as_mut())
+fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut Operation)> {
+    [
+        ("get", &mut item.get),
+        ("put", &mut item.put),
+        ("post", &mut item.post),
+        ("delete", &mut item.delete),
+        ("patch", &mut item.patch),
+    ]
+    .into_iter()
+    .filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
+}
+
+/// As clients call the operation: no other has this name, as handlers of several modules do.
+fn name(method: &str, path: &str) -> String {
+    let words = path.trim_start_matches("/api").split(|c: char| !c.is_ascii_alphanumeric());
+    words.filter(|word| !word.is_empty()).fold(method.to_owned(), |name, word| {
+        let (first, rest) = word.split_at(1);
+        name + &first.to_ascii_uppercase() + rest
+    })
+}
+
+fn idempotency_key() -> Parameter {
+    Parameter::builder()
+        .name("Idempotency-Key")
+        .parameter_in(ParameterIn::Header)
+        .description(Some(
+            "The first request with a key is done, and its answer is given to every repetition for a day.",
+        ))
+        .schema(Some(
+            ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(255)),
+        ))
+        .build()
 }
 
 fn problems(operation: &Operation) -> Vec<Code> {
@@ -79,6 +111,11 @@ fn problems(operation: &Operation) -> Vec<Code> {
     let (mut in_path, mut in_query) = (false, false);
     for parameter in operation.parameters.iter().flatten() {
         if let RefOr::T(parameter) = parameter {
+            match parameter.name.as_str() {
+                "If-Match" => codes.extend([Code::Changed, Code::Invalid]),
+                "Idempotency-Key" => codes.extend([Code::UnderWay, Code::KeyReused, Code::TooLarge]),
+                _ => {}
+            }
             in_path |= matches!(parameter.parameter_in, ParameterIn::Path);
             in_query |= matches!(parameter.parameter_in, ParameterIn::Query);
         }

@@ -51,7 +51,8 @@ struct DeedView {
     actor: String,
     action: String,
     subject: String,
-    #[schema(value_type = Object)]
+    /// An object, or a list of objects.
+    #[schema(value_type = serde_json::Value)]
     detail: Box<RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<String>,

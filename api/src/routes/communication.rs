@@ -158,7 +158,8 @@ async fn send_email(
 struct DeliveryStatus {
     #[schema(value_type = String)]
     message_id: MessageId,
-    /// `scheduled`, `queued`, `sent`, `delivered`, `read`, `failed`, `suppressed`, `cancelled` or `unknown`.
+    /// `scheduled`, `queued`, `sent`, `delivered`, `failed`, `suppressed`, `cancelled` or `unknown`. Of one that was read it
+    /// is `delivered`: `readAt` says the rest.
     #[schema(value_type = String, example = "delivered")]
     status: MessageStatus,
     /// When the provider accepted it.
@@ -195,13 +196,22 @@ async fn delivery_status(
     let reason = message.reason(now);
     Ok(Data(DeliveryStatus {
         message_id: id,
-        status: message.status(now),
+        status: delivery(message.status(now)),
         sent_at: message.accepted().map(|fact| fact.at),
         delivered_at: message.delivered_at(),
         read_at: message.read_at(),
         reason: reason.map(|reason| reason.as_str()),
         because: reason.map(|reason| reason.sentence()),
     }))
+}
+
+/// How far a message got on its way. To be read is no part of that: clients that wait for `delivered` must not wait for ever
+/// because somebody was quick.
+const fn delivery(status: MessageStatus) -> MessageStatus {
+    match status {
+        MessageStatus::Read => MessageStatus::Delivered,
+        other => other,
+    }
 }
 
 #[derive(Debug, Serialize, ToSchema)]

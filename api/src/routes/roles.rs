@@ -236,11 +236,11 @@ fn within_reach(caller: &Caller, role: &Role) -> Result<(), Problem> {
 }
 
 fn named(name: &str, description: &str) -> Result<(), Problem> {
-    if !(1..=100).contains(&name.chars().count()) {
-        return Err(Problem::field("name", "must have 1 to 100 characters"));
+    if !(1..=100).contains(&name.chars().count()) || name.contains('\0') {
+        return Err(Problem::field("name", "must have 1 to 100 characters, and no NUL"));
     }
-    if description.chars().count() > 500 {
-        return Err(Problem::field("description", "must have at most 500 characters"));
+    if description.chars().count() > 500 || description.contains('\0') {
+        return Err(Problem::field("description", "must have at most 500 characters, and no NUL"));
     }
     Ok(())
 }

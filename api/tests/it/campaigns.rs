@@ -22,17 +22,17 @@ use sqlx::PgPool;
 use crate::open::{Client, Open};
 
 /// An insurer with an account and a template for each channel, and an upload of 142 people.
-struct Insurer {
-    open: Open,
-    owner: Client,
+pub(crate) struct Insurer {
+    pub(crate) open: Open,
+    pub(crate) owner: Client,
     tenant: TenantId,
-    upload: String,
+    pub(crate) upload: String,
 }
 
 const PEOPLE: i32 = 142;
 
 impl Insurer {
-    async fn new(pool: &PgPool) -> Self {
+    pub(crate) async fn new(pool: &PgPool) -> Self {
         let open = Open::new(pool).await;
         let (store, owner) = (open.engine.store.clone(), open.owner().await);
         let tenant = store.tenant("acme").await.unwrap().id;
@@ -105,7 +105,7 @@ impl Insurer {
     }
 
     /// Launches a draft, freezes it, and has every message accepted.
-    async fn sent(&self) -> String {
+    pub(crate) async fn sent(&self) -> String {
         let id = self.draft().await;
         assert_eq!(self.put(&id, "active").await.0, 200);
         let campaign: CampaignId = id.parse().unwrap();
@@ -143,6 +143,28 @@ impl Insurer {
         let mut tx = self.store().begin().await.unwrap();
         events::apply(&mut tx, &told, &[], "test").await.unwrap();
         tx.commit().await.unwrap();
+    }
+
+    /// What the sample of the analytics counts, in another order than it happens.
+    pub(crate) async fn sample_numbers(&self, id: &str) {
+        self.tell(id, EventKind::Clicked, 1, 34).await;
+        self.tell(id, EventKind::Opened, 1, 89).await;
+        self.folded().await;
+        self.tell(id, EventKind::Delivered, 1, 138).await;
+        self.tell(id, EventKind::Clicked, 1, 34).await;
+        for n in 1..=12 {
+            let message = MessageId { campaign: id.parse().unwrap(), n };
+            let paid = json!({"kind": "payment", "message": message.to_string()});
+            let (status, counted) = self.owner.post(&format!("/api/campaigns/{id}/conversions"), &paid).await;
+            assert_eq!(
+                (status, counted["data"]["conversions"].as_array().unwrap().len()),
+                (200, 1),
+                "{counted}"
+            );
+            let (_, again) = self.owner.post("/api/conversions", &paid).await;
+            assert_eq!(again["data"]["conversions"], json!([]), "once a recipient");
+        }
+        self.folded().await;
     }
 
     async fn folded(&self) {
@@ -352,20 +374,7 @@ async fn a_local_time_comes_zone_by_zone(pool: PgPool) {
 async fn numbers_are_those_of_the_sample_in_whatever_order_they_come(pool: PgPool) {
     let house = Insurer::new(&pool).await;
     let id = house.sent().await;
-    house.tell(&id, EventKind::Clicked, 1, 34).await;
-    house.tell(&id, EventKind::Opened, 1, 89).await;
-    house.folded().await;
-    house.tell(&id, EventKind::Delivered, 1, 138).await;
-    house.tell(&id, EventKind::Clicked, 1, 34).await;
-    for n in 1..=12 {
-        let message = MessageId { campaign: id.parse().unwrap(), n };
-        let paid = json!({"kind": "payment", "message": message.to_string()});
-        let (status, counted) = house.owner.post(&format!("/api/campaigns/{id}/conversions"), &paid).await;
-        assert_eq!((status, counted["data"]["conversions"].as_array().unwrap().len()), (200, 1), "{counted}");
-        let (_, again) = house.owner.post("/api/conversions", &paid).await;
-        assert_eq!(again["data"]["conversions"], json!([]), "once a recipient");
-    }
-    house.folded().await;
+    house.sample_numbers(&id).await;
     let sample = json!({"sent": 142, "delivered": 138, "opened": 89, "clicked": 34, "converted": 12,
                         "openRate": 64.5, "clickRate": 24.6, "conversionRate": 8.7});
     let metrics = house.metrics(&id).await;
@@ -390,6 +399,20 @@ async fn numbers_are_those_of_the_sample_in_whatever_order_they_come(pool: PgPoo
     house.folded().await;
     assert_eq!(house.metrics(&id).await, metrics);
     assert!(!house.store().check_rollup(campaign).await.unwrap());
+}
+
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn a_text_without_variables_goes_to_everybody(pool: PgPool) {
+    let house = Insurer::new(&pool).await;
+    let text =
+        json!({"name": "Plain", "type": "sms", "content": "We are closed on Monday.", "class": "obligation"});
+    assert_eq!(house.owner.post("/api/templates", &text).await.0, 201);
+    let body =
+        json!({"name": "Plain", "type": "sms", "uploadId": house.upload, "templates": {"sms": "plain"}});
+    let (_, made) = house.owner.post("/api/campaigns", &body).await;
+    let id = made["data"]["campaigns"][0]["id"].as_str().unwrap();
+    let (status, preflight) = house.owner.get(&format!("/api/campaigns/{id}/preflight")).await;
+    assert_eq!((status, &preflight["data"]["sendable"]), (200, &json!(PEOPLE)), "{preflight}");
 }
 
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]

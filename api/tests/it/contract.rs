@@ -108,30 +108,28 @@ async fn every_operation_needs_the_permission_that_it_names(pool: PgPool) {
     assert!(tried > 8, "{tried}");
 }
 
-/// Things of `other`, by the name of the parameter that takes their ids.
-pub(crate) async fn things_of_another(open: &Open) -> BTreeMap<&'static str, String> {
-    let stranger = open.stranger().await;
+/// Things of a tenant, by the name of the parameter that takes their ids; made by an owner of it.
+pub(crate) async fn things(open: &Open, owner: &Client, tenant: &str) -> BTreeMap<&'static str, String> {
     let id = |answer: &(u16, Value), pointer: &str| {
         answer.1.pointer(pointer).unwrap_or_else(|| panic!("{answer:?}")).as_str().unwrap().to_owned()
     };
     let role =
-        stranger.post("/api/roles", &json!({"slug": "theirs", "name": "Theirs", "permissions": []})).await;
+        owner.post("/api/roles", &json!({"slug": "theirs", "name": "Theirs", "permissions": []})).await;
     let user = json!({"email": "theirs@other.example", "firstName": "Theirs", "role": "theirs"});
-    let user = stranger.post("/api/users", &user).await;
-    let key = stranger.post("/api/keys", &json!({"name": "theirs", "scopes": ["users:read"]})).await;
-    let sessions = stranger.get("/api/auth/sessions").await;
-    let contact = stranger.post("/api/contacts", &json!({"email": "theirs@other.example"})).await;
-    let suppression = stranger.post("/api/suppressions", &json!({"address": "theirs@other.example"})).await;
+    let user = owner.post("/api/users", &user).await;
+    let key = owner.post("/api/keys", &json!({"name": "theirs", "scopes": ["users:read"]})).await;
+    let sessions = owner.get("/api/auth/sessions").await;
+    let contact = owner.post("/api/contacts", &json!({"email": "theirs@other.example"})).await;
+    let suppression = owner.post("/api/suppressions", &json!({"address": "theirs@other.example"})).await;
     let piece = json!({"filename": "theirs.csv", "size": 100});
-    let upload_session = stranger.post("/api/upload/sessions", &piece).await;
-    let upload =
-        crate::uploads::upload(&stranger, "theirs.csv", "email\nthem@other.example\n", &json!({})).await;
+    let upload_session = owner.post("/api/upload/sessions", &piece).await;
+    let upload = crate::uploads::upload(owner, "theirs.csv", "email\nthem@other.example\n", &json!({})).await;
     let template = json!({"name": "Theirs", "type": "sms", "content": "Theirs"});
-    let template = stranger.post("/api/templates", &template).await;
-    let campaign = their_campaign(open).await;
-    let account = stranger.post("/api/accounts", &json!({"slug": "theirs", "provider": "in_app"})).await;
+    let template = owner.post("/api/templates", &template).await;
+    let campaign = their_campaign(open, tenant).await;
+    let account = owner.post("/api/accounts", &json!({"slug": "theirs", "provider": "in_app"})).await;
     let told =
-        stranger.post("/api/notifications/broadcast", &json!({"title": "Theirs", "message": "Theirs"})).await;
+        owner.post("/api/notifications/broadcast", &json!({"title": "Theirs", "message": "Theirs"})).await;
     BTreeMap::from([
         ("contact_id", id(&contact, "/data/id")),
         ("suppression_id", id(&suppression, "/data/id")),
@@ -153,14 +151,14 @@ pub(crate) async fn things_of_another(open: &Open) -> BTreeMap<&'static str, Str
 }
 
 /// A campaign with one message.
-async fn their_campaign(open: &Open) -> CampaignId {
+async fn their_campaign(open: &Open, tenant: &str) -> CampaignId {
     let (campaign, template) = (open.engine.ids.random_uuid(), open.engine.ids.random_uuid());
     sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
         "insert into templates (id, tenant_id, slug, channel, class, name)
-         select '{template}', id, 'their-campaign', 'sms', 'obligation', 'Theirs' from tenants where slug = 'other';
+         select '{template}', id, 'their-campaign', 'sms', 'obligation', 'Theirs' from tenants where slug = '{tenant}';
          insert into campaigns (id, tenant_id, kind, name, channel, class, template_id, audience, state)
          select '{campaign}', id, 'campaign', 'Theirs', 'sms', 'obligation', '{template}', '{{\"contacts\": \"all\"}}', 'in_review'
-         from tenants where slug = 'other';
+         from tenants where slug = '{tenant}';
          insert into recipients (campaign_id, n, variant, contact_id, address, variables)
          values ('{campaign}', 1, 0, gen_random_uuid(), '+23057001234', '[]')"
     )))
@@ -171,8 +169,8 @@ async fn their_campaign(open: &Open) -> CampaignId {
 }
 
 /// A body that the operation would take.
-fn good_body(operation: &Operation) -> Value {
-    match (operation.method.as_str(), operation.path.as_str()) {
+pub(crate) fn good_body(method: &Method, path: &str) -> Value {
+    match (method.as_str(), path) {
         ("PUT", "/api/roles/{role_id}") => json!({"name": "Mine", "permissions": []}),
         ("PUT", "/api/accounts/{account_id}") => json!({"priority": 0, "limits": [], "settings": {}}),
         ("PUT", "/api/accounts/{account_id}/secret") => json!({"secrets": {}}),
@@ -203,7 +201,7 @@ fn good_body(operation: &Operation) -> Value {
 async fn nobody_sees_or_touches_what_is_another_tenants(pool: PgPool) {
     let keys = "2026:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
     let open = Open::with(&pool, &[("FANFARE_SEALING_KEYS", keys)]).await;
-    let ids = things_of_another(&open).await;
+    let ids = things(&open, &open.stranger().await, "other").await;
     let owner = open.owner().await;
     let mut tried = 0;
     let operations = operations(&document(&open).await);
@@ -218,10 +216,40 @@ async fn nobody_sees_or_touches_what_is_another_tenants(pool: PgPool) {
             "{}: say in this test what another tenant's thing of this kind is",
             operation.path
         );
-        let (status, answer) = call(&owner, operation, &path, &good_body(operation)).await;
+        let (status, answer) =
+            call(&owner, operation, &path, &good_body(&operation.method, &operation.path)).await;
         assert_eq!(status, 404, "{} {path}: {answer}", operation.method);
         assert_eq!(answer["code"], "not_found", "{answer}");
         tried += 1;
     }
     assert!(tried > 8, "{tried}");
+}
+
+/// utoipa keeps one of two types of the same name, and describes the other as that one.
+#[test]
+fn no_two_types_share_a_name_in_the_document() {
+    fn sources(folder: &std::path::Path, all: &mut Vec<String>) {
+        for entry in folder.read_dir().unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, all);
+            } else {
+                all.push(std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let mut all = Vec::new();
+    sources(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut all);
+    let mut named = std::collections::BTreeSet::new();
+    for source in &all {
+        let derived = source.split("#[derive(").skip(1).filter_map(|after| after.split_once(')'));
+        for (_, after) in derived.filter(|(derives, _)| derives.contains("ToSchema")) {
+            let mut words = after
+                .split(|c: char| !c.is_alphanumeric() && c != '_')
+                .skip_while(|word| !["struct", "enum"].contains(word));
+            let name = words.nth(1).unwrap();
+            assert!(named.insert(name), "two types are called `{name}`: the document can hold one of them");
+        }
+    }
+    assert!(named.len() > 100, "{}", named.len());
 }

@@ -1,12 +1,16 @@
 //! A service on a port of its own, on a test's database, with two tenants; and whoever calls it.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use fanfare::{
     assemble,
     service::{ApiSettings, Service},
 };
 use fanfare_engine::{
+    clock::{Clock, SystemClock, TestClock},
     config::{Config, Sources, load},
     engine::{Engine, Running},
     store::Store,
@@ -61,7 +65,6 @@ pub(crate) struct Open {
     pub(crate) engine: Engine,
     pub(crate) client: reqwest::Client,
     house: House,
-    people: AtomicUsize,
     /// Takes direct messages in.
     _running: Running,
     _stop: tokio_util::sync::DropGuard,
@@ -75,15 +78,23 @@ impl Open {
 
     /// With settings beside those of every test, as `FANFARE__SECTION__KEY` names them.
     pub(crate) async fn with(pool: &PgPool, settings: &[(&str, &str)]) -> Self {
+        Self::by(pool, settings, Arc::new(SystemClock)).await
+    }
+
+    /// Its clock stands still; the database's goes on.
+    pub(crate) async fn at(pool: &PgPool, settings: &[(&str, &str)], now: &str) -> Self {
+        Self::by(pool, settings, Arc::new(TestClock::at(now.parse().unwrap()))).await
+    }
+
+    async fn by(pool: &PgPool, settings: &[(&str, &str)], clock: Arc<dyn Clock>) -> Self {
         let mut house = House::on(pool);
         house.set("FANFARE_CONFIG", &house.file("fanfare.toml", CONFIG));
         for (name, value) in settings {
             house.set(name, value);
         }
         let config = config(&house);
-        let engine = assemble::engine(&config, Store::from_pool(pool.clone()), &assemble::Sources::default())
-            .await
-            .unwrap();
+        let sources = assemble::Sources { clock, ..assemble::Sources::default() };
+        let engine = assemble::engine(&config, Store::from_pool(pool.clone()), &sources).await.unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let running = engine.start(&[]);
@@ -91,8 +102,8 @@ impl Open {
         let stop = CancellationToken::new();
         let (mut tasks, until) = (tokio::task::JoinSet::new(), stop.clone());
         tasks.spawn(async move { service.serve(writer, listener, until).await.unwrap() });
-        let (client, people, _stop) = (client(), AtomicUsize::new(0), stop.drop_guard());
-        Self { base, engine, client, house, people, _running: running, _stop, _tasks: tasks }
+        let (client, _stop) = (client(), stop.drop_guard());
+        Self { base, engine, client, house, _running: running, _stop, _tasks: tasks }
     }
 
     pub(crate) fn hook(&self, slug: &str) -> String {
@@ -128,7 +139,9 @@ impl Open {
     }
 
     async fn owner_of(&self, tenant: &str) -> Client {
-        let email = format!("owner{}@{tenant}.example", self.people.fetch_add(1, Ordering::Relaxed));
+        // Several services may share a database.
+        static PEOPLE: AtomicUsize = AtomicUsize::new(0);
+        let email = format!("owner{}@{tenant}.example", PEOPLE.fetch_add(1, Ordering::Relaxed));
         let invited =
             self.house.run(&["--json", "user", "owner", &email, "--name", "Asha", "--tenant", tenant]).json();
         let path = invited["url"].as_str().unwrap().split_once("/api/").unwrap().1.to_owned();
@@ -174,7 +187,7 @@ fn client() -> reqwest::Client {
 }
 
 /// A caller of the API.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct Client {
     base: String,
     http: reqwest::Client,

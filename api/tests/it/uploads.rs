@@ -11,12 +11,12 @@ use sqlx::PgPool;
 
 use crate::open::{Client, Open};
 
-const BOUNDARY: &str = "----fanfare-boundary-of-a-test";
+pub(crate) const BOUNDARY: &str = "----fanfare-boundary-of-a-test";
 
 /// A part of a form: its name, the name of a file, and what is in it.
 pub(crate) type Part<'a> = (&'a str, Option<&'a str>, &'a [u8]);
 
-fn form(parts: &[Part<'_>]) -> Vec<u8> {
+pub(crate) fn form(parts: &[Part<'_>]) -> Vec<u8> {
     let mut body = Vec::new();
     for (name, file, content) in parts {
         let file = file.map(|file| format!("; filename=\"{file}\"")).unwrap_or_default();
@@ -57,7 +57,7 @@ async fn count(pool: &PgPool, query: &'static str) -> i64 {
 }
 
 /// 150 policies, of which the last eight can't be reached.
-fn policies() -> Vec<u8> {
+pub(crate) fn policies() -> Vec<u8> {
     let mut book = Workbook::new();
     let sheet = book.add_worksheet();
     sheet.write_row(0, 0, ["Customer Name", "Email", "Policy No"]).unwrap();

@@ -122,6 +122,9 @@ async fn register(
     request: RequestId,
     Body(new): Body<Registration>,
 ) -> Result<Made<SignedInView>, Problem> {
+    if new.with.as_deref().is_some_and(|with| with.contains('\0')) {
+        return Err(Problem::field("with", "must be a slug"));
+    }
     let Some((tenant, role)) = service.store.open_to_strangers(new.with.as_deref()).await? else {
         return Err(Problem::say(
             Code::Forbidden,

@@ -68,6 +68,9 @@ async fn login(
     request: RequestId,
     Body(login): Body<Login>,
 ) -> Result<Data<SignedInView>, Problem> {
+    if login.email.len() > 254 || login.email.contains('\0') {
+        return Err(Problem::field("email", "must have at most 254 characters, and no NUL"));
+    }
     let email = login.email.trim().to_lowercase();
     let subject = tokens::hash(&format!("sign-in:{email}"));
     heed_lock(&service, &subject).await?;

@@ -39,14 +39,14 @@ pub(super) enum Channels {
 /// A template for each channel: its id or its slug.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Templates {
+pub(super) struct ChannelTemplates {
     email: Option<String>,
     sms: Option<String>,
     whatsapp: Option<String>,
     in_app: Option<String>,
 }
 
-impl Templates {
+impl ChannelTemplates {
     fn of(&self, channel: Channel) -> Option<&str> {
         let name = match channel {
             Channel::Email => &self.email,
@@ -99,7 +99,7 @@ pub(super) struct NewCampaigns {
     /// To the rows of this upload; to all contacts without one.
     #[schema(value_type = Option<String>, example = "upl_01jd3v9x2gfk8s5m7q4w6r0t1z")]
     upload_id: Option<UploadId>,
-    templates: Templates,
+    templates: ChannelTemplates,
     /// `immediate`: leaves at once. `scheduled`: at `scheduledAt`. `local`: at that local time in each recipient's own zone.
     /// Not said: stays a draft, or with `scheduledAt` is scheduled.
     #[schema(value_type = Option<String>)]

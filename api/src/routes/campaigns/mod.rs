@@ -320,7 +320,7 @@ struct CopyInput {
 /// Makes a draft like this campaign, whatever became of it, without its schedule.
 #[utoipa::path(post, path = "/api/campaigns/{campaign_id}/clone", tag = "campaigns", security(("bearer" = ["campaigns:create"])),
     params(("campaign_id" = String, Path, description = "`camp_…`")),
-    request_body = CopyInput, responses((status = 201, description = "The draft", body = Envelope<CampaignView>)))]
+    request_body = Option<CopyInput>, responses((status = 201, description = "The draft", body = Envelope<CampaignView>)))]
 async fn copy(
     State(service): State<Service>,
     may: May<needs::CampaignsCreate>,

@@ -85,7 +85,7 @@ async fn said(
 /// Hands a draft over for review. Whoever does is among its authors.
 #[utoipa::path(post, path = "/api/campaigns/{campaign_id}/submit", tag = "campaigns", security(("bearer" = ["campaigns:update"])),
     params(("campaign_id" = String, Path, description = "`camp_…`")),
-    request_body = Comment, responses((status = 200, description = "The campaign", body = Envelope<CampaignView>)))]
+    request_body = Option<Comment>, responses((status = 200, description = "The campaign", body = Envelope<CampaignView>)))]
 async fn submit(
     State(service): State<Service>,
     may: May<needs::CampaignsUpdate>,
@@ -105,7 +105,7 @@ async fn submit(
 /// Above the tenant's limit its authors can't.
 #[utoipa::path(post, path = "/api/campaigns/{campaign_id}/approve", tag = "campaigns", security(("bearer" = ["campaigns:approve"])),
     params(("campaign_id" = String, Path, description = "`camp_…`")),
-    request_body = Comment, responses((status = 200, description = "The campaign", body = Envelope<CampaignView>)))]
+    request_body = Option<Comment>, responses((status = 200, description = "The campaign", body = Envelope<CampaignView>)))]
 async fn approve(
     State(service): State<Service>,
     may: May<needs::CampaignsApprove>,

@@ -32,7 +32,7 @@ use crate::{
 
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct SentView {
+struct ContactMessage {
     #[schema(value_type = String)]
     message_id: MessageId,
     #[schema(value_type = String)]
@@ -85,7 +85,7 @@ impl From<Moment> for MomentView {
     }
 }
 
-impl From<Sent> for SentView {
+impl From<Sent> for ContactMessage {
     fn from(sent: Sent) -> Self {
         let known = sent.reason.as_deref().and_then(|reason| reason.parse::<Reason>().ok());
         Self {
@@ -107,7 +107,7 @@ impl From<Sent> for SentView {
 
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Timeline {
-    messages: Vec<SentView>,
+    messages: Vec<ContactMessage>,
     pagination: Pagination,
 }
 
@@ -142,6 +142,6 @@ pub(super) async fn show(
     let (rows, next) = window.cut(rows, |last: &Sent| Cursor { place: last.place(), total });
     work.note("contact.timeline", &id.to_string(), json!({"messages": rows.len()})).await?;
     work.commit().await?;
-    let messages = rows.into_iter().map(SentView::from).collect();
+    let messages = rows.into_iter().map(ContactMessage::from).collect();
     Ok(Data(Timeline { messages, pagination: window.pagination(total, next) }))
 }

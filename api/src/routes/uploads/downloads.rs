@@ -45,7 +45,7 @@ const PAGE: i64 = 1_000;
 /// The file as it was uploaded.
 #[utoipa::path(get, path = "/api/upload/download/{upload_id}", tag = "uploads", security(("bearer" = ["uploads:read"])),
     params(("upload_id" = String, Path, description = "`upl_…`")),
-    responses((status = 200, description = "The file", body = Vec<u8>, content_type = "application/octet-stream")))]
+    responses((status = 200, description = "The file, as what its content says it is", content((String = "text/csv"), (Vec<u8> = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet")))))]
 pub(super) async fn download(
     State(service): State<Service>,
     may: May<needs::UploadsRead>,

@@ -64,7 +64,7 @@ pub(super) struct SessionInput {
 
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct SessionView {
+pub(super) struct UploadSessionView {
     #[schema(value_type = String, example = "upls_01jd3v9x2gfk8s5m7q4w6r0t1z")]
     session_id: UploadSessionId,
     filename: String,
@@ -80,7 +80,7 @@ pub(super) struct SessionView {
     upload_id: Option<UploadId>,
 }
 
-impl From<UploadSession> for SessionView {
+impl From<UploadSession> for UploadSessionView {
     fn from(session: UploadSession) -> Self {
         Self {
             session_id: session.id,
@@ -95,12 +95,12 @@ impl From<UploadSession> for SessionView {
 
 /// Begins a file that comes in pieces.
 #[utoipa::path(post, path = "/api/upload/sessions", tag = "uploads", security(("bearer" = ["uploads:create"])),
-    request_body = SessionInput, responses((status = 201, description = "The session", body = Envelope<SessionView>)))]
+    request_body = SessionInput, responses((status = 201, description = "The session", body = Envelope<UploadSessionView>)))]
 pub(super) async fn create(
     State(service): State<Service>,
     may: May<needs::UploadsCreate>,
     Body(new): Body<SessionInput>,
-) -> Result<Made<SessionView>, Problem> {
+) -> Result<Made<UploadSessionView>, Problem> {
     let caller = &may.caller;
     whole(caller)?;
     let most = service.files.limits.max_bytes;
@@ -140,12 +140,12 @@ fn digest(text: &str) -> Result<[u8; 32], Problem> {
 /// How far a file is that comes in pieces.
 #[utoipa::path(get, path = "/api/upload/sessions/{upload_session_id}", tag = "uploads", security(("bearer" = ["uploads:create"])),
     params(("upload_session_id" = String, Path, description = "`upls_…`")),
-    responses((status = 200, description = "The session", body = Envelope<SessionView>)))]
+    responses((status = 200, description = "The session", body = Envelope<UploadSessionView>)))]
 pub(super) async fn show(
     State(service): State<Service>,
     may: May<needs::UploadsCreate>,
     PathId(id): PathId<UploadSessionId>,
-) -> Result<Data<SessionView>, Problem> {
+) -> Result<Data<UploadSessionView>, Problem> {
     whole(&may.caller)?;
     let mut work = Work::begin(&service, &may.caller).await?;
     Ok(Data(upload_sessions::get(&mut work.tx, may.caller.tenant, id).await?.into()))
@@ -159,14 +159,14 @@ pub(super) async fn show(
     params(("upload_session_id" = String, Path, description = "`upls_…`"),
            ("Content-Range" = String, Header, description = "`bytes first-last/size`")),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
-    responses((status = 200, description = "The session", body = Envelope<SessionView>)))]
+    responses((status = 200, description = "The session", body = Envelope<UploadSessionView>)))]
 pub(super) async fn put(
     State(service): State<Service>,
     may: May<needs::UploadsCreate>,
     PathId(id): PathId<UploadSessionId>,
     headers: HeaderMap,
     body: Stream,
-) -> Result<Data<SessionView>, Problem> {
+) -> Result<Data<UploadSessionView>, Problem> {
     let caller = &may.caller;
     whole(caller)?;
     let mut work = Work::begin(&service, caller).await?;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 
 use crate::{
-    contract::{Operation, document, filled, operations, things_of_another},
+    contract::{Operation, document, filled, operations, things},
     open::{Client, Open},
 };
 
@@ -105,7 +105,7 @@ fn body_schema<'a>(document: &'a Value, operation: &Operation) -> Option<&'a Val
 type Ids = BTreeMap<&'static str, String>;
 
 async fn ids(open: &Open) -> Ids {
-    things_of_another(open).await
+    things(open, &open.stranger().await, "other").await
 }
 
 async fn open(pool: &PgPool) -> Open {
