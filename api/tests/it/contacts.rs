@@ -92,8 +92,12 @@ async fn what_can_not_be_taken_is_named(pool: PgPool) {
         (json!({"email": "a@example.com", "name": "x".repeat(100_000)}), vec!["name"]),
         (json!({"email": "a@example.com", "attributes": {"phone": "1"}}), vec!["attributes.phone"]),
         (
-            json!({"email": "a@example.com", "attributes": {"a": "\u{0}", "b": [1], "c": null}}),
-            vec!["attributes.a", "attributes.b", "attributes.c"],
+            json!({"email": "a@example.com", "attributes": {"a": "\u{0}", "b": ["\u{0}"]}}),
+            vec!["attributes.a", "attributes.b[0]"],
+        ),
+        (
+            json!({"email": "a@example.com", "attributes": {"b": [1], "c": null}}),
+            vec!["attributes.b", "attributes.c"],
         ),
         (json!({"email": "a@example.com", "attributes": many}), vec!["attributes"]),
         (json!({"email": "a@example.com", "branch": ""}), vec!["branch"]),

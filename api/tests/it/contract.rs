@@ -191,7 +191,9 @@ pub(crate) fn good_body(method: &Method, path: &str) -> Value {
         | ("PUT", "/api/templates/{template_id}/versions/{version}") => {
             json!({"content": "Mine"})
         }
-        ("POST", "/api/templates/{template_id}/versions/{version}/submit") => json!({"category": "utility"}),
+        ("POST", "/api/templates/{template_id}/versions/{version}/submit") => {
+            json!({"category": "utility", "body": "Hello"})
+        }
         ("POST", "/api/templates/{template_id}/test") => json!({"to": ["mine@acme.example"]}),
         _ => json!({}),
     }

@@ -166,12 +166,16 @@ fn full(method: &Method, path: &str, soon: &str) -> Value {
             json!({"currentPassword": "not this one", "newPassword": PASSWORD})
         }
         (_, "/api/auth/second-factor") => json!({"password": "not this one"}),
+        ("POST", "/api/auth/forgot-password") => json!({"email": "nobody@acme.example"}),
+        ("POST", "/api/settings/allowed-addresses") => {
+            json!({"channel": "email", "address": "a@acme.example"})
+        }
         _ => good_body(method, path),
     }
 }
 
 /// Bodies that nobody could fill in so that they are taken: they prove something, or lead to an account that is not there.
-const NEVER_TAKEN: [(&str, &str); 12] = [
+const NEVER_TAKEN: [(&str, &str); 13] = [
     ("POST", "/api/auth/accept-invitation/{token}"),
     ("PUT", "/api/auth/change-password"),
     ("POST", "/api/auth/login"),
@@ -184,6 +188,7 @@ const NEVER_TAKEN: [(&str, &str); 12] = [
     ("POST", "/api/communication/email/send"),
     ("POST", "/api/campaigns/{campaign_id}/approve"),
     ("POST", "/api/templates/{template_id}/test"),
+    ("POST", "/api/templates/{template_id}/versions/{version}/submit"),
 ];
 
 /// Fields that must have come back as they were at least once, or this test would look nowhere.

@@ -91,7 +91,8 @@ async fn what_can_not_be_taken_is_named(pool: PgPool) {
     let open = Open::new(&pool).await;
     let owner = open.owner().await;
     let refused = [
-        (json!({"title": "t\u{0}", "message": "", "type": "Policy"}), vec!["type", "title", "message"]),
+        (json!({"title": "t\u{0}", "message": "m"}), vec!["title"]),
+        (json!({"title": " ", "message": "", "type": "Policy"}), vec!["type", "title", "message"]),
         (
             json!({"title": "t", "message": "m", "audience": {"roles": ["owner", "nobody"]}}),
             vec!["audience.roles[1]"],
@@ -102,7 +103,7 @@ async fn what_can_not_be_taken_is_named(pool: PgPool) {
             vec!["audience.users"],
         ),
         (json!({"title": "t", "message": "m", "audience": {"users": ["ann"]}}), vec!["audience.users[0]"]),
-        (json!({"title": "t", "message": "m", "data": {"a": "\u{0}"}}), vec!["data"]),
+        (json!({"title": "t", "message": "m", "data": {"a": "\u{0}"}}), vec!["data.a"]),
         (json!({"title": "t", "message": "m", "priority": "loud"}), vec!["priority"]),
         (json!({"title": "t", "message": "m", "colour": "red"}), vec!["colour"]),
     ];

@@ -305,7 +305,7 @@ async fn texts_in_bodies_are_texts(pool: PgPool) {
         .fetch_one(&pool)
         .await
         .unwrap();
-    assert_eq!(users, 1);
+    assert_eq!(users, 2, "one of each tenant");
 }
 
 /// A19: the same of every parameter of every path and query, and of what sorts and pages.
