@@ -135,7 +135,7 @@ async fn what_nobody_may_set_is_refused_by_name(pool: PgPool) {
                 let mut body = whole.clone();
                 let Some(Value::Object(object)) = body.pointer_mut(&at) else { continue };
                 object.insert((*coveted).to_owned(), json!("x"));
-                let body = if at.is_empty() { first(*coveted, &whole) } else { body.to_string() };
+                let body = if at.is_empty() { first(coveted, &whole) } else { body.to_string() };
                 requests.push((
                     operation.method.clone(),
                     filled(&operation.path, &ids),

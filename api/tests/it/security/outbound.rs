@@ -17,12 +17,14 @@ use crate::open::{Client, Open};
 
 /// An answer of a provider: status, a header, body.
 type Said = (u16, Option<(&'static str, String)>, Vec<u8>);
+/// Names of headers, and the body.
+type Seen = (Vec<String>, Value);
 type Answers = Box<dyn Fn(&str) -> Said + Send + Sync>;
 
 /// A provider that keeps what it is sent, and answers whatever it is told to.
 struct Provider {
     base: String,
-    seen: Arc<Mutex<Vec<(Vec<String>, Value)>>>,
+    seen: Arc<Mutex<Vec<Seen>>>,
     _task: JoinSet<()>,
 }
 
@@ -30,7 +32,7 @@ impl Provider {
     async fn new(answers: impl Fn(&str) -> Said + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let seen: Arc<Mutex<Vec<(Vec<String>, Value)>>> = Arc::default();
+        let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
         let (kept, answers): (_, Arc<Answers>) = (Arc::clone(&seen), Arc::new(Box::new(answers)));
         let answer = move |request: Request| {
             let (kept, answers) = (Arc::clone(&kept), Arc::clone(&answers));
@@ -46,8 +48,7 @@ impl Provider {
         Self { base, seen, _task: task }
     }
 
-    /// Names of headers, and bodies.
-    fn seen(&self) -> Vec<(Vec<String>, Value)> {
+    fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 }

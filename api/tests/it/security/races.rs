@@ -178,7 +178,7 @@ async fn a_campaign_is_approved_launched_and_stopped_once(pool: PgPool) {
 
     // Pause and resume from all sides: whatever is answered last is so, and nothing is torn.
     let status = |n: usize| {
-        let status = if n % 2 == 0 { "paused" } else { "active" };
+        let status = if n.is_multiple_of(2) { "paused" } else { "active" };
         let (owner, path) = (owner.clone(), format!("{path}/status"));
         async move { owner.put(&path, &json!({"status": status})).await }
     };
