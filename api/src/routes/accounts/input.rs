@@ -164,9 +164,6 @@ pub(super) fn in_the_engine(side: &str, members: &Object) -> Result<Object, Prob
                 field: format!("{side}.{shown}"),
                 message: "is no name of a setting".to_owned(),
             });
-        } else if has_nul(value) {
-            let message = "holds a NUL character, which can't be stored".to_owned();
-            errors.push(FieldError { field: format!("{side}.{name}"), message });
         }
         known.insert(snake(name), value.clone());
     }
@@ -197,15 +194,6 @@ fn camel(name: &str) -> String {
         camel.push_str(letters.as_str());
     }
     camel
-}
-
-fn has_nul(value: &Value) -> bool {
-    match value {
-        Value::String(text) => text.contains('\0'),
-        Value::Array(values) => values.iter().any(has_nul),
-        Value::Object(members) => members.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
-    }
 }
 
 #[cfg(test)]
@@ -261,7 +249,6 @@ mod tests {
                 json!({"slug": "m", "provider": "in_app", "settings": {"sender name": "x"}}),
                 "settings.sender name",
             ),
-            (json!({"slug": "m", "provider": "in_app", "secrets": {"apiKey": "a\u{0}"}}), "secrets.apiKey"),
             (
                 json!({"slug": "m", "provider": "in_app", "secrets": {"apiKey": "x".repeat(LARGEST)}}),
                 "secrets",

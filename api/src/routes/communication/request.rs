@@ -111,9 +111,7 @@ impl Faults {
 
     /// Kept as it is, if it is a text of 1 to `longest` characters that can be kept.
     fn text(&mut self, field: &str, text: &str, longest: usize) {
-        if text.contains('\0') {
-            self.add(field, "holds the character NUL, which no text may");
-        } else if text.trim().is_empty() {
+        if text.trim().is_empty() {
             self.add(field, "must not be empty");
         } else if text.len() > longest && text.chars().count() > longest {
             self.add(field, format!("must have at most {longest} characters"));
@@ -194,19 +192,7 @@ fn from_template(name: &str, new: &NewMessage, faults: &mut Faults) -> Option<Co
     if size > LARGEST_PARAMETERS {
         faults.add("parameters", format!("must be at most {LARGEST_PARAMETERS} bytes of JSON"));
     }
-    if parameters.iter().any(|(name, value)| name.contains('\0') || has_nul(value)) {
-        faults.add("parameters", "hold the character NUL, which no text may");
-    }
     Some(Content::Template { name: name.to_owned(), parameters })
-}
-
-fn has_nul(value: &Value) -> bool {
-    match value {
-        Value::String(text) => text.contains('\0'),
-        Value::Array(items) => items.iter().any(has_nul),
-        Value::Object(members) => members.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
-    }
 }
 
 fn written(channel: Channel, new: &NewMessage, faults: &mut Faults) -> Option<Content> {
@@ -312,10 +298,10 @@ mod tests {
             (0..9).map(|no| (no.to_string(), "v".to_owned())).collect();
         refused(
             Channel::Email,
-            json!({"to": "", "businessKey": long, "locale": "!", "references": references, "html": "\0", "class": "x"}),
+            json!({"to": "", "businessKey": long, "locale": "!", "references": references, "html": "h", "class": "x"}),
             &["to", "businessKey", "locale", "references", "class"],
         );
-        refused(Channel::Email, json!({"to": "a@b.example", "html": "<p>\0</p>"}), &["subject", "html"]);
+        refused(Channel::Email, json!({"to": "a@b.example", "html": " "}), &["subject", "html"]);
         refused(Channel::Email, json!({"to": "a@b.example", "subject": "S"}), &["message"]);
         refused(
             Channel::Sms,
@@ -329,12 +315,10 @@ mod tests {
             &["references.a:b"],
         );
         refused(Channel::Whatsapp, json!({"to": "1", "message": "m"}), &["message", "templateId"]);
-        let nul = json!({"to": "1", "templateId": "t", "message": "m", "parameters": {"a": [{"b": "\0"}]}});
-        refused(Channel::Sms, nul, &["message", "parameters"]);
         refused(
             Channel::Sms,
-            json!({"to": "1", "templateId": "t", "parameters": {"a": "x".repeat(70_000)}}),
-            &["parameters"],
+            json!({"to": "1", "templateId": "t", "message": "m", "parameters": {"a": "x".repeat(70_000)}}),
+            &["message", "parameters"],
         );
     }
 

@@ -101,16 +101,13 @@ impl Texts {
         let Self { subject, content, variables, format, notation, preheader, text } = self;
         let mut wrong = Wrong::default();
         declared(&variables, &mut wrong);
-        wrong.check("content", !has_nul(&content), "must not contain NUL");
         wrong.check("content", size(&content) <= limits::SOURCE_BYTES, "must have at most 262144 bytes");
         for (field, line) in [("subject", &subject), ("preheader", &preheader)] {
-            let fits =
-                line.as_deref().is_none_or(|line| line.chars().count() <= LINE && !line.contains('\0'));
-            wrong.check(field, fits, "must have at most 1000 characters, and no NUL");
+            let fits = line.as_deref().is_none_or(|line| line.chars().count() <= LINE);
+            wrong.check(field, fits, "must have at most 1000 characters");
         }
-        let fits =
-            text.as_deref().is_none_or(|text| text.len() <= limits::SOURCE_BYTES && !text.contains('\0'));
-        wrong.check("text", fits, "must have at most 262144 bytes, and no NUL");
+        let fits = text.as_deref().is_none_or(|text| text.len() <= limits::SOURCE_BYTES);
+        wrong.check("text", fits, "must have at most 262144 bytes");
         let subject = subject.filter(|subject| !subject.trim().is_empty());
         if channel == Channel::Email {
             wrong.check("subject", subject.is_some(), "is missing: an e-mail has one");
@@ -224,15 +221,6 @@ fn both() -> Problem {
     Problem::field("notation", message)
 }
 
-fn has_nul(value: &Value) -> bool {
-    match value {
-        Value::String(text) => text.contains('\0'),
-        Value::Array(items) => items.iter().any(has_nul),
-        Value::Object(members) => members.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
-    }
-}
-
 fn size(value: &Value) -> usize {
     match value {
         Value::String(text) => text.len(),
@@ -243,9 +231,7 @@ fn size(value: &Value) -> usize {
 /// Values for a template, bounded: what they are is the template's business.
 pub(super) fn values(values: &serde_json::Map<String, Value>) -> Result<(), Problem> {
     const MOST: usize = 64 * 1024;
-    let nul = values.iter().any(|(name, value)| name.contains('\0') || has_nul(value));
     let mut wrong = Wrong::default();
-    wrong.check("values", !nul, "must not contain NUL");
     wrong.check(
         "values",
         values.iter().map(|(name, value)| name.len() + value.to_string().len()).sum::<usize>() <= MOST,
