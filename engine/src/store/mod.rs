@@ -50,6 +50,7 @@ pub mod sign_in;
 mod spent;
 pub(crate) mod straight;
 pub mod suppressions;
+pub mod template_list;
 pub mod template_versions;
 pub mod templates;
 mod tenancy;

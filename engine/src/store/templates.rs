@@ -1,5 +1,5 @@
 //! Templates: what they are called and whether they are in use, and what of them workers send. Their versions as people edit
-//! them are in [`super::template_versions`].
+//! them are in [`super::template_versions`], the list that people read in [`super::template_list`].
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 
 use super::{
     Store, StoreError, StoreResult,
-    template_versions::{self, Manner, Row as VersionRow, Version},
+    template_versions::{self, Manner},
     tenants::Tenant,
 };
 use crate::{
@@ -33,15 +33,15 @@ pub struct Template {
     pub updated_at: Timestamp,
 }
 
-struct Row {
-    id: uuid::Uuid,
-    slug: String,
-    channel: Channel,
-    class: MessageClass,
-    name: String,
-    active: bool,
-    created_at: jiff_sqlx::Timestamp,
-    updated_at: jiff_sqlx::Timestamp,
+pub(super) struct Row {
+    pub(super) id: uuid::Uuid,
+    pub(super) slug: String,
+    pub(super) channel: Channel,
+    pub(super) class: MessageClass,
+    pub(super) name: String,
+    pub(super) active: bool,
+    pub(super) created_at: jiff_sqlx::Timestamp,
+    pub(super) updated_at: jiff_sqlx::Timestamp,
 }
 
 impl From<Row> for Template {
@@ -255,148 +255,6 @@ impl Store {
         }
         Ok(rows.into_iter().map(Variant::from).collect())
     }
-}
-
-/// A template with the version that people mean when they speak of it: the newest published one in the tenant's language,
-/// else the newest draft.
-#[derive(Debug, Clone)]
-pub struct Shown {
-    pub template: Template,
-    pub newest: Option<Version>,
-}
-
-/// Which templates of a tenant.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    pub id: Option<TemplateId>,
-    /// Of any of these channels.
-    pub channels: Option<Vec<Channel>>,
-    pub active: Option<bool>,
-}
-
-impl Filter {
-    fn channels(&self) -> Option<Vec<String>> {
-        self.channels.as_ref().map(|channels| channels.iter().map(ToString::to_string).collect())
-    }
-}
-
-/// Which part of the list.
-#[derive(Debug, Clone)]
-pub struct Slice<'a> {
-    /// Name and id of the one before.
-    pub after: Option<(&'a str, TemplateId)>,
-    pub offset: i64,
-    pub limit: i64,
-}
-
-struct ShownRow {
-    id: uuid::Uuid,
-    slug: String,
-    channel: Channel,
-    class: MessageClass,
-    name: String,
-    active: bool,
-    created_at: jiff_sqlx::Timestamp,
-    updated_at: jiff_sqlx::Timestamp,
-    locale: Option<String>,
-    version: Option<i32>,
-    source: Option<sqlx::types::Json<fanfare_templates::Source>>,
-    notation: Option<String>,
-    variables: Option<Vec<String>>,
-    published_at: Option<jiff_sqlx::Timestamp>,
-    changed_at: Option<jiff_sqlx::Timestamp>,
-}
-
-impl ShownRow {
-    fn into_shown(self) -> StoreResult<Shown> {
-        let version = (|| {
-            Some(VersionRow {
-                locale: self.locale?,
-                version: self.version?,
-                source: self.source?,
-                notation: self.notation?,
-                variables: self.variables?,
-                published_at: self.published_at,
-                updated_at: self.changed_at?,
-            })
-        })();
-        let template = Row {
-            id: self.id,
-            slug: self.slug,
-            channel: self.channel,
-            class: self.class,
-            name: self.name,
-            active: self.active,
-            created_at: self.created_at,
-            updated_at: self.updated_at,
-        };
-        Ok(Shown { template: template.into(), newest: version.map(VersionRow::into_version).transpose()? })
-    }
-}
-
-/// Templates by name.
-pub async fn list(
-    tx: &mut PgConnection,
-    tenant: TenantId,
-    filter: &Filter,
-    slice: &Slice<'_>,
-) -> StoreResult<Vec<Shown>> {
-    let channels = filter.channels();
-    let rows = sqlx::query_as!(
-        ShownRow,
-        r#"select t.id as "id!", t.slug as "slug!", t.channel as "channel!: _", t.class as "class!: _", t.name as "name!",
-                  t.active as "active!", t.created_at as "created_at!: _", t.updated_at as "updated_at!: _",
-                  v.locale as "locale?", v.version as "version?", v.source as "source?: _", v.notation as "notation?",
-                  v.variables as "variables?", v.published_at as "published_at?: _", v.updated_at as "changed_at?: _"
-           from (
-               select * from templates
-               where tenant_id = $1 and not written and ($2::uuid is null or id = $2)
-                 and ($3::text[] is null or channel = any ($3))
-                 and ($4::boolean is null or active = $4) and ($5::text is null or (name, id) > ($5, $6::uuid))
-               order by name, id limit $7 offset $8
-           ) t
-           join tenants n on n.id = t.tenant_id
-           -- First which, then what: the texts of the others are not even read.
-           left join lateral (
-               select h.locale, h.version from template_history h where h.template_id = t.id
-               order by h.published_at is null, h.locale = n.locale desc, h.locale = split_part(n.locale, '-', 1) desc,
-                        h.locale, h.version desc
-               limit 1
-           ) newest on true
-           left join template_history v
-               on v.template_id = t.id and v.locale = newest.locale and v.version = newest.version
-           order by t.name, t.id"#,
-        tenant.uuid(),
-        filter.id.map(|id| id.uuid()),
-        channels.as_deref() as _,
-        filter.active,
-        slice.after.map(|(name, _)| name),
-        slice.after.map(|(_, id)| id.uuid()),
-        slice.limit,
-        slice.offset,
-    );
-    rows.fetch_all(tx).await?.into_iter().map(ShownRow::into_shown).collect()
-}
-
-pub async fn count(tx: &mut PgConnection, tenant: TenantId, filter: &Filter) -> StoreResult<i64> {
-    let channels = filter.channels();
-    let count = sqlx::query_scalar!(
-        r#"select count(*) as "count!" from templates
-           where tenant_id = $1 and not written and ($2::uuid is null or id = $2)
-             and ($3::text[] is null or channel = any ($3))
-             and ($4::boolean is null or active = $4)"#,
-        tenant.uuid(),
-        filter.id.map(|id| id.uuid()),
-        channels.as_deref() as _,
-        filter.active,
-    );
-    Ok(count.fetch_one(tx).await?)
-}
-
-pub async fn get(tx: &mut PgConnection, tenant: TenantId, id: TemplateId) -> StoreResult<Shown> {
-    let filter = Filter { id: Some(id), ..Filter::default() };
-    let found = list(tx, tenant, &filter, &Slice { after: None, offset: 0, limit: 1 }).await?;
-    found.into_iter().next().ok_or_else(|| StoreError::not_found(id))
 }
 
 /// The template under its lock: of two who edit it or its versions, one sees what the other did.

@@ -19,8 +19,9 @@ use fanfare_engine::{
     },
     id::TemplateId,
     store::{
+        template_list::{self, Filter, Shown, Slice},
         template_versions::{self, VersionLine},
-        templates::{self, Filter, Shown, Slice, TemplateHead},
+        templates::{self, TemplateHead},
     },
 };
 use fanfare_templates::{Locale, Notation};
@@ -156,8 +157,8 @@ async fn list(
     };
     let slice = Slice { after, offset: window.offset(), limit: i64::from(window.limit) + 1 };
     let mut work = Work::begin(&service, &may.caller).await?;
-    let total = templates::count(&mut work.tx, may.caller.tenant, &filter).await?;
-    let found = templates::list(&mut work.tx, may.caller.tenant, &filter, &slice).await?;
+    let total = template_list::count(&mut work.tx, may.caller.tenant, &filter).await?;
+    let found = template_list::list(&mut work.tx, may.caller.tenant, &filter, &slice).await?;
     let (found, next) = window.cut(found, |shown| (shown.template.name.clone(), shown.template.id));
     let pagination = window.pagination(u64::try_from(total).unwrap_or_default(), next);
     Ok(Data(Templates { templates: found.into_iter().map(TemplateView::from).collect(), pagination }))
@@ -328,7 +329,7 @@ async fn show(
 ) -> Result<Tagged<Data<TemplateWithVersions>>, Problem> {
     let mut work = Work::begin(&service, &may.caller).await?;
     let id = templates::resolve(&mut work.tx, may.caller.tenant, &named, None).await?;
-    let shown = templates::get(&mut work.tx, may.caller.tenant, id).await?;
+    let shown = template_list::get(&mut work.tx, may.caller.tenant, id).await?;
     let lines = template_versions::list(&mut work.tx, id, None, (0, NEWEST)).await?;
     let versions = lines.into_iter().map(TemplateVersionLine::from).collect();
     Ok(Tagged(shown.template.updated_at, Data(TemplateWithVersions { template: shown.into(), versions })))
@@ -371,7 +372,7 @@ async fn change(
     templates::change(&mut work.tx, caller.tenant, id, name, active).await?;
     let detail = json!({"before": {"name": before.name, "active": before.active}, "after": {"name": name, "active": active}});
     work.note("template.change", &id.to_string(), detail).await?;
-    let shown = templates::get(&mut work.tx, caller.tenant, id).await?;
+    let shown = template_list::get(&mut work.tx, caller.tenant, id).await?;
     work.commit().await?;
     Ok(Tagged(shown.template.updated_at, Data(shown.into())))
 }
