@@ -61,6 +61,8 @@ fn cors(origins: &[String]) -> CorsLayer {
     let headers = [
         header::AUTHORIZATION,
         header::CONTENT_TYPE,
+        // Of a piece of a large file.
+        header::CONTENT_RANGE,
         header::IF_MATCH,
         HeaderName::from_static("idempotency-key"),
         headers::REQUEST_ID,
@@ -69,5 +71,14 @@ fn cors(origins: &[String]) -> CorsLayer {
         .allow_origin(origins)
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
         .allow_headers(headers)
-        .expose_headers([header::ETAG, header::RETRY_AFTER, headers::REQUEST_ID])
+        .expose_headers([
+            header::CONTENT_DISPOSITION,
+            header::ETAG,
+            header::RETRY_AFTER,
+            headers::REQUEST_ID,
+            HeaderName::from_static("idempotency-replayed"),
+            HeaderName::from_static("ratelimit-limit"),
+            HeaderName::from_static("ratelimit-remaining"),
+            HeaderName::from_static("ratelimit-reset"),
+        ])
 }

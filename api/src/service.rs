@@ -22,12 +22,18 @@ use fanfare_engine::{
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::SecretString;
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{
+    net::TcpListener,
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     auth::{Auth, passwords::Passwords, tokens::AccessTokens},
-    http::limits::{Allowances, Limits},
+    http::{
+        limits::{Allowances, Limits},
+        problem::{Code, Problem},
+    },
     router::router,
     telemetry,
 };
@@ -64,8 +70,12 @@ pub struct Service {
     pub(crate) retry_chunk: i32,
     pub(crate) roster: Arc<Roster>,
     pub(crate) provider_base_urls: Arc<[String]>,
-    /// What links begin with, without a slash at the end.
-    pub(crate) public_url: Arc<str>,
+    /// What links begin with, without a slash at the end: the public address, or that of this process.
+    pub(crate) base_url: Arc<str>,
+    /// Whether others than this machine's can follow those links.
+    pub(crate) has_public_url: bool,
+    /// Work that holds a connection and a processor for seconds: a pre-flight, contacts and suppressions by the million.
+    pub(crate) heavy: Arc<Semaphore>,
     /// Mails with links for those who forgot their password are written after the answer, so many at once.
     pub(crate) forgotten: Arc<Semaphore>,
     /// What recipients can do without signing in.
@@ -93,6 +103,9 @@ pub(crate) struct Files {
 
 const LOOKS: usize = 2;
 const FORGOTTEN: usize = 16;
+const HEAVY: usize = 4;
+/// How long such work waits for its turn.
+const HEAVY_WAIT: Duration = Duration::from_secs(20);
 
 impl Service {
     /// The service, and the tasks that commit what it takes in. `direct` is that of the engine at work: it is let go
@@ -124,12 +137,23 @@ impl Service {
             retry_chunk: engine.settings.launch.chunk,
             roster: Arc::clone(&engine.roster),
             provider_base_urls: settings.api.provider_base_urls.clone().into(),
-            public_url: settings.api.base().into(),
+            base_url: settings.api.base().into(),
+            has_public_url: !settings.api.public_url.is_empty(),
+            heavy: Arc::new(Semaphore::new(HEAVY)),
             forgotten: Arc::new(Semaphore::new(FORGOTTEN)),
             links: engine.settings.links.clone(),
             visits,
         };
         (service, Writers { inbox: writer, visits: visits_writer })
+    }
+
+    /// A turn for heavy work. Whoever waits too long hears so, and holds nothing meanwhile.
+    pub(crate) async fn heavy_turn(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        match tokio::time::timeout(HEAVY_WAIT, Arc::clone(&self.heavy).acquire_owned()).await {
+            Ok(turn) => Ok(turn.expect("never closed")),
+            Err(_) => Err(Problem::say(Code::TooMany, "Other large requests are under way: try again soon.")
+                .retry_after(HEAVY_WAIT)),
+        }
     }
 
     /// Serves until `stop`, then answers what has come in, and returns when all of it is stored.

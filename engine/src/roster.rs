@@ -6,7 +6,7 @@
 //! it was in a process that has it, and is missing in one that begins; the log says so.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -92,8 +92,8 @@ impl Roster {
                 tracing::error!(%error, account = %row.account.id, slug = row.account.slug, "an account can't be used");
             }
         }
-        let gone: Vec<AccountId> =
-            seen.keys().copied().filter(|id| rows.iter().all(|row| row.account.id != *id)).collect();
+        let kept: HashSet<AccountId> = rows.iter().map(|row| row.account.id).collect();
+        let gone: Vec<AccountId> = seen.keys().copied().filter(|id| !kept.contains(id)).collect();
         for id in gone {
             seen.remove(&id);
             self.desks.iter().for_each(|(accounts, _)| accounts.remove(id));

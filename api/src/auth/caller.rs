@@ -62,6 +62,11 @@ impl Caller {
         if self.scope == RowScope::All { Ok(()) } else { Err(Problem::say(Code::Forbidden, otherwise)) }
     }
 
+    /// The same of a list of people.
+    pub(crate) fn may_list_everybody(&self) -> Result<(), Problem> {
+        self.sees_everybody("You see only some of the contacts, and this list holds those of everybody.")
+    }
+
     pub(crate) const fn key(&self) -> Option<ApiKeyId> {
         match self.actor {
             Actor::Key(key) => Some(key),

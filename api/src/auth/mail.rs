@@ -27,6 +27,10 @@ pub(crate) async fn send(
     (purpose, token): (LinkPurpose, &str),
     good_for: Duration,
 ) -> bool {
+    if !service.has_public_url {
+        tracing::warn!(user = %user.id, purpose = purpose.as_str(), "a link was not mailed: `api.public_url` does not say where people find this service");
+        return false;
+    }
     match mail(service, user, (purpose, token), good_for).await {
         Ok(Taken::Accepted { .. } | Taken::Duplicate { .. }) => true,
         Ok(Taken::Refused { reason, .. }) => {
@@ -50,7 +54,7 @@ async fn mail(
     let letter = Letter {
         house: &tenant.name,
         name: &user.first_name,
-        url: &pages::link(&service.public_url, purpose, token),
+        url: &pages::link(&service.base_url, purpose, token),
         hours: good_for.as_secs() / 3_600,
     };
     let (subject, text) = letter.written(purpose, Tongue::of(&tenant.locale));

@@ -21,7 +21,10 @@ use super::{
     context::Context,
     exit::{Exit, Failure},
 };
-use crate::auth::tokens::{self, Kind};
+use crate::{
+    auth::tokens::{self, Kind},
+    pages,
+};
 
 /// Somebody sits at the keyboard; a link that lies about for days is for others to find.
 const LINK_LIFETIME: Duration = Duration::from_hours(4);
@@ -65,12 +68,12 @@ pub(super) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     let invited = Invited {
         user_id,
         email: email.into_string(),
-        url: format!("{}/api/auth/accept-invitation/{token}", context.config().api.base()),
+        url: pages::link(&context.config().api.base(), LinkPurpose::Invitation, &token),
         hours: LINK_LIFETIME.as_secs() / 3_600,
     };
     context.out.show(&invited, |invited| {
         format!(
-            "{} becomes an owner of {} by setting a password within {} hours, once:\n  curl -X POST {} -H 'content-type: application/json' -d '{{\"password\": \"…\"}}'",
+            "{} becomes an owner of {} by choosing a password within {} hours, once:\n  {}",
             invited.email, tenant.name, invited.hours, invited.url
         )
     })

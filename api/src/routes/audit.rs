@@ -102,6 +102,7 @@ async fn list(
         offset: window.offset(),
         limit: i64::from(window.limit) + 1,
     };
+    service.store.chain_audit_log(may.caller.tenant).await?;
     let mut work = Work::begin(&service, &may.caller).await?;
     let (rows, total) = audit::list(&mut work.tx, may.caller.tenant, &filter).await?;
     let (rows, next) = window.cut(rows, |row: &AuditRow| row.seq);

@@ -14,8 +14,10 @@ use fanfare_engine::{
     },
     id::{CampaignId, ContactId, IdError, MessageId, TemplateId},
     store::{
+        contacts,
         message_search::{self, By, Message, Wanted},
         prices::{self, Over},
+        users::RowScope,
     },
 };
 use jiff::Timestamp;
@@ -24,7 +26,7 @@ use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::Work;
+use super::{Work, contacts::sight};
 use crate::{
     auth::caller::{Caller, May},
     http::{
@@ -190,7 +192,7 @@ struct Messages {
 
 /// Messages, newest first: those of the campaign, or of the day's single sends, that began last.
 ///
-/// `total` counts at most 10,000 of a campaign or of everything. With `status`, `from` or `to` the next 2,000 messages are
+/// `total` counts at most 10,000. With `status`, `from` or `to` the next 2,000 messages are
 /// looked at, and `total` counts what fits of them; a list may then be shorter than `limit` and still have a `nextCursor`.
 #[utoipa::path(get, path = "/api/messages", tag = "messages", security(("bearer" = ["messages:read"])), params(Filter),
     responses((status = 200, description = "The messages", body = Envelope<Messages>)))]
@@ -218,6 +220,12 @@ async fn list(
         limit: i64::from(window.limit),
     };
     let mut work = Work::begin(&service, caller).await?;
+    match by {
+        By::Contact(contact) => in_sight(&mut work, caller, Some(contact)).await?,
+        By::Address(_) | By::Reference(..) | By::Campaign(_) | By::Everything => {
+            caller.may_list_everybody()?
+        }
+    }
     let found = if narrowed.looks_inside() {
         looked_into(&mut work, caller, (&wanted, narrowed), service.clock.now()).await?
     } else {
@@ -384,9 +392,10 @@ async fn show(
     let mut work = Work::begin(&service, caller).await?;
     let found = message_search::read(&mut work.tx, caller.tenant, &[id]).await?;
     let message = found.first().ok_or(Code::NotFound)?;
+    in_sight(&mut work, caller, message.contact).await?;
     let timeline = timeline(&mut work, message).await?;
     let segments = match message.channel {
-        Channel::Sms => service.direct.units(id.campaign, message.variant, &message.variables).await?,
+        Channel::Sms => service.direct.units(id, message.variant, &message.variables).await?,
         Channel::Email | Channel::Whatsapp | Channel::InApp => None,
     };
     let cost = cost(&mut work, caller, message, segments).await?;
@@ -395,6 +404,15 @@ async fn show(
     let (cost, currency) = cost.unzip();
     let line = MessageLine::of(message, service.clock.now());
     Ok(Data(MessageView { line, template_id: message.template, cost, currency, segments, timeline }))
+}
+
+/// Of people whom the caller does not see there are no messages, either.
+async fn in_sight(work: &mut Work<'_>, caller: &Caller, contact: Option<ContactId>) -> Result<(), Problem> {
+    if caller.scope == RowScope::All {
+        return Ok(());
+    }
+    contacts::get(&mut work.tx, sight(caller), contact.ok_or(Code::NotFound)?).await?;
+    Ok(())
 }
 
 async fn timeline(work: &mut Work<'_>, message: &Message) -> Result<Vec<Entry>, Problem> {

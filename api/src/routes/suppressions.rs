@@ -1,6 +1,8 @@
 //! The list of addresses that must not be written to. Adding to it is a stop: it is answered when nothing whose intent was
 //! not committed before will leave. Whoever takes an address off says why.
 
+use std::time::Duration;
+
 use axum::{
     body::to_bytes,
     extract::{Request, State},
@@ -48,6 +50,7 @@ const REASONS: &[Reason] = &[
     Reason::BlockedByProvider,
 ];
 const LARGEST_FILE: usize = 64 << 20;
+const READING: Duration = Duration::from_secs(60);
 /// Rows that go to the database together.
 const BATCH: usize = 5_000;
 /// Problems that an answer tells of.
@@ -135,6 +138,10 @@ async fn list(
 ) -> Result<Data<Suppressions>, Problem> {
     let tenant = may.caller.tenant;
     let Wish { page, limit, cursor, channel, scope, reason, address } = wish;
+    // Whoever names an address knows it.
+    if address.is_none() {
+        may.caller.may_list_everybody()?;
+    }
     let window = Wanted { page, limit, cursor }.window::<Cursor>()?;
     let address = match address {
         Some(text) => {
@@ -326,7 +333,12 @@ async fn import(
     if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("text/csv") {
         return Err(Problem::say(Code::WrongContentType, "Send it as text/csv."));
     }
-    let bytes = to_bytes(request.into_body(), LARGEST_FILE).await.map_err(|_| Code::TooLarge)?;
+    // The whole file is in memory from here on.
+    let _turn = service.heavy_turn().await?;
+    let bytes = tokio::time::timeout(READING, to_bytes(request.into_body(), LARGEST_FILE))
+        .await
+        .map_err(|_| Problem::say(Code::Malformed, "The file did not arrive within a minute."))?
+        .map_err(|_| Code::TooLarge)?;
     let region = region(&service, tenant).await?;
     // Reading a million phone numbers takes seconds of a processor.
     let read =

@@ -121,6 +121,8 @@ struct Link {
     token: String,
     /// The route that takes it.
     path: String,
+    /// Where they open it.
+    url: String,
     /// Whether it was mailed to them, too; otherwise hand it on.
     mailed: bool,
 }
@@ -303,7 +305,12 @@ impl NewLink {
         let Self { purpose, token } = self;
         let mailed = user.status != UserStatus::Blocked
             && mail::send(service, user, (purpose, &token), LINK_LIFETIME).await;
-        Link { path: format!("/api/auth/{}/{token}", pages::route(purpose)), token, mailed }
+        Link {
+            path: format!("/api/auth/{}/{token}", pages::route(purpose)),
+            url: pages::link(&service.base_url, purpose, &token),
+            token,
+            mailed,
+        }
     }
 }
 

@@ -129,6 +129,7 @@ async fn secrets_are_sealed_shown_to_nobody_and_rotated(pool: PgPool) {
     assert_eq!(owner.put(&format!("{path}/secret"), &unasked).await.0, 200);
     assert_eq!(ground.works_here(&id).await, Some(false));
 
+    ground.open.engine.store.chain_audit_logs().await.unwrap();
     let all: String = sqlx::query_scalar(
         "select coalesce(string_agg(a::text, ' '), '') || coalesce((select string_agg(l::text, ' ') from audit_log l), '')
          from accounts a",

@@ -402,6 +402,42 @@ async fn numbers_are_those_of_the_sample_in_whatever_order_they_come(pool: PgPoo
 }
 
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn a_launch_that_is_refused_says_why_and_is_tried_again(pool: PgPool) {
+    let house = Insurer::new(&pool).await;
+    let (_, made) = house.owner.post("/api/campaigns", &house.sample()).await;
+    let ids: Vec<&str> = made["data"]["campaigns"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|made| made["id"].as_str().unwrap())
+        .collect();
+    let shown = async |id: &str| house.owner.get(&format!("/api/campaigns/{id}")).await.1["data"].clone();
+    let do_now = async |statement: &'static str| {
+        sqlx::query(statement).execute(&pool).await.unwrap();
+        house.open.engine.upkeep().once().await.unwrap();
+    };
+    sqlx::query("update templates set active = false where slug = 'template-1'")
+        .execute(&pool)
+        .await
+        .unwrap();
+    do_now("update campaigns set scheduled_at = now() where state = 'scheduled'").await;
+    let refused = shown(ids[0]).await;
+    assert_eq!(refused["status"], "scheduled", "{refused}");
+    assert!(refused["launchRefused"].as_str().unwrap().contains("not in use"), "{refused}");
+    assert_eq!(shown(ids[1]).await["status"], "active", "the other one is not held up");
+
+    do_now("update templates set active = true").await;
+    assert_eq!(shown(ids[0]).await["status"], "scheduled", "not before a minute has passed");
+    do_now("update campaigns set launch_refused_at = now() - interval '2 minutes' where launch_refused is not null").await;
+    let launched = shown(ids[0]).await;
+    assert_eq!(
+        (&launched["status"], &launched["launchRefused"]),
+        (&json!("active"), &Value::Null),
+        "{launched}"
+    );
+}
+
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
 async fn a_text_without_variables_goes_to_everybody(pool: PgPool) {
     let house = Insurer::new(&pool).await;
     let text =

@@ -1,5 +1,7 @@
 //! Who may use the API, and how they prove who they are.
 
+use std::collections::BTreeSet;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -344,6 +346,37 @@ async fn the_audit_log_shows_who_did_what_and_whether_it_was_changed(pool: PgPoo
     let found = verify();
     assert_eq!(found.code, 1);
     assert!(found.err.contains("was changed"), "{}", found.err);
+}
+
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn deeds_of_many_at_once_are_one_chain(pool: PgPool) {
+    let open = Open::new(&pool).await;
+    let owner = open.owner().await;
+    let role = |n: usize| {
+        let (owner, store) = (&owner, &open.engine.store);
+        async move {
+            let role = json!({"slug": format!("role_{n}"), "name": "One of many", "permissions": []});
+            assert_eq!(owner.post("/api/roles", &role).await.0, 201);
+            // Whoever reads chains, too.
+            assert_eq!(owner.get("/api/audit-log?action=role.").await.0, 200);
+            store.chain_audit_logs().await.unwrap();
+        }
+    };
+    futures::future::join_all((0..30).map(role)).await;
+    let log = owner.get("/api/audit-log?action=role.&limit=100").await.1;
+    let slugs: BTreeSet<&str> = log["data"]["deeds"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|deed| deed["detail"]["slug"].as_str())
+        .collect();
+    assert_eq!(slugs.len(), 30, "{log}");
+    let verified = open.run(&["--json", "audit", "verify", "--tenant", "acme"]);
+    assert_eq!(verified.code, 0, "{}", verified.err);
+    let rows: i64 = sqlx::query_scalar("select count(*) from audit_log").fetch_one(&pool).await.unwrap();
+    assert_eq!(verified.json()["rows"], json!(rows));
+    let left: i64 = sqlx::query_scalar("select count(*) from audit_pending").fetch_one(&pool).await.unwrap();
+    assert_eq!(left, 0);
 }
 
 /// The second wall: what a query without its tenant would see.

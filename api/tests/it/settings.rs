@@ -141,6 +141,16 @@ async fn a_campaign_of_the_sandbox_reaches_allowed_addresses_only(pool: PgPool) 
     assert_eq!(activate(&owner, &id(&real)).await.0, 200);
     assert_eq!(reasons(&id(&real)).await, []);
 
+    // Nor lets others launch it.
+    assert_eq!(owner.put("/api/settings/campaigns", &json!({"reviewAbove": 1})).await.0, 200);
+    let real = draft(&owner).await;
+    let path = format!("/api/campaigns/{}", id(&real));
+    assert_eq!(owner.send(owner.request(Method::POST, &format!("{path}/submit"))).await.0, 200);
+    let (status, problem) = program.post(&format!("{path}/approve"), &json!({})).await;
+    assert_eq!((status, &problem["code"]), (409, &json!("conflict")), "{problem}");
+    assert_eq!(owner.get(&path).await.1["data"]["status"], "in_review");
+    assert_eq!(owner.put("/api/settings/campaigns", &json!({"reviewAbove": null})).await.0, 200);
+
     // Nor is whoever sends over accounts that reach nobody.
     sqlx::query("update accounts set sandbox = true where slug = 'sms'").execute(&pool).await.unwrap();
     let tried = draft(&program).await;

@@ -53,6 +53,7 @@ async fn an_address_goes_on_the_list_and_off_it_with_a_reason(pool: PgPool) {
     assert_eq!(owner.delete(&format!("{path}?reason=%20a")).await.0, 422);
     assert_eq!(owner.delete(&format!("{path}?reason=asked+us+by+phone")).await.0, 204);
     assert_eq!(owner.get(&path).await.0, 404);
+    open.engine.store.chain_audit_logs().await.unwrap();
     let why: Value = sqlx::query_scalar("select detail from audit_log where action = 'suppression.remove'")
         .fetch_one(&pool)
         .await

@@ -279,6 +279,7 @@ async fn a_preview_is_what_a_recipient_reads(pool: PgPool) {
         (200, &json!("Dear Ann, please renew your policy...")),
         "{answer}"
     );
+    open.engine.store.chain_audit_logs().await.unwrap();
     let reads: i64 = sqlx::query_scalar("select count(*) from audit_log where action = 'contact.read'")
         .fetch_one(&pool)
         .await

@@ -106,6 +106,7 @@ async fn the_sample_works_as_written(pool: PgPool) {
     let answer = owner.request(Method::GET, text(data, "/downloadUrl")).send().await.unwrap();
     assert_eq!(answer.headers()["content-disposition"], "attachment; filename=\"policies.xlsx\"");
     assert!(answer.bytes().await.unwrap() == file, "the file is what was sent");
+    open.engine.store.chain_audit_logs().await.unwrap();
     let deeds =
         count(&pool, "select count(*) from audit_log where action in ('upload.create', 'upload.download')");
     assert_eq!(deeds.await, 2);

@@ -75,18 +75,19 @@ section! {
         bind: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
         /// Port to listen on; 0 takes a free one. PORT says it, too.
         port: u16 = 8080,
-        /// Address that people and providers reach this service by, as in https://fanfare.example.com; stands in links.
+        /// Address that people and providers reach this service by, as in https://fanfare.example.com; stands in links. Without
+        /// one no invitation and no link for a new password is mailed.
         public_url: String = String::new(),
         /// Pages of other origins that may call the API, as in ["https://console.example.com"].
         cors_origins: Vec<String> = Vec::new(),
         /// Base URLs that accounts made by the API may name instead of their provider's own. Any other could be a machine of
         /// yours that nobody outside is meant to reach.
         provider_base_urls: Vec<String> = Vec::new(),
-        /// Requests a second that a tenant may make.
+        /// Requests a second that a tenant may make, of each process.
         tenant_per_second: u32 = 1_000,
-        /// Requests a second that one program of a tenant may make.
+        /// Requests a second that one program of a tenant may make, of each process.
         program_per_second: u32 = 1_000,
-        /// Requests a second that one address may make before anybody has proved who they are.
+        /// Requests a second that one address may make, of each process, before anybody has proved who they are.
         stranger_per_second: u32 = 50,
         /// How long a single send waits for the provider before it answers `queued`, in milliseconds, ten seconds at most.
         send_wait_ms: u64 = 2_000,
@@ -111,7 +112,8 @@ section! {
         /// end with the process that gave them.
         jwt_secret: SecretText = SecretText::default(),
         /// Keys that seal secrets in the database, as in "2026:" and 32 bytes in base64; the first seals, all of them open.
-        /// FANFARE_SEALING_KEYS says it, too. Without one, nobody can switch a second factor on.
+        /// FANFARE_SEALING_KEYS says it, too. Without one, nobody can switch a second factor on or
+        /// give an account its secret over the API.
         sealing_keys: SecretText = SecretText::default(),
         /// How long an access token is good for, in minutes, a day at most.
         access_minutes: u64 = 15,

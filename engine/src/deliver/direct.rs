@@ -212,14 +212,12 @@ impl DirectPath {
     /// How often the price of a message is due, from the values that were pinned with it; `None` where it can't be rendered.
     pub async fn units(
         &self,
-        campaign: CampaignId,
+        message: MessageId,
         variant: i16,
         pinned: &str,
     ) -> Result<Option<u32>, StoreError> {
-        let plan = self.plans.get(&self.deliverer.store, campaign).await?;
+        let plan = self.plans.get(&self.deliverer.store, message.campaign).await?;
         let variant = usize::try_from(variant).ok().and_then(|at| plan.variants.get(at));
-        // Every message's links are as long.
-        let message = MessageId { campaign, n: 0 };
         let content = variant.and_then(|variant| {
             variant.render(pinned, variant.shown.given(&self.deliverer.links, message)).ok()
         });

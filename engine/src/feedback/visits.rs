@@ -39,6 +39,8 @@ const WAITING: usize = 50_000;
 const BATCH: usize = 2_000;
 /// How often those that are old enough are judged.
 const TICK: Duration = Duration::from_millis(250);
+/// A click waits for `AT_ONCE` and a tick or two before it is judged; so much longer it tells of those after it.
+const BESIDE: Duration = AT_ONCE.saturating_mul(3);
 
 /// What somebody did with a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +70,7 @@ impl Visits {
     /// The writer is to be run by whoever owns the process's tasks.
     pub fn new(store: Store) -> (Self, VisitsWriter) {
         let (sender, incoming) = mpsc::channel(WAITING);
-        (Self(sender), VisitsWriter { store, incoming, waiting: Vec::new() })
+        (Self(sender), VisitsWriter { store, incoming, waiting: Vec::new(), judged: Vec::new() })
     }
 
     pub fn note(&self, visit: Visit) {
@@ -85,6 +87,8 @@ pub struct VisitsWriter {
     incoming: mpsc::Receiver<Visit>,
     /// In the order in which they came.
     waiting: Vec<(Instant, Visit)>,
+    /// Clicks that are applied, for as long as others may come beside them.
+    judged: Vec<(Instant, Visit)>,
 }
 
 impl VisitsWriter {
@@ -98,6 +102,7 @@ impl VisitsWriter {
             // At the end nothing more can come that would tell more of those that wait.
             let old = |at: Instant| !open || now.duration_since(at) > AT_ONCE;
             let ripe = self.waiting.iter().take_while(|(at, _)| old(*at)).count();
+            self.judged.retain(|(at, _)| now.duration_since(*at) <= BESIDE);
             if ripe > 0 {
                 self.settle(ripe, open).await;
             }
@@ -110,10 +115,12 @@ impl VisitsWriter {
     /// Applies the first so many. Where that fails they wait on, unless nobody is there to wait for.
     async fn settle(&mut self, ripe: usize, open: bool) {
         let (ripe, all) = (ripe.min(BATCH), self.waiting.len());
-        let visits: Vec<&Visit> = self.waiting.iter().map(|(_, visit)| visit).collect();
-        let (ready, later) = visits.split_at(ripe);
-        match apply(&self.store, ready, later).await {
-            Ok(()) => drop(self.waiting.drain(..ripe)),
+        let (ready, later) = self.waiting.split_at(ripe);
+        match apply(&self.store, ready, [later, &self.judged]).await {
+            Ok(()) => {
+                let clicks = |(_, visit): &(Instant, Visit)| matches!(visit.deed, Deed::Click { .. });
+                self.judged.extend(self.waiting.drain(..ripe).filter(clicks));
+            }
             Err(error) if open && all < WAITING => {
                 tracing::warn!(%error, "visits could not be applied; trying again");
                 tokio::time::sleep(TICK).await;
@@ -126,13 +133,17 @@ impl VisitsWriter {
     }
 }
 
-/// Applies visits; `later` are those that came after them, and are looked at only to judge these.
-async fn apply(store: &Store, ready: &[&Visit], later: &[&Visit]) -> StoreResult<()> {
-    let messages: Vec<MessageId> = ready.iter().map(|visit| visit.message).collect();
+/// Applies visits; those beside are looked at only to judge these.
+async fn apply(
+    store: &Store,
+    ready: &[(Instant, Visit)],
+    beside: [&[(Instant, Visit)]; 2],
+) -> StoreResult<()> {
+    let messages: Vec<MessageId> = ready.iter().map(|(_, visit)| visit.message).collect();
     let taken = store.taken(&messages).await?;
-    let greedy = greedy(ready.iter().chain(later).copied());
+    let greedy = greedy(ready.iter().chain(beside.into_iter().flatten()).map(|(_, visit)| visit));
     let mut told = Vec::with_capacity(ready.len());
-    for visit in ready {
+    for (_, visit) in ready {
         let Some(taken) = taken.get(&visit.message) else { continue };
         let machine = judge(visit, *taken, &greedy);
         let verdict = machine.map_or("person", Machine::as_str);

@@ -127,12 +127,13 @@ impl Store {
 
     /// The accounts that serve a channel of a tenant, in the order in which they are tried.
     pub async fn route(&self, tenant: TenantId, channel: Channel) -> StoreResult<Vec<AccountId>> {
-        let accounts = self.accounts().await?;
-        Ok(accounts
-            .into_iter()
-            .filter(|account| account.tenant == tenant && account.provider.channel() == channel)
-            .map(|account| account.id)
-            .collect())
+        let accounts = sqlx::query!(
+            r#"select id, provider as "provider: Provider" from accounts
+               where tenant_id = $1 and deleted_at is null order by priority, slug"#,
+            tenant.uuid(),
+        );
+        let accounts = accounts.fetch_all(self.pool()).await?.into_iter();
+        Ok(accounts.filter(|row| row.provider.channel() == channel).map(|row| row.id.into()).collect())
     }
 
     /// Notes that the provider refuses the account itself. Everybody leaves it alone for a while, then one tries again.

@@ -260,8 +260,9 @@ impl Store {
     /// Accounts of which a template waits for its approval and was not asked for in five minutes, or any in six hours.
     pub async fn accounts_to_ask(&self) -> StoreResult<Vec<AccountId>> {
         let ids = sqlx::query_scalar!(
-            "select distinct account_id from template_approvals
-             where asked_at < now() - case status when 'pending' then interval '5 minutes' else interval '6 hours' end
+            "select distinct t.account_id from template_approvals t
+             join accounts a on a.id = t.account_id and a.deleted_at is null
+             where t.asked_at < now() - case t.status when 'pending' then interval '5 minutes' else interval '6 hours' end
              order by 1 limit 100"
         );
         Ok(ids.fetch_all(self.pool()).await?.into_iter().map(AccountId::from).collect())

@@ -1,8 +1,13 @@
-//! The audit log: what was done, by whom, to what. Appended in the transaction of the deed, so that neither is without the
-//! other.
+//! The audit log: what was done, by whom, to what. Noted in the transaction of the deed, so that neither is without the other.
 //!
-//! Each row bears a hash of itself and of the row before it, and each tenant's last hash stands beside. Whoever changes a row,
-//! takes one out or puts one in has to make all later ones anew, and whoever has noted a hash elsewhere sees it.
+//! Each row of `audit_log` bears a hash of itself and of the row before it, and each tenant's last hash stands beside, in
+//! `audit_heads`. Whoever changes a row, takes one out or puts one in has to make all later ones anew, and whoever has noted a
+//! hash elsewhere sees it.
+//!
+//! A chain has one end, and whoever holds it until the disk has their commit holds up everybody else of the tenant. So a deed
+//! is noted in `audit_pending`, where nobody waits, and chained by a task of upkeep a second later, or by whoever reads or
+//! verifies the log before that. Chaining moves rows in one transaction under the lock of the tenant's head: a crash leaves
+//! them noted, and nothing is chained twice. What is not chained yet is only as safe as the database.
 
 use futures::TryStreamExt as _;
 use jiff::Timestamp;
@@ -69,45 +74,18 @@ impl Hashed<'_> {
     }
 }
 
-/// Appends a deed. Whoever appends for the same tenant waits until this transaction ends.
+/// Notes a deed, to be chained soon.
 pub async fn append(tx: &mut PgConnection, now: Timestamp, deed: &Deed<'_>) -> StoreResult<()> {
-    let head = sqlx::query!(
-        "insert into audit_heads (tenant_id, seq, hash) values ($1, 0, '')
-         on conflict (tenant_id) do update set seq = audit_heads.seq
-         returning seq, hash",
-        deed.tenant.uuid(),
-    )
-    .fetch_one(&mut *tx)
-    .await?;
-    // As precise as the column is, or the hash could not be made again.
-    let at = Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now);
-    let detail = deed.detail.to_string();
-    let hashed = Hashed {
-        tenant: deed.tenant.uuid(),
-        seq: head.seq + 1,
-        at_us: at.as_microsecond(),
-        actor: deed.actor,
-        action: deed.action,
-        subject: deed.subject,
-        detail: &detail,
-        request_id: deed.request_id,
-    };
-    let hash = hashed.after(&head.hash);
     sqlx::query!(
-        "with row as (
-             insert into audit_log (tenant_id, seq, at, actor, action, subject, detail, request_id, hash)
-             values ($1, $2, $3, $4, $5, $6, $7::text::json, $8, $9)
-         )
-         update audit_heads set seq = $2, hash = $9 where tenant_id = $1",
+        "insert into audit_pending (tenant_id, at, actor, action, subject, detail, request_id)
+         values ($1, $2, $3, $4, $5, $6::text::json, $7)",
         deed.tenant.uuid(),
-        hashed.seq,
-        at.to_sqlx() as _,
+        now.to_sqlx() as _,
         deed.actor,
         deed.action,
         deed.subject,
-        detail,
+        deed.detail.to_string(),
         deed.request_id,
-        hash,
     )
     .execute(tx)
     .await?;
@@ -175,9 +153,91 @@ pub async fn list(
     Ok((rows, total.fetch_one(tx).await?.unsigned_abs()))
 }
 
+/// Rows that a transaction chains.
+const LINKS: i64 = 1_000;
+
 impl Store {
+    /// Chains what was noted, of all tenants.
+    pub async fn chain_audit_logs(&self) -> StoreResult<()> {
+        let tenants = sqlx::query_scalar!("select distinct tenant_id from audit_pending");
+        for tenant in tenants.fetch_all(self.pool()).await? {
+            self.chain_audit_log(TenantId::from(tenant)).await?;
+        }
+        Ok(())
+    }
+
+    /// Chains what a tenant has noted until now.
+    pub async fn chain_audit_log(&self, tenant: TenantId) -> StoreResult<()> {
+        let noted = sqlx::query_scalar!(
+            r#"select coalesce(max(id), 0) as "id!" from audit_pending where tenant_id = $1"#,
+            tenant.uuid()
+        );
+        let until = noted.fetch_one(self.pool()).await?;
+        if until > 0 {
+            while self.chain_portion(tenant, until).await? == LINKS.unsigned_abs() {}
+        }
+        Ok(())
+    }
+
+    async fn chain_portion(&self, tenant: TenantId, until: i64) -> StoreResult<u64> {
+        let mut tx = self.begin().await?;
+        let head = sqlx::query!(
+            "insert into audit_heads (tenant_id, seq, hash) values ($1, 0, '')
+             on conflict (tenant_id) do update set seq = audit_heads.seq
+             returning seq, hash",
+            tenant.uuid(),
+        )
+        .fetch_one(&mut *tx)
+        .await?;
+        let noted = sqlx::query!(
+            r#"select id, at as "at: jiff_sqlx::Timestamp", actor, action, subject, detail::text as "detail!", request_id
+               from audit_pending where tenant_id = $1 and id <= $2 order by id limit $3"#,
+            tenant.uuid(),
+            until,
+            LINKS,
+        )
+        .fetch_all(&mut *tx)
+        .await?;
+        let (mut ids, mut hashes): (Vec<i64>, Vec<Vec<u8>>) = (Vec::new(), Vec::new());
+        for (seq, row) in (head.seq + 1..).zip(&noted) {
+            let hashed = Hashed {
+                tenant: tenant.uuid(),
+                seq,
+                at_us: row.at.to_jiff().as_microsecond(),
+                actor: &row.actor,
+                action: &row.action,
+                subject: &row.subject,
+                detail: &row.detail,
+                request_id: row.request_id.as_deref(),
+            };
+            ids.push(row.id);
+            hashes.push(hashed.after(hashes.last().unwrap_or(&head.hash)));
+        }
+        let Some(last) = hashes.last() else { return Ok(0) };
+        sqlx::query!(
+            "with taken as (
+                 delete from audit_pending p using unnest($2::bigint[], $3::bytea[]) with ordinality as l (id, hash, place)
+                 where p.id = l.id returning p.*, $4 + l.place as seq, l.hash
+             ), chained as (
+                 insert into audit_log (tenant_id, seq, at, actor, action, subject, detail, request_id, hash)
+                 select tenant_id, seq, at, actor, action, subject, detail, request_id, hash from taken
+             )
+             update audit_heads set seq = $4 + cardinality($2), hash = $5 where tenant_id = $1",
+            tenant.uuid(),
+            &ids,
+            &hashes,
+            head.seq,
+            last,
+        )
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(ids.len() as u64)
+    }
+
     /// Reads a tenant's whole log and makes every hash again.
     pub async fn verify_audit_log(&self, tenant: TenantId) -> StoreResult<Verified> {
+        self.chain_audit_log(tenant).await?;
         // Rows and head as of one moment, while others append.
         let mut tx = self.begin().await?;
         sqlx::query("set transaction isolation level repeatable read read only").execute(&mut *tx).await?;

@@ -274,14 +274,31 @@ impl Store {
         })
     }
 
-    /// Scheduled campaigns whose time has come, by the database's clock.
+    /// Scheduled campaigns whose time has come, by the database's clock; of those that could not be launched, the ones that
+    /// have not been tried for a minute.
     pub async fn due_campaigns(&self) -> StoreResult<Vec<(TenantId, CampaignId)>> {
         let rows = sqlx::query!(
-            "select tenant_id, id from campaigns where state = 'scheduled' and scheduled_at <= now() order by scheduled_at limit 100"
+            "select tenant_id, id from campaigns
+             where state = 'scheduled' and scheduled_at <= now()
+               and (launch_refused_at is null or launch_refused_at < now() - interval '1 minute')
+             order by scheduled_at limit 100"
         )
         .fetch_all(self.pool())
         .await?;
         Ok(rows.into_iter().map(|row| (row.tenant_id.into(), row.id.into())).collect())
+    }
+
+    /// Notes why a campaign whose time has come can't be launched.
+    pub async fn note_refused_launch(&self, id: CampaignId, why: &str) -> StoreResult<()> {
+        let mut tx = self.begin().await?;
+        sqlx::query!(
+            "update campaigns set launch_refused = $2, launch_refused_at = now() where id = $1 and state = 'scheduled'",
+            id.uuid(),
+            why,
+        )
+        .execute(&mut *tx)
+        .await?;
+        Ok(tx.commit().await?)
     }
 
     /// Campaigns whose audience is not frozen to its end, oldest launch first.

@@ -259,6 +259,7 @@ impl Store {
                    where c.campaign_id = k.id and c.no > k.done_through and c.done_at is null
                    order by c.no limit 500) c
                where k.state in ('launching', 'sending', 'paused') and c.owned_until > now()
+                 and (k.kind = 'campaign' or k.scheduled_at is null or k.scheduled_at <= now())
                group by c.account_id"#
         )
         .fetch_all(self.pool())

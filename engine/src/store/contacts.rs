@@ -424,9 +424,15 @@ fn taken(error: sqlx::Error) -> StoreError {
     }
 }
 
-/// Takes from a contact whatever tells who it is, its consents and its wishes; the row stays for those that name it.
+/// Takes from a contact whatever tells who it is, its consents and its wishes; the row stays for those that name it. So does a
+/// no: messages that were frozen before ask for it, and where consent is not asked for its absence would be a yes.
 pub async fn erase(tx: &mut PgConnection, tenant: TenantId, id: ContactId) -> StoreResult<()> {
-    sqlx::query!("delete from consents where contact_id = $1", id.uuid()).execute(&mut *tx).await?;
+    sqlx::query!(
+        "delete from consents where contact_id = $1 and granted is distinct from false and wanted is distinct from false",
+        id.uuid(),
+    )
+    .execute(&mut *tx)
+    .await?;
     sqlx::query!("delete from contact_preferences where contact_id = $1", id.uuid())
         .execute(&mut *tx)
         .await?;

@@ -2,10 +2,6 @@
 //!
 //! A conversion counts once a recipient, and only within the campaign's window after the message was accepted. Who pays is
 //! known by a contact or a reference, not by a campaign: the campaigns of the last window that wrote to them are found.
-//!
-//! There is no index of recipients by contact, which would cost every launch a third more. There need not be one: an audience
-//! is frozen in the order of its contacts, zone by zone, and cut into chunks of one zone, so that the contacts at a chunk's
-//! ends tell whether somebody can be in it. Two look-ups a chunk: some thirty milliseconds for a campaign of a million.
 
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
@@ -135,32 +131,12 @@ async fn written_to(
     conversion: &Conversion<'_>,
 ) -> StoreResult<Vec<MessageId>> {
     let rows = sqlx::query!(
-        r#"select distinct on (near.id) near.id as "campaign!", r.n as "n!"
-           from (
-               select k.id, c.first_n, c.last_n
-               from (
-                   select id from campaigns
-                   where tenant_id = $1 and kind = 'campaign' and ($3::uuid is null or id = $3)
-                     and launched_at <= $4 and coalesce(finished_at, now()) > $4 - make_interval(hours => conversion_hours)
-                   order by created_at desc limit $5
-               ) k
-               -- Looked up one by one, whatever the statistics say: the other way round every recipient is read.
-               cross join lateral (select first_n, last_n from chunks
-                                   where campaign_id = k.id and first_n is not null offset 0) c
-               cross join lateral (select contact_id from recipients
-                                   where campaign_id = k.id and n = c.first_n limit 1) first
-               cross join lateral (select contact_id from recipients
-                                   where campaign_id = k.id and n = c.last_n limit 1) last
-               where $2 between first.contact_id and last.contact_id
-               offset 0
-           ) near
-           cross join lateral (
-               select n from recipients
-               where campaign_id = near.id and n between near.first_n and near.last_n
-                 and contact_id = $2 and excluded is null
-               order by n limit 1
-           ) r
-           order by near.id, r.n"#,
+        r#"select distinct on (r.campaign_id) r.campaign_id as "campaign!", r.n as "n!"
+           from recipients r join campaigns k on k.id = r.campaign_id
+           where r.contact_id = $2 and r.excluded is null
+             and k.tenant_id = $1 and k.kind = 'campaign' and ($3::uuid is null or k.id = $3)
+             and k.launched_at <= $4 and coalesce(k.finished_at, now()) > $4 - make_interval(hours => k.conversion_hours)
+           order by r.campaign_id desc, r.n limit $5"#,
         tenant.uuid(),
         contact.uuid(),
         conversion.campaign.map(CampaignId::uuid),

@@ -43,7 +43,7 @@ pub struct Wanted<'a> {
     pub limit: i64,
 }
 
-/// A list is counted up to here; what an address, a person or a reference names is counted whole.
+/// A list is counted up to here.
 pub const COUNTED: i64 = 10_000;
 
 /// A message with all that is known of it.
@@ -131,9 +131,9 @@ pub async fn ids(
     }
 }
 
-/// How many there are, whichever part is wanted; at most [`COUNTED`] of campaigns.
+/// How many there are, whichever part is wanted; at most [`COUNTED`].
 pub async fn count(tx: &mut PgConnection, tenant: TenantId, wanted: &Wanted<'_>) -> StoreResult<u64> {
-    let all = Wanted { after: None, offset: 0, limit: i64::from(i32::MAX), ..*wanted };
+    let all = Wanted { after: None, offset: 0, limit: COUNTED, ..*wanted };
     let campaign = match wanted.by {
         By::Campaign(campaign) => Some(campaign),
         By::Everything => None,

@@ -36,6 +36,8 @@ pub struct Sheet {
     pub schedule: Schedule,
     /// When the launch is or was due.
     pub scheduled_at: Option<Timestamp>,
+    /// Why it could not be launched then; it is tried again.
+    pub launch_refused: Option<String>,
     pub launched_at: Option<Timestamp>,
     pub finished_at: Option<Timestamp>,
     pub created_at: Timestamp,
@@ -86,6 +88,7 @@ struct Row {
     wished_at: Option<jiff_sqlx::Timestamp>,
     local_at: Option<jiff_sqlx::DateTime>,
     scheduled_at: Option<jiff_sqlx::Timestamp>,
+    launch_refused: Option<String>,
     launched_at: Option<jiff_sqlx::Timestamp>,
     finished_at: Option<jiff_sqlx::Timestamp>,
     created_at: jiff_sqlx::Timestamp,
@@ -145,6 +148,7 @@ impl Row {
             state,
             schedule,
             scheduled_at: moment(self.scheduled_at),
+            launch_refused: self.launch_refused,
             launched_at: moment(self.launched_at),
             finished_at: moment(self.finished_at),
             created_at: self.created_at.to_jiff(),
@@ -174,7 +178,7 @@ pub async fn some(tx: &mut PgConnection, tenant: TenantId, ids: &[CampaignId]) -
                   t.slug as template_slug, k.audience as "audience: _", k.business_key,
                   k.window_from::text, k.window_to::text, k.state, k.paused_from as "paused_from: _",
                   k.schedule_type as "schedule_type: _", k.wished_at as "wished_at: _", k.local_at as "local_at: _",
-                  k.scheduled_at as "scheduled_at: _", k.launched_at as "launched_at: _",
+                  k.scheduled_at as "scheduled_at: _", k.launch_refused, k.launched_at as "launched_at: _",
                   k.finished_at as "finished_at: _", k.created_at as "created_at: _", k.updated_at as "updated_at: _",
                   k.frozen, k.target_count, k.target_exact, k.authors, k.approved_by,
                   k.approved_at as "approved_at: _", o.review_above, k.conversion_hours, k.conversion_kinds,

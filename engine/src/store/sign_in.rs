@@ -97,11 +97,26 @@ pub async fn make_link(
     good_for: Duration,
 ) -> StoreResult<()> {
     sqlx::query!(
-        "with gone as (
-             delete from one_time_links
-             where tenant_id = $1 and purpose = $2 and user_id = $3
-         )
-         insert into one_time_links (tenant_id, purpose, user_id, token_hash, expires_at)
+        "delete from one_time_links where tenant_id = $1 and purpose = $2 and user_id = $3",
+        tenant.uuid(),
+        purpose.as_str(),
+        user.uuid(),
+    )
+    .execute(&mut *tx)
+    .await?;
+    add_link(tx, tenant, (purpose, user), token, good_for).await
+}
+
+/// A link beside those that are good already: of whoever asks nobody knows that they may make the others worthless.
+pub async fn add_link(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    (purpose, user): (LinkPurpose, UserId),
+    token: &TokenHash,
+    good_for: Duration,
+) -> StoreResult<()> {
+    sqlx::query!(
+        "insert into one_time_links (tenant_id, purpose, user_id, token_hash, expires_at)
          values ($1, $2, $3, $4, now() + $5::float8 * interval '1 second')",
         tenant.uuid(),
         purpose.as_str(),
@@ -114,15 +129,37 @@ pub async fn make_link(
     Ok(())
 }
 
-/// Takes a link; whose it was, if it was good.
+/// Whose a link is, if it is good.
+pub async fn whose_link(
+    tx: &mut PgConnection,
+    purpose: LinkPurpose,
+    token: &TokenHash,
+) -> StoreResult<Option<(TenantId, UserId)>> {
+    let row = sqlx::query!(
+        "select tenant_id, user_id from one_time_links where token_hash = $1 and purpose = $2 and expires_at > now()",
+        token.as_slice(),
+        purpose.as_str(),
+    )
+    .fetch_optional(tx)
+    .await?;
+    Ok(row.map(|row| (row.tenant_id.into(), row.user_id.into())))
+}
+
+/// Takes a link; whose it was, if it was good. Others for the same purpose and person are good no more.
 pub async fn take_link(
     tx: &mut PgConnection,
     purpose: LinkPurpose,
     token: &TokenHash,
 ) -> StoreResult<Option<(TenantId, UserId)>> {
     let row = sqlx::query!(
-        "delete from one_time_links where token_hash = $1 and purpose = $2 and expires_at > now()
-         returning tenant_id, user_id",
+        r#"with taken as (
+               delete from one_time_links where token_hash = $1 and purpose = $2 and expires_at > now()
+               returning tenant_id, user_id
+           ), others as (
+               delete from one_time_links l using taken t
+               where l.tenant_id = t.tenant_id and l.user_id = t.user_id and l.purpose = $2 and l.token_hash <> $1
+           )
+           select tenant_id as "tenant_id!", user_id as "user_id!" from taken"#,
         token.as_slice(),
         purpose.as_str(),
     )

@@ -95,6 +95,7 @@ enum Task {
     Notifications,
     Spent,
     Approvals,
+    AuditLog,
 }
 
 /// Every task: the name of its lease row, who runs it, how often.
@@ -117,6 +118,7 @@ const TASKS: &[(Task, &str, Role, Duration)] = &[
     (Task::Notifications, "notifications", Role::Upkeep, Duration::from_secs(60)),
     (Task::Spent, "spent", Role::Upkeep, Duration::from_secs(600)),
     (Task::Approvals, "approvals", Role::Upkeep, Duration::from_secs(60)),
+    (Task::AuditLog, "audit_log", Role::Upkeep, Duration::from_secs(1)),
 ];
 
 impl Task {

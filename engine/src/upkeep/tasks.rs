@@ -47,6 +47,7 @@ impl Upkeep {
             Task::Notifications => self.notifications().await,
             Task::Spent => self.spent().await,
             Task::Approvals => self.approvals().await,
+            Task::AuditLog => self.store.chain_audit_logs().await,
         }
     }
 
@@ -57,7 +58,10 @@ impl Upkeep {
                 Err(LaunchError::Change(ChangeError::Store(lost @ StoreError::Superseded(_)))) => {
                     return Err(lost);
                 }
-                Err(error) => tracing::error!(%error, %campaign, "a scheduled campaign cannot be launched"),
+                Err(error) => {
+                    tracing::error!(%error, %campaign, "a scheduled campaign cannot be launched");
+                    self.store.note_refused_launch(campaign, &error.to_string()).await?;
+                }
             }
         }
         Ok(())
@@ -226,9 +230,12 @@ impl Upkeep {
 
     async fn approvals(&self) -> StoreResult<()> {
         for account in self.store.accounts_to_ask().await? {
-            // Of an account that this process does not have, another one asks.
-            let Some(handle) = self.accounts.get(account) else { continue };
-            let Some(desk) = handle.adapter.templates() else { continue };
+            let handle = self.accounts.get(account);
+            let Some(desk) = handle.as_ref().and_then(|handle| handle.adapter.templates()) else {
+                // This process does not have it, or can't ask it: others are not to wait behind it.
+                self.store.note_asked(account).await?;
+                continue;
+            };
             match desk.list(self.store.now().await?).await {
                 Ok(listed) => self.store.note_listed(account, &listed).await?,
                 Err(error) => {

@@ -186,10 +186,7 @@ async fn what_a_caller_wrote_whole_is_sent_as_it_is(pool: PgPool) {
     tx.commit().await.unwrap();
     assert_eq!((found.class, found.single), (MessageClass::Obligation, true));
     assert_eq!(found.references, [("policyId".to_owned(), "P:1".to_owned())]);
-    assert_eq!(
-        running.direct.units(message.campaign, found.variant, &found.variables).await.unwrap(),
-        Some(1)
-    );
+    assert_eq!(running.direct.units(message, found.variant, &found.variables).await.unwrap(), Some(1));
     assert!(found.variables.contains("5 < 6"), "{}", found.variables);
     let free = DirectRequest { channel: Channel::Whatsapp, ..request };
     let error = running.direct.take(free).await.expect_err("a template is needed");

@@ -8,7 +8,10 @@ use fanfare_engine::{
         event::{DeliveryState, EventKind, Scope},
         outcome::{FactKind, Reason},
     },
-    feedback::{Inbox, InboxError, InboxSettings, Pass, reconcile},
+    feedback::{
+        Inbox, InboxError, InboxSettings, Pass, reconcile,
+        visits::{Deed, Visit, Visits},
+    },
     id::MessageId,
     store::StoreError,
 };
@@ -403,4 +406,31 @@ async fn a_stop_is_acknowledged_after_every_intent_that_may_not_have_seen_it(poo
     assert!(results.iter().all(Result::is_ok));
     let unknown = desk.store.grace(Uuid::nil().into()).await;
     assert!(matches!(unknown, Err(StoreError::NotFound { .. })), "{unknown:?}");
+}
+
+/// Whoever follows every link of a message does so within a second or two, longer than visits wait to be judged.
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn the_last_click_of_a_machine_is_one_of_a_machine(pool: PgPool) {
+    let desk = Desk::new(pool).await;
+    let (visits, writer) = Visits::new(desk.store.clone());
+    let writing = tokio::spawn(writer.run());
+    let first = desk.store.now().await.unwrap();
+    let click = |link: &str, at| Visit {
+        message: desk.email(1),
+        deed: Deed::Click { link: link.to_owned(), page: String::new() },
+        at,
+        machine: None,
+    };
+    visits.note(click("a", first));
+    for _ in 0..400 {
+        if !desk.kinds(1).await.is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(desk.kinds(1).await, [EventKind::Clicked]);
+    visits.note(click("b", first + Duration::from_millis(900)));
+    drop(visits);
+    writing.await.unwrap();
+    assert_eq!(desk.kinds(1).await, [EventKind::Clicked, EventKind::Delivered]);
 }

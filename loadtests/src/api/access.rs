@@ -56,8 +56,8 @@ async fn invite(binary: &Path, folder: &Path, name: &str) -> anyhow::Result<Stri
     ensure!(told.status.success(), "`fanfare user owner` failed: {}", String::from_utf8_lossy(&told.stderr));
     let told: Value = serde_json::from_slice(&told.stdout).context("`fanfare user owner --json`")?;
     let url = text(&told["url"])?;
-    let (_, path) = url.split_once("/api/").context("the link leads to the API")?;
-    Ok(format!("/api/{path}"))
+    let (_, link) = url.split_once('#').context("the link names the route that takes it")?;
+    Ok(format!("/api/auth/{link}"))
 }
 
 fn text(value: &Value) -> anyhow::Result<String> {

@@ -9,19 +9,17 @@ use std::{sync::Arc, time::Duration};
 use axum::{extract::State, http::StatusCode};
 use fanfare_engine::{
     domain::{address::EmailAddress, environment::Environment},
-    id::{TenantId, UserId},
     store::{
         StoreError,
         audit::{self, Deed},
-        sessions,
+        sessions::{self, TokenHash},
         sign_in::{self, LinkPurpose},
-        users::{self, UserStatus},
+        users::{self, User, UserStatus},
     },
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::json;
-use sqlx::PgConnection;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -75,8 +73,25 @@ pub(super) async fn prove(service: &Service, caller: &Caller, password: &str) ->
     Err(Problem::field("password", "is not your password"))
 }
 
-fn strong(field: &str, password: &str, about: &[&str]) -> Result<(), Problem> {
-    passwords::check(password, about).map_err(|weak| Problem::field(field, weak.to_string()))
+/// The hash of a password that is good enough. It takes a processor for a while: no transaction is to wait for it.
+async fn strong(service: &Service, field: &str, password: &str, user: &User) -> Result<String, Problem> {
+    passwords::check(password, &[&user.email, &user.first_name, &user.last_name])
+        .map_err(|weak| Problem::field(field, weak.to_string()))?;
+    Ok(service.auth.passwords.hash(password.to_owned()).await)
+}
+
+/// The same for whoever holds a link; it stays good where the password is too weak.
+async fn strong_of_link(
+    service: &Service,
+    (purpose, token): (LinkPurpose, &TokenHash),
+    password: &str,
+) -> Result<String, Problem> {
+    let mut tx = service.store.begin().await?;
+    let holder = sign_in::whose_link(&mut tx, purpose, token).await?;
+    let (tenant, id) = holder.ok_or(Code::NotFound)?;
+    let user = users::get(&mut tx, tenant, id).await?;
+    drop(tx);
+    strong(service, "password", password, &user).await
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -100,11 +115,11 @@ async fn change(
     prove(&service, &caller, change.current_password.expose_secret())
         .await
         .map_err(|problem| problem.about("password", "currentPassword"))?;
+    let mut look = Work::begin(&service, &caller).await?;
+    let user = users::get(&mut look.tx, caller.tenant, id).await?;
+    look.commit().await?;
+    let hash = strong(&service, "newPassword", change.new_password.expose_secret(), &user).await?;
     let mut work = Work::begin(&service, &caller).await?;
-    let user = users::get(&mut work.tx, caller.tenant, id).await?;
-    let password = change.new_password.expose_secret();
-    strong("newPassword", password, &[&user.email, &user.first_name, &user.last_name])?;
-    let hash = service.auth.passwords.hash(password.to_owned()).await;
     sign_in::set_password(&mut work.tx, id, &hash).await?;
     sessions::revoke_others(&mut work.tx, id, Some(session), "the password was changed").await?;
     work.note("user.password", &id.to_string(), json!({"by": "themselves"})).await?;
@@ -164,7 +179,7 @@ async fn mail_link(service: &Service, email: &str, request: &RequestId) -> Resul
     };
     let (token, hash) = tokens::make(Kind::Link, &service.ids);
     let mut tx = service.store.within(tenant).await?;
-    sign_in::make_link(&mut tx, tenant, (purpose, credentials.user), &hash, MAILED_LIFETIME).await?;
+    sign_in::add_link(&mut tx, tenant, (purpose, credentials.user), &hash, MAILED_LIFETIME).await?;
     let user = users::get(&mut tx, tenant, credentials.user).await?;
     let deed = Deed {
         tenant,
@@ -190,10 +205,13 @@ async fn reset(
     request: RequestId,
     Body(new): Body<NewPassword>,
 ) -> Result<StatusCode, Problem> {
+    let token = tokens::hash(&token);
+    let link = (LinkPurpose::PasswordReset, &token);
+    let hash = strong_of_link(&service, link, new.password.expose_secret()).await?;
     let mut tx = service.store.begin().await?;
-    let taken = sign_in::take_link(&mut tx, LinkPurpose::PasswordReset, &tokens::hash(&token)).await?;
-    let Some((tenant, id)) = taken else { return Err(Code::NotFound.into()) };
-    set(&service, &mut tx, (tenant, id), new.password.expose_secret()).await?;
+    let taken = sign_in::take_link(&mut tx, LinkPurpose::PasswordReset, &token).await?;
+    let (tenant, id) = taken.ok_or(Code::NotFound)?;
+    sign_in::set_password(&mut tx, id, &hash).await?;
     sessions::revoke_others(&mut tx, id, None, "the password was reset").await?;
     note(&service, &mut tx, (tenant, id), "user.password", &request, json!({"by": "link"})).await?;
     tx.commit().await.map_err(StoreError::from)?;
@@ -210,26 +228,16 @@ async fn accept(
     device: Device,
     Body(new): Body<NewPassword>,
 ) -> Result<Data<SignedInView>, Problem> {
+    let token = tokens::hash(&token);
+    let hash =
+        strong_of_link(&service, (LinkPurpose::Invitation, &token), new.password.expose_secret()).await?;
     let mut tx = service.store.begin().await?;
-    let taken = sign_in::take_link(&mut tx, LinkPurpose::Invitation, &tokens::hash(&token)).await?;
-    let Some((tenant, id)) = taken else { return Err(Code::NotFound.into()) };
-    set(&service, &mut tx, (tenant, id), new.password.expose_secret()).await?;
+    let taken = sign_in::take_link(&mut tx, LinkPurpose::Invitation, &token).await?;
+    let (tenant, id) = taken.ok_or(Code::NotFound)?;
+    sign_in::set_password(&mut tx, id, &hash).await?;
     let tokens = begin(&service, &mut tx, (tenant, id), Environment::Production, &device).await?;
     note(&service, &mut tx, (tenant, id), "user.accept", &request, json!({})).await?;
     let user = users::get(&mut tx, tenant, id).await?;
     tx.commit().await.map_err(StoreError::from)?;
     Ok(Data(SignedInView { user: user.into(), tokens }))
-}
-
-/// A weak password leaves the link good: nothing is committed.
-async fn set(
-    service: &Service,
-    tx: &mut PgConnection,
-    (tenant, id): (TenantId, UserId),
-    password: &str,
-) -> Result<(), Problem> {
-    let user = users::get(tx, tenant, id).await?;
-    strong("password", password, &[&user.email, &user.first_name, &user.last_name])?;
-    let hash = service.auth.passwords.hash(password.to_owned()).await;
-    Ok(sign_in::set_password(tx, id, &hash).await?)
 }

@@ -30,6 +30,11 @@ pub(super) fn may_launch(caller: &Caller) -> bool {
 /// its audience: whoever only tries things out does not launch it.
 pub(super) fn must_launch(caller: &Caller, made_in: Environment) -> Result<(), Problem> {
     caller.needs(Permission::CampaignsLaunch)?;
+    must_be_of(caller, made_in)
+}
+
+/// The same for whoever lets others launch it.
+pub(super) fn must_be_of(caller: &Caller, made_in: Environment) -> Result<(), Problem> {
     if caller.environment == Environment::Production || made_in == caller.environment {
         return Ok(());
     }

@@ -110,6 +110,7 @@ async fn recipients(
     Query(wanted): Query<Wanted>,
 ) -> Result<Data<Recipients>, Problem> {
     let (window, caller) = (wanted.window::<i32>()?, &may.caller);
+    caller.may_list_everybody()?;
     let mut work = Work::begin(&service, caller).await?;
     sheets::get(&mut work.tx, caller.tenant, id).await?;
     let rows =
@@ -131,6 +132,7 @@ async fn unsent(
     Query(wanted): Query<Wanted>,
 ) -> Result<Data<Recipients>, Problem> {
     let (window, caller) = (wanted.window::<i32>()?, &may.caller);
+    caller.may_list_everybody()?;
     if window.offset() > 0 {
         return Err(Problem::field("page", "is not known here: follow `nextCursor`"));
     }

@@ -107,6 +107,7 @@ async fn show(
     if let Some(kept) = kept.filter(|kept| !how.fresh && fresh(kept)) {
         return Ok(Data(PreflightView::of(id, kept)?));
     }
+    let _turn = service.heavy_turn().await?;
     let mut problems = Vec::new();
     let note = |problem: check::Problem| {
         if problems.len() < KEPT {
@@ -176,6 +177,7 @@ async fn recipients(
     Query(behind): Query<Behind>,
 ) -> Result<Data<NotReachedList>, Problem> {
     let caller = &may.caller;
+    caller.may_list_everybody()?;
     if let Some(reason) = &behind.reason {
         input::text(reason, 64).map_err(|message| Problem::field("reason", message))?;
     }

@@ -119,6 +119,7 @@ async fn approve(
     if sheet.state != CampaignState::InReview {
         return Err(not_in_review(&sheet));
     }
+    departure::must_be_of(caller, sheet.environment)?;
     if sheet.approved_by.is_some() {
         return Err(Problem::say(Code::Conflict, "It is approved already."));
     }

@@ -45,6 +45,9 @@ pub(super) struct CampaignView {
     /// As it was asked for: of a `local` schedule without an offset.
     #[serde(skip_serializing_if = "Option::is_none")]
     scheduled_at: Option<String>,
+    /// Why it could not be launched when its time had come; that is tried again every minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    launch_refused: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     upload_id: Option<UploadId>,
@@ -111,6 +114,7 @@ impl From<Sheet> for CampaignView {
             target_count_estimated: !sheet.target.exact,
             schedule_type: sheet.schedule.kind(),
             scheduled_at: sheet.schedule.text(),
+            launch_refused: sheet.launch_refused,
             upload_id: match sheet.audience {
                 Some(Audience::Upload(upload)) => Some(upload),
                 _ => None,

@@ -19,7 +19,7 @@ use fanfare_engine::{
     store::{
         StoreError,
         addressees::{self, Addressee},
-        message_search,
+        contacts, message_search,
         prices::{self, Over},
         tenants::Tenant,
     },
@@ -35,7 +35,7 @@ use super::request::{Content, Single};
 use crate::{
     auth::caller::Caller,
     http::problem::{Code, Problem},
-    routes::Work,
+    routes::{Work, contacts::sight},
     service::Service,
 };
 
@@ -132,8 +132,13 @@ async fn to(service: &Service, caller: &Caller, tenant: &Tenant, single: &Single
 
 async fn of_contact(work: &mut Work<'_>, caller: &Caller, single: &Single) -> Result<To, Problem> {
     let id = single.to.parse::<ContactId>().map_err(|error| Problem::field("to", error.to_string()))?;
-    let who = addressees::by_id(&mut work.tx, caller.tenant, id).await?;
-    let who = who.ok_or_else(|| Problem::field("to", "there is no such contact"))?;
+    let nobody = || Problem::field("to", "there is no such contact");
+    match contacts::get(&mut work.tx, sight(caller), id).await {
+        Ok(_) => {}
+        Err(StoreError::NotFound { .. }) => return Err(nobody()),
+        Err(error) => return Err(error.into()),
+    }
+    let who = addressees::by_id(&mut work.tx, caller.tenant, id).await?.ok_or_else(nobody)?;
     let address = who.address(single.channel);
     let address = address.ok_or_else(|| {
         Problem::field(

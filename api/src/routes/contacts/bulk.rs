@@ -90,6 +90,7 @@ pub(super) async fn take(
     }
     let limits = Limits::default();
     let file = spool(request.into_body(), limits.max_bytes).await?;
+    let _turn = service.heavy_turn().await?;
     let import = ImportRequest {
         tenant: caller.tenant,
         path: file.path().to_owned(),

@@ -55,7 +55,7 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
 const NO_USER: UserId = UserId::from_uuid(Uuid::nil());
 
 /// What the caller sees of the tenant's contacts.
-fn sight(caller: &Caller) -> Sight<'_> {
+pub(super) fn sight(caller: &Caller) -> Sight<'_> {
     let sight = Sight { tenant: caller.tenant, branch: None, agent: None };
     match &caller.scope {
         RowScope::All => sight,

@@ -125,6 +125,7 @@ async fn a_request_with_a_key_is_done_once(pool: PgPool) {
     let answers = join_all((0..AT_ONCE).map(post)).await;
     let tally = tally(&answers);
     assert!(tally.keys().all(|status| [201, 409].contains(status)) && tally.contains_key(&201), "{tally:?}");
+    open.engine.store.chain_audit_logs().await.unwrap();
     assert_eq!(count(&pool, "select count(*) from audit_log where action = 'contact.create'").await, 1);
 
     // A business key is one message, without any key of the request.
