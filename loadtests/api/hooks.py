@@ -8,7 +8,6 @@ import itertools
 import json
 import os
 import threading
-
 import time
 
 import requests
@@ -46,9 +45,10 @@ def upload():
 
 
 def until(path, status):
-    for _ in range(100):
-        if call("GET", path)["status"] == status:
-            return
+    give_up = time.monotonic() + 60
+    while (found := call("GET", path)["status"]) != status:
+        if time.monotonic() > give_up:
+            raise RuntimeError(f"{path} is {found} after a minute, and not {status}")
         time.sleep(0.05)
 
 
