@@ -5,7 +5,7 @@
 #
 #   deploy/api-fuzz.sh [SECONDS]     60 if not said; 1800 before a release
 #
-# schemathesis is installed into .fanfare/api-fuzz, once.
+# schemathesis is installed into .fanfare/api-fuzz-venv, once.
 set -euo pipefail
 # shellcheck source=deploy/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"

@@ -8,7 +8,6 @@ import itertools
 import json
 import os
 import threading
-
 import time
 
 import requests
@@ -46,9 +45,10 @@ def upload():
 
 
 def until(path, status):
-    for _ in range(100):
-        if call("GET", path)["status"] == status:
-            return
+    give_up = time.monotonic() + 60
+    while (found := call("GET", path)["status"]) != status:
+        if time.monotonic() > give_up:
+            raise RuntimeError(f"{path} is {found} after a minute, and not {status}")
         time.sleep(0.05)
 
 
@@ -128,6 +128,21 @@ def account():
     return call("POST", "/api/accounts", {"slug": f"a{number()}", "provider": "in_app"})["id"]
 
 
+def allowed():
+    new = {"channel": "email", "address": f"l{number()}@acme.example"}
+    call("POST", "/api/settings/allowed-addresses", new)
+    return new
+
+
+# Whom a test of a template may go to.
+def colleague():
+    phone = "+23057000001"
+    new = {"email": f"u{number()}@acme.example", "firstName": "Kim", "role": "auditor", "phone": phone}
+    token = call("POST", "/api/users", new)["invitation"]["token"]
+    call("POST", f"/api/auth/accept-invitation/{token}", {"password": PASSWORD}, token=None)
+    return phone
+
+
 def role():
     new = {"slug": f"r{number()}".replace("-", "_"), "name": "R", "permissions": []}
     return call("POST", "/api/roles", new)["id"]
@@ -149,6 +164,7 @@ MAKE = {
     "account_id": account,
     "message_id": message,
     "template": template,
+    "colleague": colleague,
 }
 kept = {}
 turns = {}
@@ -194,6 +210,7 @@ OWN_PERSON = {
     ("DELETE", "/api/auth/sessions"),
     ("PUT", "/api/auth/change-password"),
     ("POST", "/api/auth/second-factor"),
+    ("DELETE", "/api/auth/second-factor"),
 }
 # Now and then a body that is sure to be taken, where what is valid depends on more than its shape.
 BODIES = {
@@ -201,6 +218,7 @@ BODIES = {
     ("POST", "/api/auth/refresh"): lambda: {"refreshToken": signed_in()["refreshToken"]},
     ("PUT", "/api/auth/change-password"): lambda: {"currentPassword": PASSWORD, "newPassword": "another horse battery"},
     ("POST", "/api/auth/second-factor"): lambda: {"password": PASSWORD},
+    ("DELETE", "/api/auth/second-factor"): lambda: {"password": PASSWORD},
     ("POST", "/api/auth/accept-invitation/{token}"): lambda: {"password": PASSWORD},
     ("POST", "/api/auth/reset-password/{token}"): lambda: {"password": PASSWORD},
     ("PUT", "/api/auth/profile"): lambda: {"firstName": "Asha", "lastName": "D"},
@@ -231,7 +249,8 @@ BODIES = {
     ("POST", "/api/templates/{template_id}/versions"): lambda: {"content": "Hello again"},
     ("PUT", "/api/templates/{template_id}/versions/{version}"): lambda: {"content": "Hello again"},
     ("POST", "/api/templates/{template_id}/preview"): lambda: {"values": {}},
-    ("POST", "/api/templates/{template_id}/test"): lambda: {"to": ["+23052345678"]},
+    ("POST", "/api/templates/{template_id}/test"): lambda: {"to": [once("colleague")]},
+    ("POST", "/api/settings/allowed-addresses"): lambda: {"channel": "email", "address": f"l{number()}@acme.example"},
     ("POST", "/api/upload/sessions"): lambda: {"filename": "a.csv", "size": 100},
     ("POST", "/api/users"): lambda: {"email": f"u{number()}@acme.example", "firstName": "Kim", "role": "auditor"},
     ("POST", "/api/contacts/bulk"): lambda: json.dumps({"email": f"b{number()}@acme.example"}),
@@ -242,7 +261,10 @@ BODIES = {
     ("POST", "/api/campaigns/{campaign_id}/approve"): lambda: {"comment": "Good"},
     ("PUT", "/api/users/{user_id}"): lambda: {"firstName": "Kim", "role": "auditor", "rowScope": "all"},
 }
-QUERIES = {("DELETE", "/api/suppressions/{suppression_id}"): {"reason": "It was a mistake"}}
+QUERIES = {
+    ("DELETE", "/api/suppressions/{suppression_id}"): lambda: {"reason": "It was a mistake"},
+    ("DELETE", "/api/settings/allowed-addresses"): allowed,
+}
 PIECE = ("PUT", "/api/upload/sessions/{upload_session_id}")
 OWNER = call("GET", "/api/auth/me")
 
@@ -300,7 +322,8 @@ def before_call(ctx, case, kwargs):
         # What a query narrows is no part of what is to be reached.
         if case.query:
             case.query.clear()
-        case.query.update(QUERIES.get(key, {}))
+        if key in QUERIES:
+            case.query.update(QUERIES[key]())
         if key in BODIES:
             case.body = BODIES[key]()
         if key == PIECE:

@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use fanfare_engine::clock::{Clock as _, SystemClock};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 pub(crate) struct Ran {
@@ -142,6 +144,12 @@ pub(crate) fn url_of(pool: &sqlx::PgPool) -> String {
     let given = std::env::var("DATABASE_URL").unwrap();
     let (server, _) = given.rsplit_once('/').unwrap();
     format!("{server}/{}", pool.connect_options().get_database().unwrap())
+}
+
+/// A moment to come that may be scheduled, whenever the tests are run.
+pub(crate) fn in_two_days() -> String {
+    let later = SystemClock.now() + SignedDuration::from_hours(48);
+    Timestamp::from_second(later.as_second()).unwrap().to_string()
 }
 
 /// A house with a tenant, and a published template for SMS.

@@ -10,6 +10,7 @@ mod probes;
 mod seed;
 
 use std::{
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -32,6 +33,15 @@ use crate::{
     trial::{Bar, Report},
 };
 
+/// Messages of a campaign are read to their hundredth page; and a body holds 1 GiB.
+const CONTACTS: RangeInclusive<u64> = 2_000..=3_000_000;
+/// Messages that one person gets: their campaigns are 28 days apart, and what is older than 13 months is dropped.
+const EACH: u64 = 12;
+const MESSAGES: RangeInclusive<u64> = 2_000..=EACH * 3_000_000;
+const CAMPAIGNS: RangeInclusive<u64> = 1_000..=10_000_000;
+/// Campaigns of one tenant: a list is counted, and read by page, so far.
+const LISTED: u64 = 100_000;
+const TENANTS: RangeInclusive<u64> = 1..=100_000;
 /// A million contacts in a minute.
 const CONTACTS_PER_SECOND: f64 = 1_000_000.0 / 60.0;
 /// How long the engine may take to count the events of the campaign.
@@ -40,16 +50,16 @@ const COUNTED_WITHIN: Duration = Duration::from_mins(10);
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Options {
     /// Contacts that come in, and recipients of each campaign with messages.
-    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..=5_000_000))]
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(CONTACTS))]
     contacts: u64,
     /// Messages that are searched, of as many campaigns to everybody as it takes.
-    #[arg(long, default_value_t = 10_000_000, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
+    #[arg(long, default_value_t = 10_000_000, value_parser = clap::value_parser!(u64).range(MESSAGES))]
     messages: u64,
     /// Campaigns that are listed.
-    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..=10_000_000))]
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(CAMPAIGNS))]
     campaigns: u64,
     /// Tenants that have them.
-    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(TENANTS))]
     tenants: u64,
     /// Every question so many times a round.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(50..=10_000))]
@@ -65,6 +75,24 @@ pub(crate) struct Options {
     minutes: u64,
 }
 
+impl Options {
+    /// Refuses what cannot be filled or asked about, before anything is started.
+    fn check(&self) -> anyhow::Result<()> {
+        let Self { contacts, messages, campaigns, tenants, .. } = *self;
+        let each = messages / contacts;
+        ensure!(
+            (1..=EACH).contains(&each),
+            "--messages must be 1 to {EACH} times --contacts, and {messages} is {each} times {contacts}"
+        );
+        let listed = campaigns / tenants;
+        ensure!(
+            (1..=LISTED).contains(&listed) && campaigns <= LISTED * tenants,
+            "--campaigns must be 1 to {LISTED} times --tenants, and {campaigns} is {listed} times {tenants}"
+        );
+        Ok(())
+    }
+}
+
 #[derive(Debug, Serialize)]
 struct Reports {
     bulk: Report<bulk::Round>,
@@ -73,7 +101,7 @@ struct Reports {
 
 /// Whether everything came in and was found.
 pub(crate) async fn run(options: Options) -> anyhow::Result<bool> {
-    ensure!(options.messages >= options.contacts, "--messages must be at least as many as --contacts");
+    options.check()?;
     let reports = run::on_stage(options.minutes, async |stage| measure(&options, stage).await).await?;
     reports.bulk.print();
     reports.questions.print();
@@ -155,5 +183,55 @@ impl Site<'_> {
             sqlx::query(statement).execute(&self.pool).await.context(statement)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    /// What is said of these options; nothing of those that are taken.
+    fn said(line: &str) -> String {
+        match Line::try_parse_from(std::iter::once("api-size").chain(line.split_whitespace())) {
+            Ok(Line { options }) => options.check().err().map(|error| error.to_string()).unwrap_or_default(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn sizes_that_cannot_be_filled_are_refused_by_name() {
+        for taken in [
+            "",
+            "--contacts 2000 --messages 24000 --campaigns 1000 --tenants 1",
+            "--contacts 3000000 --messages 36000000",
+            "--campaigns 100000 --tenants 1",
+            "--campaigns 10000000 --tenants 100000",
+            "--campaigns 100000 --tenants 100000",
+        ] {
+            assert_eq!(said(taken), "", "{taken}");
+        }
+        for (line, named) in [
+            ("--contacts 1999", "2000..=3000000"),
+            ("--contacts 3000001", "2000..=3000000"),
+            ("--messages 36000001", "36000000"),
+            ("--contacts 2000 --messages 26000", "1 to 12 times --contacts"),
+            ("--contacts 2000 --messages 1000", "2000..="),
+            ("--contacts 3000 --messages 2000", "1 to 12 times --contacts"),
+            ("--tenants 100001", "1..=100000"),
+            ("--tenants 0", "1..=100000"),
+            ("--campaigns 10000001", "10000000"),
+            ("--campaigns 1000 --tenants 1001", "1 to 100000 times --tenants"),
+            ("--campaigns 100001 --tenants 1", "1 to 100000 times --tenants"),
+        ] {
+            assert!(said(line).contains(named), "{line}: {}", said(line));
+        }
     }
 }

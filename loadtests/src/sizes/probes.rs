@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{
     Site,
-    seed::{KEYS, Large, key},
+    seed::{self, KEYS, Large, key},
 };
 use crate::{
     api::{
@@ -29,6 +29,8 @@ use crate::{
 
 /// Takes people in an order that is none.
 const STRIDE: u64 = 7_919_993;
+/// Of a tenant's campaigns, the hundreds that are looked for by name.
+const HUNDREDS: u64 = 10;
 /// Rows of a page.
 const LIMIT: u64 = 20;
 
@@ -215,7 +217,7 @@ impl Asker<'_> {
         let took = started.elapsed();
         let data = answer.data()?;
         self.cursor = data["pagination"]["nextCursor"].as_str().map(str::to_owned);
-        if !self.is_right(question, &data) {
+        if !self.is_right(question, at, &data) {
             if self.wrong == 0 {
                 eprintln!("  {question:?} was answered {}", answer.said());
             }
@@ -265,7 +267,7 @@ impl Asker<'_> {
                 None => "/api/campaigns".to_owned(),
             },
             Question::CampaignsByState => "/api/campaigns?status=scheduled,paused".to_owned(),
-            Question::CampaignsByName => format!("/api/campaigns?name=greetings%2000{}", at % 10),
+            Question::CampaignsByName => format!("/api/campaigns?name=greetings%20{:03}", at % HUNDREDS),
         })
     }
 
@@ -277,7 +279,7 @@ impl Asker<'_> {
         Ok(id.into())
     }
 
-    fn is_right(&self, question: Question, data: &Value) -> bool {
+    fn is_right(&self, question: Question, at: u64, data: &Value) -> bool {
         let options = self.site.options;
         let total = data["pagination"]["total"].as_u64();
         let each = options.campaigns / options.tenants;
@@ -292,7 +294,10 @@ impl Asker<'_> {
                 total.is_some_and(|total| total >= each)
                     && data["campaigns"].as_array().is_some_and(|rows| !rows.is_empty())
             }
-            Question::CampaignsByState | Question::CampaignsByName => total.is_some(),
+            Question::CampaignsByState => total.is_some_and(|total| seed::waiting(options).contains(&total)),
+            Question::CampaignsByName => {
+                total.is_some_and(|total| seed::greetings(options, at % HUNDREDS).contains(&total))
+            }
         }
     }
 }

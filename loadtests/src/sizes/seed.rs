@@ -1,6 +1,6 @@
 //! Millions of messages and campaigns, put into the rows by SQL as the engine would have left them.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use anyhow::Context as _;
 use fanfare_engine::id::CampaignId;
@@ -134,6 +134,23 @@ async fn events(connection: &mut PgConnection, campaign: Uuid) -> anyhow::Result
 /// The key of tenant number `number`, from 1.
 pub(super) fn key(number: u64) -> String {
     format!("ffk_size{number}")
+}
+
+/// How many of a tenant's campaigns are scheduled or paused.
+pub(super) fn waiting(options: &Options) -> RangeInclusive<u64> {
+    listed(options, |place| matches!(place % 20, 2 | 3))
+}
+
+/// How many of a tenant's campaigns are greetings whose number begins with these three digits.
+pub(super) fn greetings(options: &Options, hundred: u64) -> RangeInclusive<u64> {
+    listed(options, |place| place % 4 == 1 && place / 100 == hundred)
+}
+
+/// Of a tenant's campaigns, by their place in the turns; some tenants have one turn more than others.
+fn listed(options: &Options, is: impl Fn(u64) -> bool) -> RangeInclusive<u64> {
+    let Options { campaigns, tenants, .. } = *options;
+    let count = |turns: u64| (0..turns).filter(|&place| is(place)).count() as u64;
+    count(campaigns / tenants)..=count(campaigns.div_ceil(tenants))
 }
 
 /// Beside the first, each with a template; some have a key.

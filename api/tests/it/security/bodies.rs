@@ -11,6 +11,7 @@ use sqlx::PgPool;
 use crate::{
     contract::{Operation, document, filled, operations, things},
     open::{Client, Open},
+    support::in_two_days,
 };
 
 /// Requests at once.
@@ -64,7 +65,7 @@ fn example(document: &Value, schema: &Value) -> Value {
         Some("array") => json!([example(document, &schema["items"])]),
         Some("integer" | "number") => json!(1),
         Some("boolean") => json!(true),
-        Some("string") if schema["format"] == "date-time" => json!("2027-01-01T00:00:00Z"),
+        Some("string") if schema["format"] == "date-time" => json!(in_two_days()),
         Some("string") => json!("x"),
         _ => {
             let properties = schema["properties"].as_object();

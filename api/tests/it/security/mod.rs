@@ -1,6 +1,6 @@
 //! The catalogue of attacks: 22 ways in, and the test that shows that each is closed. A module stands for some of them, and its
 //! tests bear the number in their first line. What was shown elsewhere already is named, not written twice (`x::y` is
-//! `api/tests/it/x.rs`, the others say where they are).
+//! `api/tests/it/x.rs` or a folder of that name, the others say where they are).
 //!
 //! | # | Attack | Shown by |
 //! |---|---|---|
@@ -16,9 +16,9 @@
 //! | A10 | functions | `contract::every_operation_needs_the_permission_that_it_names`, `identity::nobody_makes_themselves_more`; `tenants::every_role_does_what_it_may_and_no_more`, `tenants::whoever_sees_a_branch_gives_nobody_a_wider_view`, `tenants::whoever_tries_things_out_makes_no_key_for_the_real_thing` |
 //! | A11 | around rate limits | `abuse::a_limit_is_of_the_peer_whatever_it_says`, `abuse::a_limit_is_of_the_tenant_with_all_its_keys`, `abuse::one_request_asks_for_so_much_and_no_more`; `http/limits.rs` |
 //! | A12 | sensitive flows | `abuse::strangers_have_nobody_written_to`, `identity::strangers_register_only_where_they_are_let`. Codes are sent for those who have a key, whose spending only their account's own limits bound: there is no cap by prefix yet |
-//! | A13 | open redirect | not yet: nothing redirects, since clicks are counted by the providers. `wire::no_answer_is_a_page` finds no answer that leads elsewhere |
-//! | A14 | unsubscribe tokens | not yet: whoever unsubscribes does so at the provider, which tells by webhook (A6). There is no route of ours to guess at: `abuse::strangers_have_nobody_written_to` lists the public ones |
-//! | A15 | stored XSS | `wire::no_answer_is_a_page`, `wire::pages_of_others_do_not_call`; `values_are_data_and_never_templates_or_markup` of the templates. Previews are data, in no page of ours |
+//! | A13 | open redirect | `public::visits::clicks_lead_where_the_letter_said_and_people_are_counted`, `public::visits::values_lead_to_the_web_only`, `public::visits::an_sms_has_short_links_where_its_author_asked`; `links_lead_to_the_web_only` of the engine. Where a link leads stands in the rows, and nothing of a request is led to |
+//! | A14 | unsubscribe tokens | `links::an_unsubscribe_token_is_neither_forged_nor_guessed`; `public::one_click_stops_the_next_message_and_a_look_stops_nothing`, `public::a_link_that_is_none_gets_one_answer`, `public::visitors_are_limited_by_themselves`; properties in `domain/token.rs` of the engine. What is unsubscribed at the provider is told by webhook (A6) |
+//! | A15 | stored XSS | `links::what_people_wrote_is_text_on_every_page`, `public::pages_are_safe_and_speak_the_persons_language`, `mails::the_page_behind_a_link_runs_its_own_script_only`; `wire::no_answer_is_a_page`, `wire::pages_of_others_do_not_call`; `values_are_data_and_never_templates_or_markup` of the templates. Previews are data, in no page of ours |
 //! | A16 | answers of providers | `outbound::what_a_provider_answers_breaks_nothing`; properties of the hooks and of `classify` in the engine |
 //! | A17 | smuggling, floods | `wire::where_a_request_ends_is_not_argued_about`, `wire::a_flood_ends_its_connection_only` |
 //! | A18 | races | `races`, a hundred at once |
@@ -31,6 +31,7 @@ mod abuse;
 mod bodies;
 mod inbound;
 mod leaks;
+mod links;
 mod outbound;
 mod races;
 mod tenants;

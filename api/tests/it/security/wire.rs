@@ -17,7 +17,7 @@ use crate::{
     uploads::send,
 };
 
-/// A15: every answer says that it is no page, and none is one.
+/// A15: every answer of the API and to webhooks says that it is no page, and none is one.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
 async fn no_answer_is_a_page(pool: PgPool) {
     let open = Open::with(&pool, &[("FANFARE__API__STRANGER_PER_SECOND", "100000")]).await;
