@@ -2,12 +2,14 @@
 //!
 //! Those under `/api` are made together with the document that describes them: what is not in the one is not in the other.
 //! Before each of them runs: its id and its line in the log, the page that it comes from, who calls and how often, and
-//! whether it is a repetition.
+//! whether it is a repetition; and it goes on to its end although its caller has gone.
 
 use axum::{
     Router,
+    extract::{Request, State},
     http::{HeaderName, HeaderValue, Method, header},
-    middleware::from_fn_with_state,
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse as _, Response},
     routing::get,
 };
 use tower_http::{compression::CompressionLayer, cors::CorsLayer};
@@ -29,6 +31,7 @@ pub fn router(service: Service) -> Router {
     let (api, document) = api();
     let layered = api
         .layer(from_fn_with_state(service.clone(), idempotency::once))
+        .layer(from_fn_with_state(service.clone(), seen_through))
         .layer(from_fn_with_state(service.clone(), identify))
         .layer(CompressionLayer::new());
     Router::new()
@@ -46,6 +49,15 @@ pub fn router(service: Service) -> Router {
         .layer(cors(&service.cors_origins))
         .layer(from_fn_with_state(service.clone(), headers::traced))
         .with_state(service)
+}
+
+/// Whoever goes away before the answer does not stop half-way what they asked for.
+async fn seen_through(State(service): State<Service>, request: Request, next: Next) -> Response {
+    let answer = service.direct.tasks.spawn(next.run(request));
+    answer.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a request could not be answered");
+        Problem::from(Code::Broken).into_response()
+    })
 }
 
 /// The routes under `/api`, and the document of exactly those.

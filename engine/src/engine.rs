@@ -151,7 +151,11 @@ impl Engine {
             let chunks = self.settings.worker.chunks;
             let bulk = self.worker(bulk, chunks, &tasks);
             bulk.start(Lane::all().filter(|lane| !is_urgent(lane)), &stop);
-            let pressure = Pressure { latency: direct.latency.clone(), freezing: freezing.clone() };
+            let pressure = Pressure {
+                latency: direct.latency.clone(),
+                callers: direct.callers.clone(),
+                freezing: freezing.clone(),
+            };
             tasks.spawn(tame::tame(
                 Arc::clone(&bulk.room),
                 chunks,

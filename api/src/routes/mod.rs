@@ -18,6 +18,8 @@ mod templates;
 mod uploads;
 mod users;
 
+use std::time::Instant;
+
 use fanfare_engine::{
     id::Id,
     store::{StoreError, audit as log, audit::Deed},
@@ -58,7 +60,10 @@ pub(crate) struct Work<'a> {
 
 impl<'a> Work<'a> {
     pub(crate) async fn begin(service: &'a Service, caller: &'a Caller) -> Result<Self, Problem> {
-        Ok(Self { tx: service.store.within(caller.tenant).await?, caller, service })
+        let asked = Instant::now();
+        let tx = service.store.within(caller.tenant).await?;
+        service.direct.callers.observe(asked.elapsed());
+        Ok(Self { tx, caller, service })
     }
 
     pub(crate) fn new_id<K>(&self) -> Id<K> {

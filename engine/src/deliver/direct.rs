@@ -136,6 +136,8 @@ pub struct DirectPath {
     pub queue: Queue,
     pub tasks: TaskTracker,
     pub latency: UrgentLatency,
+    /// How long those who ask the API wait for the database: bulk steps aside for them, too.
+    pub callers: UrgentLatency,
     /// For how many months after their own messages are kept.
     retention_months: i32,
     gatherers: Arc<Mutex<HashMap<String, Gatherer>>>,
@@ -192,10 +194,23 @@ impl DirectPath {
         queue: Queue,
         tasks: TaskTracker,
     ) -> Self {
-        let (latency, gatherers) = (UrgentLatency::default(), Arc::default());
+        let (latency, callers, gatherers) =
+            (UrgentLatency::default(), UrgentLatency::default(), Arc::default());
         let retention_months = A_YEAR_AND_A_MONTH;
         let test = false;
-        Self { process, deliverer, accounts, plans, queue, tasks, latency, retention_months, gatherers, test }
+        Self {
+            process,
+            deliverer,
+            accounts,
+            plans,
+            queue,
+            tasks,
+            latency,
+            callers,
+            retention_months,
+            gatherers,
+            test,
+        }
     }
 
     /// The same path for messages that somebody sends to themselves to look at a template. They are transactional, whatever

@@ -1,7 +1,7 @@
 //! Bulk steps aside: fewer chunks are worked on at once while transactional messages of this process take long from
-//! acceptance to the wire, and while this process freezes an audience.
+//! acceptance to the wire, while its API waits long for the database to begin, and while it freezes an audience.
 //!
-//! On a small machine commits and rendering of campaigns compete with both for the same cores; the number of chunks at
+//! On a small machine commits and rendering of campaigns compete with all of them for the same cores; the number of chunks at
 //! work is the lever. It is halved a step at a time while the latency is too high, or while this process takes more than its
 //! share of the processors beside a freeze (chunks leave meanwhile, but what is yet to be frozen comes first), and is given
 //! back one by one. Chunks that wait, for a distant database or a slow provider, cost the freeze nothing.
@@ -24,13 +24,15 @@ use crate::launch::freeze::Freezing;
 
 /// From acceptance to the wire; above it bulk steps aside.
 const TOO_LONG: Duration = Duration::from_millis(50);
+/// From asking for a transaction to having it, of requests to the API. An answer takes some more of such turns.
+const BEGINS_LATE: Duration = Duration::from_millis(6);
 const STEP: Duration = Duration::from_millis(100);
 /// The part of all processors that this process may take while an audience is frozen, before bulk steps aside.
 const BESIDE_A_FREEZE: f64 = 0.25;
 /// Below this part of that share there is room for another chunk.
 const ROOM_FOR_MORE: f64 = 0.8;
 
-/// The recent latency of the direct path; shared by those who measure and those who heed it.
+/// The recent latency of what somebody waits for; shared by those who measure and those who heed it.
 #[derive(Debug, Clone, Default)]
 pub struct UrgentLatency {
     micros: Arc<AtomicU64>,
@@ -57,6 +59,8 @@ impl UrgentLatency {
 #[derive(Debug, Clone, Default)]
 pub struct Pressure {
     pub latency: UrgentLatency,
+    /// How long requests to the API wait for their transaction to begin.
+    pub callers: UrgentLatency,
     pub freezing: Freezing,
 }
 
@@ -66,7 +70,8 @@ impl Pressure {
     fn aside(&self, total: usize, held: usize, used: f64) -> usize {
         let fewer = held + (total - held) / 2;
         let freezing = self.freezing.is_under_way();
-        if self.latency.fade() > TOO_LONG || freezing && used > BESIDE_A_FREEZE {
+        let (latency, callers) = (self.latency.fade(), self.callers.fade());
+        if latency > TOO_LONG || callers > BEGINS_LATE || freezing && used > BESIDE_A_FREEZE {
             fewer
         } else if freezing && used > BESIDE_A_FREEZE * ROOM_FOR_MORE {
             held

@@ -106,17 +106,21 @@ impl Store {
     /// not write a row for every request.
     pub async fn key_holder(&self, hash: &TokenHash) -> StoreResult<Option<KeyHolder>> {
         let row = sqlx::query!(
-            r#"with used as (
-                 update api_keys set used_at = now()
-                 where key_hash = $1 and (used_at is null or used_at < now() - interval '1 minute')
-             )
-             select id, tenant_id, scopes, environment as "environment: Environment" from api_keys
-             where key_hash = $1 and revoked_at is null and (expires_at is null or expires_at > now())"#,
+            r#"select id, tenant_id, scopes, environment as "environment: Environment",
+                      used_at is null or used_at < now() - interval '1 minute' as "rested!"
+               from api_keys
+               where key_hash = $1 and revoked_at is null and (expires_at is null or expires_at > now())"#,
             hash.as_slice(),
         )
         .fetch_optional(self.pool())
         .await?;
-        Ok(row.map(|row| KeyHolder {
+        let Some(row) = row else { return Ok(None) };
+        if row.rested {
+            sqlx::query!("update api_keys set used_at = now() where id = $1", row.id)
+                .execute(self.pool())
+                .await?;
+        }
+        Ok(Some(KeyHolder {
             id: row.id.into(),
             tenant: row.tenant_id.into(),
             scopes: Permissions::stored(row.scopes),

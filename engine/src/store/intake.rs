@@ -191,7 +191,7 @@ impl Store {
 
     /// The file can't be taken; nothing of it stays but its row and the reason.
     pub async fn fail_upload(&self, claim: &Claim, reason: &str) -> StoreResult<()> {
-        let mut tx = self.pool().begin().await?;
+        let mut tx = self.begun("begin").await?;
         let failed = sqlx::query!(
             "update uploads set state = 'failed', failure = $3, blob_id = null, rows_read = 0, finished_at = now(),
                                 claimed_by = null, claimed_until = null

@@ -63,7 +63,7 @@ pub mod users;
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::{PgPool, postgres::PgPoolOptions};
+use sqlx::{AssertSqlSafe, Connection as _, PgPool, postgres::PgPoolOptions};
 
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
 
@@ -128,6 +128,9 @@ pub type StoreResult<T> = Result<T, StoreError>;
 /// is frozen must not stop the others.
 const IDLE_IN_TRANSACTION: &str = "10s";
 
+/// A connection that nobody has taken for so long may have ended meanwhile.
+const RESTED: Duration = Duration::from_secs(1);
+
 /// A handle on the database; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -148,6 +151,16 @@ impl Store {
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(Duration::from_secs(5))
+            // Asking after every connection that is taken costs as much as a short statement does.
+            .test_before_acquire(false)
+            .before_acquire(|connection, known| {
+                Box::pin(async move {
+                    if known.idle_for > RESTED {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .after_connect(move |_, _| Box::pin(async move { Ok(nodelay::to_port(port)?) }))
             .connect_lazy_with(options);
         Ok(Self::from_pool(pool))
@@ -161,9 +174,18 @@ impl Store {
         &self.pool
     }
 
+    /// Begins a transaction, and sees that through although whoever waits for it is let go. sqlx 0.9.0 rolls back only what
+    /// it has seen begin: it would give the connection back in the midst of a transaction, in the name of its tenant.
+    async fn begun(&self, statement: impl Into<String>) -> StoreResult<sqlx::PgTransaction<'static>> {
+        let (pool, statement) = (self.pool.clone(), statement.into());
+        let begin = tokio::spawn(async move { pool.begin_with(AssertSqlSafe(statement)).await });
+        // It ends otherwise only together with the process.
+        Ok(begin.await.map_err(|_| StoreError::Unavailable(sqlx::Error::PoolClosed))??)
+    }
+
     /// A transaction; on the store of a duty it fails when another process has taken the duty over.
     pub async fn begin(&self) -> StoreResult<sqlx::PgTransaction<'static>> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begun("begin").await?;
         if let Some(duty) = self.duty {
             duty.check(&mut tx).await?;
         }
@@ -172,7 +194,7 @@ impl Store {
 
     /// The same, and all that it reads is of one moment.
     pub(crate) async fn begin_snapshot(&self) -> StoreResult<sqlx::PgTransaction<'static>> {
-        let mut tx = self.pool.begin_with("begin isolation level repeatable read").await?;
+        let mut tx = self.begun("begin isolation level repeatable read").await?;
         if let Some(duty) = self.duty {
             duty.check(&mut tx).await?;
         }

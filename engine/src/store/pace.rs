@@ -263,7 +263,7 @@ impl Store {
     ) -> StoreResult<PostgresGrant> {
         let begin =
             if limits.long().is_empty() { "begin; set local synchronous_commit = off" } else { "begin" };
-        let mut tx = self.pool().begin_with(begin).await?;
+        let mut tx = self.begun(begin).await?;
         let row = sqlx::query!(
             r#"select (extract(epoch from next_slot) * 1e6)::bigint as "next!", used as "used: Json<Used>",
                       mode = 'postgres' and mode_since < clock_timestamp() - make_interval(secs => $2) as "granting!",

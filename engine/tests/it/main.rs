@@ -20,4 +20,5 @@ mod pipeline;
 mod providers;
 mod queue;
 mod support;
+mod transactions;
 mod workbooks;

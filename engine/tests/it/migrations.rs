@@ -7,6 +7,8 @@ async fn each_migration_meets_rows(pool: PgPool) {
     let samples = concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations/samples");
     // One connection: each step sees what the one before has done.
     let mut connection = pool.acquire().await.unwrap();
+    // A new database may be a copy of one that is migrated.
+    connection.execute("drop schema public cascade; create schema public").await.unwrap();
     for migration in fanfare_engine::store::MIGRATOR.iter() {
         let name = format!("{}_{}", migration.version, migration.description.replace(' ', "_"));
         connection

@@ -102,11 +102,10 @@ pub(super) async fn round(site: &Site<'_>, fleet: &Fleet, access: &Access) -> an
     let contacts = site.options.contacts;
     let pid = *fleet.pids()?.first().context("there is one process")?;
     let cpu = || anyhow::Ok((processes::cpu(pid)?, processes::cpu_with_children(site.services.postmaster)?));
-    let mut connection = Connection::open(fleet.address()).await?;
     let (before, rss_bytes) = (cpu()?, processes::rss(pid)?);
-    let (took, created) = post(&mut connection, access, contacts).await?;
+    let (took, created) = post(fleet, access, contacts).await?;
     let after = cpu()?;
-    let (again, known) = post(&mut connection, access, contacts).await?;
+    let (again, known) = post(fleet, access, contacts).await?;
     let expected: [i64; 2] = [i64::try_from(contacts)?, 0];
     let wrong_answers = u64::from(created != expected) + u64::from(known != [0, 0]);
     let (missing, beyond) = compared(site).await?;
@@ -132,11 +131,9 @@ pub(super) async fn round(site: &Site<'_>, fleet: &Fleet, access: &Access) -> an
 }
 
 /// How long it took, and how many contacts were made and changed.
-async fn post(
-    connection: &mut Connection,
-    access: &Access,
-    contacts: u64,
-) -> anyhow::Result<(Duration, [i64; 2])> {
+async fn post(fleet: &Fleet, access: &Access, contacts: u64) -> anyhow::Result<(Duration, [i64; 2])> {
+    // After a body in chunks a connection ends.
+    let mut connection = Connection::open(fleet.address()).await?;
     let body = Some(("application/x-ndjson", body(contacts)));
     let ask = Ask { method: Method::POST, path: "/api/contacts/bulk".to_owned(), body };
     let started = Instant::now();

@@ -35,6 +35,7 @@ pub(super) struct Wish {
     /// `nextCursor` of the list before.
     cursor: Option<String>,
     /// Words, each of which begins a word of the name, the e-mail address, its domain or the phone number. 100 characters.
+    /// Of words that fit more than 10,000 people, 10,000 of these are looked at: another word narrows them.
     q: Option<String>,
     /// The whole address.
     email: Option<String>,
