@@ -94,6 +94,13 @@ impl<K> Window<K> {
         (rows, next)
     }
 
+    /// How many there are in all, where a part of so many rows that ends the list tells.
+    pub(crate) fn total(&self, rows: usize, more: bool) -> Option<u64> {
+        let first = matches!(self.start, Start::Page(1));
+        let ends = !more && matches!(self.start, Start::Page(_)) && (rows > 0 || first);
+        ends.then(|| self.offset().unsigned_abs() + rows as u64)
+    }
+
     /// What is said of a list of `total`, after whose last row there is more or not.
     pub(crate) fn pagination(&self, total: u64, next: Option<impl Serialize>) -> Pagination {
         let page = match self.start {
@@ -139,6 +146,25 @@ mod tests {
         let next =
             wanted(None, Some(2), told.next_cursor.as_deref()).window::<(i64, String)>().expect("a window");
         assert_eq!(next.start, Start::After((7, "b".to_owned())));
+    }
+
+    #[test]
+    fn the_last_part_tells_how_many_there_are() {
+        let total = |page, rows, more| {
+            let window = wanted(page, Some(20), None).window::<i64>().expect("a window");
+            window.total(rows, more)
+        };
+        assert_eq!(
+            (total(None, 0, false), total(Some(1), 7, false), total(Some(3), 20, false)),
+            (Some(0), Some(7), Some(60))
+        );
+        assert_eq!(
+            (total(None, 20, true), total(Some(2), 0, false)),
+            (None, None),
+            "there may be fewer or more"
+        );
+        let next = wanted(None, None, Some("Nw")).window::<i64>().expect("a window");
+        assert_eq!(next.total(7, false), None);
     }
 
     #[test]

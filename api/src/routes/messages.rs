@@ -229,7 +229,7 @@ async fn list(
     let found = if narrowed.looks_inside() {
         looked_into(&mut work, caller, (&wanted, narrowed), service.clock.now()).await?
     } else {
-        part(&mut work, caller, &wanted).await?
+        part(&mut work, caller, (&wanted, &window)).await?
     };
     let now = service.clock.now();
     let messages: Vec<MessageLine> =
@@ -297,13 +297,20 @@ fn pagination(window: &Window<(CampaignId, i32)>, found: &Found) -> Pagination {
     window.pagination(found.total, found.next.map(|next| (next.campaign, next.n)))
 }
 
-async fn part(work: &mut Work<'_>, caller: &Caller, wanted: &Wanted<'_>) -> Result<Found, Problem> {
+async fn part(
+    work: &mut Work<'_>,
+    caller: &Caller,
+    (wanted, window): (&Wanted<'_>, &Window<(CampaignId, i32)>),
+) -> Result<Found, Problem> {
     let one_more = Wanted { limit: wanted.limit + 1, ..*wanted };
     let mut ids = message_search::ids(&mut work.tx, caller.tenant, &one_more).await?;
     let limit = usize::try_from(wanted.limit).unwrap_or(usize::MAX);
     let more = ids.len() > limit;
     ids.truncate(limit);
-    let total = message_search::count(&mut work.tx, caller.tenant, wanted).await?;
+    let total = match window.total(ids.len(), more) {
+        Some(total) => total,
+        None => message_search::count(&mut work.tx, caller.tenant, wanted).await?,
+    };
     let messages = message_search::read(&mut work.tx, caller.tenant, &ids).await?;
     Ok(Found { messages, total, next: ids.last().copied().filter(|_| more) })
 }

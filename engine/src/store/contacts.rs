@@ -291,9 +291,8 @@ macro_rules! counted {
     };
 }
 
-/// How many there are in all.
+/// How many there are in all; after [`list`], whose way of planning holds for it, too.
 pub async fn count(tx: &mut PgConnection, sight: Sight<'_>, filter: Filter<'_>) -> StoreResult<u64> {
-    sqlx::query("set local plan_cache_mode = force_custom_plan").execute(&mut *tx).await?;
     let count = if filter.found_by.is_some() {
         counted!(tx, "contacts_found($12) as found (id) join contacts c on c.id = found.id", sight, filter)
     } else {

@@ -176,6 +176,10 @@ impl Store {
 
     /// Begins a transaction, and sees that through although whoever waits for it is let go. sqlx 0.9.0 rolls back only what
     /// it has seen begin: it would give the connection back in the midst of a transaction, in the name of its tenant.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it is awaited here, and where nobody waits any more it ends by itself"
+    )]
     async fn begun(&self, statement: impl Into<String>) -> StoreResult<sqlx::PgTransaction<'static>> {
         let (pool, statement) = (self.pool.clone(), statement.into());
         let begin = tokio::spawn(async move { pool.begin_with(AssertSqlSafe(statement)).await });

@@ -99,9 +99,9 @@ pub(super) async fn list(
     let terms = Terms::of(&wish)?;
     let filter = terms.filter(&wish);
     let mut work = Work::begin(&service, caller).await?;
-    let (after, total) = match &window.start {
-        Start::After(cursor) => (Some(&cursor.place), cursor.total),
-        Start::Page(_) => (None, contacts::count(&mut work.tx, sight(caller), filter).await?),
+    let after = match &window.start {
+        Start::After(cursor) => Some(&cursor.place),
+        Start::Page(_) => None,
     };
     let order = match wish.sort {
         Sort::Newest => Order::Newest,
@@ -111,6 +111,12 @@ pub(super) async fn list(
     };
     let part = Part { order, after, offset: window.offset(), limit: i64::from(window.limit) + 1 };
     let rows = contacts::list(&mut work.tx, sight(caller), filter, part).await?;
+    let limit = usize::try_from(window.limit).unwrap_or(usize::MAX);
+    let total = match (&window.start, window.total(rows.len(), rows.len() > limit)) {
+        (Start::After(cursor), _) => cursor.total,
+        (Start::Page(_), Some(total)) => total,
+        (Start::Page(_), None) => contacts::count(&mut work.tx, sight(caller), filter).await?,
+    };
     let (rows, next) = window.cut(rows, |last: &Contact| Cursor {
         place: Place { id: last.id, name: last.name.clone().unwrap_or_default() },
         total,
