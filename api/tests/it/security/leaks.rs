@@ -168,6 +168,7 @@ async fn canaries_are_found_nowhere(pool: PgPool) {
         ("PORT", "0"),
         ("JWT_SECRET", JWT),
         ("FANFARE_SEALING_KEYS", "2026:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="),
+        ("FANFARE__API__PUBLIC_URL", "https://fanfare.mine.example"),
         ("FANFARE__LOG__FORMAT", "json"),
         ("FANFARE__LOG__FILTER", "debug,fanfare=trace,fanfare_engine=trace,fanfare_templates=trace"),
         ("FANFARE__ACCOUNTS__SMS__BASE_URL", &base),
