@@ -60,10 +60,11 @@ begin
 end $$;
 select ensure_partitions((now() at time zone 'UTC')::date, ((now() at time zone 'UTC') + interval '2 months')::date);
 
--- Who got what is found by `recipients_by_contact`, and not by the address: addresses come in any order (56 bytes and 150
--- bytes of log a recipient, each on another page once the index is larger than memory; contacts 32 and 75). Whoever looks
--- for an address looks for the contact who has it. Only messages to nobody who is known are found by their address alone;
--- those are single sends, and few.
+-- Who got what. By the contact and not by the address: an audience is frozen in the order of contacts, so the index grows
+-- along with it (32 bytes and 75 bytes of log a recipient), where addresses would come in any order (56 and 150, each on
+-- another page once the index is larger than memory). Whoever looks for an address looks for the contact who has it. Only
+-- messages to nobody who is known are found by their address alone; those are single sends, and few.
+create index if not exists recipients_by_contact on recipients (contact_id) where contact_id is not null;
 create index recipients_by_address on recipients (address) where contact_id is null;
 -- A tenant's campaigns from the newest on, whose messages are listed in that order.
 create index campaigns_newest on campaigns (tenant_id, id desc);

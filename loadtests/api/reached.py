@@ -21,11 +21,10 @@ with open(statuses, encoding="utf-8") as file:
     seen = json.load(file)
 operations = [f"{method.upper()} {path}" for path, item in paths.items() for method in item]
 never = [one for one in operations if not any(status.startswith("2") for status in seen.get(one, {}))]
-unexpected = [one for one in never if one not in OUT_OF_REACH]
 untrue = [one for one in OUT_OF_REACH if one not in never]
 for one in never:
     print(f"never 2xx: {one} {seen.get(one, {})} {OUT_OF_REACH.get(one, '')}".rstrip())
 for one in untrue:
     print(f"said to be out of reach, and is {'answered 2xx' if one in operations else 'no operation'}: {one}")
 print(f"{len(operations) - len(never)} of {len(operations)} operations were answered 2xx")
-sys.exit(bool(untrue) or 10 * len(unexpected) > len(operations))
+sys.exit(bool(untrue) or 10 * len(never) > len(operations))

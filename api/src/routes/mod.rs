@@ -62,7 +62,7 @@ impl<'a> Work<'a> {
     pub(crate) async fn begin(service: &'a Service, caller: &'a Caller) -> Result<Self, Problem> {
         let asked = Instant::now();
         let tx = service.store.within(caller.tenant).await?;
-        service.direct.callers.observe(asked.elapsed());
+        service.direct.callers.add(asked.elapsed());
         Ok(Self { tx, caller, service })
     }
 

@@ -44,17 +44,16 @@ impl House {
     }
 
     async fn mailing(self) -> Self {
-        let house = self;
         let body = json!({
             "slug": "mail", "provider": "brevo_email",
-            "settings": {"baseUrl": format!("{}/v3", house.sandbox.base_url()), "senderEmail": "hello@acme.example",
+            "settings": {"baseUrl": format!("{}/v3", self.sandbox.base_url()), "senderEmail": "hello@acme.example",
                          "senderName": "Acme", "sandbox": true},
             "secrets": {"apiKey": "xkeysib-sandbox"},
         });
-        let (status, made) = house.owner.post("/api/accounts", &body).await;
+        let (status, made) = self.owner.post("/api/accounts", &body).await;
         assert_eq!((status, &made["data"]["sandbox"]), (201, &json!(true)), "{made}");
-        house.open.engine.roster.refresh().await.unwrap();
-        house
+        self.open.engine.roster.refresh().await.unwrap();
+        self
     }
 
     /// Subject and text of the mails to an address, the oldest first.

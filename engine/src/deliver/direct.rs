@@ -23,7 +23,7 @@ use super::{
     accounts::{AccountHandle, Accounts},
     plans::{Plan, Plans},
     slice::{Deliverer, Intent, Work, may_repeat},
-    tame::UrgentLatency,
+    tame::{CallersWait, UrgentLatency},
 };
 use crate::{
     domain::{
@@ -137,7 +137,7 @@ pub struct DirectPath {
     pub tasks: TaskTracker,
     pub latency: UrgentLatency,
     /// How long those who ask the API wait for the database: bulk steps aside for them, too.
-    pub callers: UrgentLatency,
+    pub callers: CallersWait,
     /// For how many months after their own messages are kept.
     retention_months: i32,
     gatherers: Arc<Mutex<HashMap<String, Gatherer>>>,
@@ -195,7 +195,7 @@ impl DirectPath {
         tasks: TaskTracker,
     ) -> Self {
         let (latency, callers, gatherers) =
-            (UrgentLatency::default(), UrgentLatency::default(), Arc::default());
+            (UrgentLatency::default(), CallersWait::default(), Arc::default());
         let retention_months = A_YEAR_AND_A_MONTH;
         let test = false;
         Self {

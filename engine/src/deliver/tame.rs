@@ -1,5 +1,5 @@
 //! Bulk steps aside: fewer chunks are worked on at once while transactional messages of this process take long from
-//! acceptance to the wire, while its API waits long for the database to begin, and while it freezes an audience.
+//! acceptance to the wire, while several requests to its API wait for the database at once, and while it freezes an audience.
 //!
 //! On a small machine commits and rendering of campaigns compete with all of them for the same cores; the number of chunks at
 //! work is the lever. It is halved a step at a time while the latency is too high, or while this process takes more than its
@@ -24,15 +24,16 @@ use crate::launch::freeze::Freezing;
 
 /// From acceptance to the wire; above it bulk steps aside.
 const TOO_LONG: Duration = Duration::from_millis(50);
-/// From asking for a transaction to having it, of requests to the API. An answer takes some more of such turns.
-const BEGINS_LATE: Duration = Duration::from_millis(6);
+/// Requests to the API that may wait at the same time for their transactions to begin. Whoever watches a campaign is one now
+/// and then, however long they wait; a thousand requests a second are that many once each of them waits 3 ms.
+const CALLERS: f64 = 3.0;
 const STEP: Duration = Duration::from_millis(100);
 /// The part of all processors that this process may take while an audience is frozen, before bulk steps aside.
 const BESIDE_A_FREEZE: f64 = 0.25;
 /// Below this part of that share there is room for another chunk.
 const ROOM_FOR_MORE: f64 = 0.8;
 
-/// The recent latency of what somebody waits for; shared by those who measure and those who heed it.
+/// The recent latency of the direct path; shared by those who measure and those who heed it.
 #[derive(Debug, Clone, Default)]
 pub struct UrgentLatency {
     micros: Arc<AtomicU64>,
@@ -55,12 +56,29 @@ impl UrgentLatency {
     }
 }
 
+/// How long requests to the API have waited for their transactions to begin, all together, since bulk last looked.
+#[derive(Debug, Clone, Default)]
+pub struct CallersWait {
+    micros: Arc<AtomicU64>,
+}
+
+impl CallersWait {
+    pub fn add(&self, waited: Duration) {
+        self.micros.fetch_add(u64::try_from(waited.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// How many waited at the same time, on average over a step.
+    fn at_once(&self) -> f64 {
+        let waited = Duration::from_micros(self.micros.swap(0, Ordering::Relaxed));
+        waited.as_secs_f64() / STEP.as_secs_f64()
+    }
+}
+
 /// What bulk steps aside for.
 #[derive(Debug, Clone, Default)]
 pub struct Pressure {
     pub latency: UrgentLatency,
-    /// How long requests to the API wait for their transaction to begin.
-    pub callers: UrgentLatency,
+    pub callers: CallersWait,
     pub freezing: Freezing,
 }
 
@@ -70,8 +88,8 @@ impl Pressure {
     fn aside(&self, total: usize, held: usize, used: f64) -> usize {
         let fewer = held + (total - held) / 2;
         let freezing = self.freezing.is_under_way();
-        let (latency, callers) = (self.latency.fade(), self.callers.fade());
-        if latency > TOO_LONG || callers > BEGINS_LATE || freezing && used > BESIDE_A_FREEZE {
+        let (latency, callers) = (self.latency.fade(), self.callers.at_once());
+        if latency > TOO_LONG || callers > CALLERS || freezing && used > BESIDE_A_FREEZE {
             fewer
         } else if freezing && used > BESIDE_A_FREEZE * ROOM_FOR_MORE {
             held
@@ -159,6 +177,26 @@ mod tests {
         assert_eq!(room.available_permits(), 8);
         stop.cancel();
         while tasks.join_next().await.is_some() {}
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bulk_shrinks_for_many_callers_and_not_for_one_who_watches() {
+        for (callers, left) in [(100, 1), (1, 8)] {
+            let (room, pressure, stop) =
+                (Arc::new(Semaphore::new(8)), Pressure::default(), CancellationToken::new());
+            let mut tasks = tokio::task::JoinSet::new();
+            tasks.spawn(tame(Arc::clone(&room), 8, pressure.clone(), Duration::default, stop.clone()));
+            for _ in 0..10 {
+                for _ in 0..callers {
+                    pressure.callers.add(Duration::from_millis(50));
+                }
+                tokio::time::sleep(STEP).await;
+            }
+            assert_eq!(room.available_permits(), left, "{callers} in each step");
+            tokio::time::sleep(STEP * 20).await;
+            assert_eq!(room.available_permits(), 8, "they have their answers");
+            tasks.shutdown().await;
+        }
     }
 
     #[tokio::test(start_paused = true)]

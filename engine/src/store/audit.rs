@@ -67,6 +67,22 @@ struct Hashed<'a> {
     request_id: Option<&'a str>,
 }
 
+/// Of a row of either table.
+macro_rules! hashed {
+    ($tenant:expr, $seq:expr, $row:expr) => {
+        Hashed {
+            tenant: $tenant.uuid(),
+            seq: $seq,
+            at_us: $row.at.to_jiff().as_microsecond(),
+            actor: &$row.actor,
+            action: &$row.action,
+            subject: &$row.subject,
+            detail: &$row.detail,
+            request_id: $row.request_id.as_deref(),
+        }
+    };
+}
+
 impl Hashed<'_> {
     fn after(&self, before: &[u8]) -> Vec<u8> {
         let row = serde_json::to_vec(self).expect("texts and numbers are JSON");
@@ -200,16 +216,7 @@ impl Store {
         .await?;
         let (mut ids, mut hashes): (Vec<i64>, Vec<Vec<u8>>) = (Vec::new(), Vec::new());
         for (seq, row) in (head.seq + 1..).zip(&noted) {
-            let hashed = Hashed {
-                tenant: tenant.uuid(),
-                seq,
-                at_us: row.at.to_jiff().as_microsecond(),
-                actor: &row.actor,
-                action: &row.action,
-                subject: &row.subject,
-                detail: &row.detail,
-                request_id: row.request_id.as_deref(),
-            };
+            let hashed = hashed!(tenant, seq, row);
             ids.push(row.id);
             hashes.push(hashed.after(hashes.last().unwrap_or(&head.hash)));
         }
@@ -250,16 +257,7 @@ impl Store {
         let (mut seq, mut before) = (0, Vec::new());
         while let Some(row) = rows.try_next().await? {
             seq += 1;
-            let hashed = Hashed {
-                tenant: tenant.uuid(),
-                seq,
-                at_us: row.at.to_jiff().as_microsecond(),
-                actor: &row.actor,
-                action: &row.action,
-                subject: &row.subject,
-                detail: &row.detail,
-                request_id: row.request_id.as_deref(),
-            };
+            let hashed = hashed!(tenant, seq, row);
             if row.seq != seq || row.hash != hashed.after(&before) {
                 return Ok(Verified::Broken { seq });
             }

@@ -8,13 +8,15 @@ use tokio::time::sleep;
 use super::rig::{Rig, Setup, sandbox_now};
 
 const QUOTA: u32 = 500;
+/// Half a minute of it: the second in which a process is frozen, and its slots with it, is one of many.
+const PEOPLE: i32 = 16_000;
 /// A slot is lost when its process is not given the processor within 10 ms of it. On a machine with less of it to spare
 /// than this share that happens all the time, and says nothing about how well slots are used.
 const SPARE: f64 = 0.3;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn four_processes_keep_a_quota_and_use_it_while_one_is_frozen() {
-    let setup = Setup { quota: Some(QUOTA), people: 8_000, latency_ms: 20, in_flight: 128 };
+    let setup = Setup { quota: Some(QUOTA), people: PEOPLE, latency_ms: 20, in_flight: 128 };
     let mut rig = Rig::up(setup).await;
     for _ in 0..3 {
         rig.start_worker().await;
@@ -27,7 +29,7 @@ async fn four_processes_keep_a_quota_and_use_it_while_one_is_frozen() {
         sleep(Duration::from_secs(3)).await;
         rig.signal_worker(0, "-CONT");
         // Until the last second's worth: with the end of the work the quota is not the limit any more.
-        rig.until(campaign, "almost the end", |progress| progress.sent >= 7_000).await;
+        rig.until(campaign, "almost the end", |progress| progress.sent >= i64::from(PEOPLE) - 1_000).await;
     };
     let mut seconds = Vec::new();
     tokio::select! {
@@ -44,8 +46,7 @@ async fn four_processes_keep_a_quota_and_use_it_while_one_is_frozen() {
     let used = calm.iter().sum::<f64>() / calm.len().max(1) as f64 / f64::from(QUOTA);
     let said = format!("{used:.3} used: {calm:.0?} a second, and {busy:.0?} where others took the processor");
     println!("{said}; at most {} in any second", lane.max_requests_in_a_second);
-    // That no process leaves its part lie. How well exactly the quota is used, `loadtests quota` measures.
-    assert!(calm.is_empty() || used >= 0.9, "{said}\n{}", rig.log());
+    assert!(calm.is_empty() || used >= 0.97, "{said}\n{}", rig.log());
 }
 
 /// What a second brought.
