@@ -19,3 +19,4 @@ pub mod router;
 mod routes;
 pub mod service;
 pub mod telemetry;
+mod together;

@@ -36,6 +36,7 @@ use crate::{
     },
     router::router,
     telemetry,
+    together::{Answerers, Together},
 };
 
 /// What the configuration says about the API.
@@ -81,13 +82,15 @@ pub struct Service {
     /// What recipients can do without signing in.
     pub(crate) links: PublicLinks,
     pub(crate) visits: Visits,
+    pub(crate) together: Together,
 }
 
-/// What is taken in and committed by the way.
+/// What requests share: what is taken in and committed by the way, and what is asked together.
 #[derive(Debug)]
 pub struct Writers {
     inbox: InboxWriter,
     visits: VisitsWriter,
+    answerers: Answerers,
 }
 
 /// Files on their way in.
@@ -113,6 +116,7 @@ impl Service {
     pub fn new(engine: &Engine, direct: DirectPath, settings: ApiSettings<'_>) -> (Self, Writers) {
         let (inbox, writer) = Inbox::new(engine.store.clone(), InboxSettings::default());
         let (visits, visits_writer) = Visits::new(engine.store.clone());
+        let (together, answerers) = Together::new(engine.store.clone());
         let service = Self {
             store: engine.store.clone(),
             queue: engine.queue.clone(),
@@ -143,8 +147,9 @@ impl Service {
             forgotten: Arc::new(Semaphore::new(FORGOTTEN)),
             links: engine.settings.links.clone(),
             visits,
+            together,
         };
-        (service, Writers { inbox: writer, visits: visits_writer })
+        (service, Writers { inbox: writer, visits: visits_writer, answerers })
     }
 
     /// A turn for heavy work. Whoever waits too long hears so, and holds nothing meanwhile.
@@ -173,7 +178,7 @@ impl Service {
             }
         };
         // The writers end when the last route that holds their other end is gone.
-        tokio::join!(http, writers.inbox.run(), writers.visits.run()).0
+        tokio::join!(http, writers.inbox.run(), writers.visits.run(), writers.answerers.run()).0
     }
 }
 

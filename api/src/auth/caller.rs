@@ -12,8 +12,10 @@ use fanfare_engine::{
         permission::{Needs, Permission, Permissions},
     },
     id::{ApiKeyId, SessionId, TenantId, UserId},
-    store::users::RowScope,
+    store::{audit::Deed, users::RowScope},
 };
+use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::http::{
     headers::RequestId,
@@ -65,6 +67,19 @@ impl Caller {
     /// The same of a list of people.
     pub(crate) fn may_list_everybody(&self) -> Result<(), Problem> {
         self.sees_everybody("You see only some of the contacts, and this list holds those of everybody.")
+    }
+
+    /// What they did, for the audit log. `detail` bears no secrets, and addresses masked.
+    pub(crate) fn deed(&self, at: Timestamp, action: &'static str, subject: &str, detail: Value) -> Deed {
+        Deed {
+            at,
+            tenant: self.tenant,
+            actor: self.actor.name(),
+            action,
+            subject: subject.to_owned(),
+            detail,
+            request_id: Some(self.request.as_str().to_owned()),
+        }
     }
 
     pub(crate) const fn key(&self) -> Option<ApiKeyId> {

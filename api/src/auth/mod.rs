@@ -101,7 +101,7 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
 }
 
 async fn key_holder(service: &Service, key: &str, request: RequestId) -> Result<Option<Caller>, Problem> {
-    let holder = service.store.key_holder(&tokens::hash(key)).await?;
+    let holder = service.together.keys.ask(tokens::hash(key)).await?;
     Ok(holder.map(|holder| Caller {
         tenant: holder.tenant,
         environment: holder.environment,
@@ -114,7 +114,7 @@ async fn key_holder(service: &Service, key: &str, request: RequestId) -> Result<
 
 async fn signed_in(service: &Service, token: &str, request: RequestId) -> Result<Option<Caller>, Problem> {
     let Some(claims) = service.auth.access.read(token, service.clock.now()) else { return Ok(None) };
-    let user = service.store.session_user(claims.sid).await?.filter(|user| user.tenant == claims.tid);
+    let user = service.together.sessions.ask(claims.sid).await?.filter(|user| user.tenant == claims.tid);
     Ok(user.map(|user| Caller {
         tenant: user.tenant,
         environment: claims.env,

@@ -105,14 +105,15 @@ pub(crate) async fn invite(
     users::create(&mut tx, &user).await?;
     sign_in::make_link(&mut tx, tenant.id, (LinkPurpose::Invitation, id), &hash, LINK_LIFETIME).await?;
     let deed = Deed {
+        at: sources.clock.now(),
         tenant: tenant.id,
-        actor: "command",
+        actor: "command".to_owned(),
         action: "user.invite",
-        subject: &id.to_string(),
+        subject: id.to_string(),
         detail: json!({"role": OWNER}),
         request_id: None,
     };
-    audit::append(&mut tx, sources.clock.now(), &deed).await?;
+    audit::append(&mut tx, &deed).await?;
     tx.commit().await.map_err(StoreError::from)?;
     Ok((id, token))
 }

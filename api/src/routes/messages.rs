@@ -234,8 +234,7 @@ async fn list(
     let now = service.clock.now();
     let messages: Vec<MessageLine> =
         found.messages.iter().map(|message| MessageLine::of(message, now)).collect();
-    work.note("message.list", "messages", json!({"by": named(by), "shown": messages.len()})).await?;
-    work.commit().await?;
+    work.seen("message.list", "messages", json!({"by": named(by), "shown": messages.len()})).await?;
     Ok(Data(Messages { messages, pagination: pagination(&window, &found) }))
 }
 
@@ -406,8 +405,7 @@ async fn show(
         Channel::Email | Channel::Whatsapp | Channel::InApp => None,
     };
     let cost = cost(&mut work, caller, message, segments).await?;
-    work.note("message.read", &id.to_string(), json!({})).await?;
-    work.commit().await?;
+    work.seen("message.read", &id.to_string(), json!({})).await?;
     let (cost, currency) = cost.unzip();
     let line = MessageLine::of(message, service.clock.now());
     Ok(Data(MessageView { line, template_id: message.template, cost, currency, segments, timeline }))

@@ -22,7 +22,7 @@ use std::time::Instant;
 
 use fanfare_engine::{
     id::Id,
-    store::{StoreError, audit as log, audit::Deed},
+    store::{StoreError, audit as log},
 };
 use serde_json::Value;
 use sqlx::PgTransaction;
@@ -71,16 +71,26 @@ impl<'a> Work<'a> {
     }
 
     /// Notes what was done, in the same transaction. `detail` bears no secrets, and addresses masked.
-    pub(crate) async fn note(&mut self, action: &str, subject: &str, detail: Value) -> Result<(), Problem> {
-        let deed = Deed {
-            tenant: self.caller.tenant,
-            actor: &self.caller.actor.name(),
-            action,
-            subject,
-            detail,
-            request_id: Some(self.caller.request.as_str()),
-        };
-        Ok(log::append(&mut self.tx, self.service.clock.now(), &deed).await?)
+    pub(crate) async fn note(
+        &mut self,
+        action: &'static str,
+        subject: &str,
+        detail: Value,
+    ) -> Result<(), Problem> {
+        let deed = self.caller.deed(self.service.clock.now(), action, subject, detail);
+        Ok(log::append(&mut self.tx, &deed).await?)
+    }
+
+    /// Ends what was only read, and notes that it was: durable before anything of it is shown.
+    pub(crate) async fn seen(
+        self,
+        action: &'static str,
+        subject: &str,
+        detail: Value,
+    ) -> Result<(), Problem> {
+        let deed = self.caller.deed(self.service.clock.now(), action, subject, detail);
+        drop(self.tx);
+        self.service.together.deeds.ask(deed).await
     }
 
     pub(crate) async fn commit(self) -> Result<(), Problem> {

@@ -164,7 +164,7 @@ async fn normal(service: &Service, tenant: TenantId, named: &Named) -> Result<St
     let address = match named.channel {
         Channel::Email => mail(text),
         Channel::Sms | Channel::Whatsapp => {
-            let tenant = service.store.tenant_by_id(tenant).await?;
+            let tenant = service.together.tenant(tenant).await?;
             let region = Region::parse(&tenant.region)
                 .map_err(|error| StoreError::Corrupt(format!("tenant {}: {error}", tenant.id)))?;
             PhoneNumber::parse(text, &region).map(PhoneNumber::into_string)

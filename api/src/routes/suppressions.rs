@@ -160,8 +160,7 @@ async fn list(
     let part = (i64::from(window.limit) + 1, window.offset());
     let rows = suppressions::list(&mut work.tx, tenant, filter, after, part).await?;
     let (rows, next) = window.cut(rows, |last: &Listed| Cursor { place: last.place(), total });
-    work.note("suppression.list", "suppressions", json!({"suppressions": rows.len()})).await?;
-    work.commit().await?;
+    work.seen("suppression.list", "suppressions", json!({"suppressions": rows.len()})).await?;
     let suppressions = rows.into_iter().map(SuppressionView::from).collect();
     Ok(Data(Suppressions { suppressions, pagination: window.pagination(total, next) }))
 }
@@ -256,8 +255,7 @@ async fn show(
 ) -> Result<Data<SuppressionView>, Problem> {
     let mut work = Work::begin(&service, &may.caller).await?;
     let listed = suppressions::get(&mut work.tx, may.caller.tenant, id).await?;
-    work.note("suppression.read", &id.to_string(), json!({})).await?;
-    work.commit().await?;
+    work.seen("suppression.read", &id.to_string(), json!({})).await?;
     Ok(Data(listed.into()))
 }
 

@@ -233,14 +233,15 @@ async fn take(
         let detail = serde_json::json!({"rowsTaken": merged.rows_taken, "rowsRefused": merged.rows_refused,
             "contactsCreated": merged.contacts_created, "contactsUpdated": merged.contacts_updated});
         let deed = Deed {
+            at: now,
             tenant: request.tenant,
-            actor: &author.actor,
+            actor: author.actor.clone(),
             action: author.action,
-            subject: &upload.to_string(),
+            subject: upload.to_string(),
             detail,
-            request_id: Some(&author.request_id),
+            request_id: Some(author.request_id.clone()),
         };
-        staging.note(now, &deed).await?;
+        staging.note(&deed).await?;
     }
     staging.commit().await?;
     Ok(report(request, upload, inspected, summary, merged))

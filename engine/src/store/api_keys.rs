@@ -102,29 +102,36 @@ pub async fn list(tx: &mut PgConnection, tenant: TenantId) -> StoreResult<Vec<Ap
 }
 
 impl Store {
-    /// Who the key with this hash speaks for, if it is good. Notes that it was used, at most once a minute: a busy key must
-    /// not write a row for every request.
-    pub async fn key_holder(&self, hash: &TokenHash) -> StoreResult<Option<KeyHolder>> {
-        let row = sqlx::query!(
-            r#"select id, tenant_id, scopes, environment as "environment: Environment",
-                      used_at is null or used_at < now() - interval '1 minute' as "rested!"
-               from api_keys
-               where key_hash = $1 and revoked_at is null and (expires_at is null or expires_at > now())"#,
-            hash.as_slice(),
+    /// Who the keys with these hashes speak for, if they are good. Notes that they were used, at most once a minute: a busy key
+    /// must not write a row for every request.
+    pub async fn key_holders(&self, hashes: &[TokenHash]) -> StoreResult<Vec<Option<KeyHolder>>> {
+        let wanted: Vec<&[u8]> = hashes.iter().map(TokenHash::as_slice).collect();
+        let rows = sqlx::query!(
+            r#"select wanted.at as "place!", k.id, k.tenant_id, k.scopes, k.environment as "environment: Environment",
+                      k.used_at is null or k.used_at < now() - interval '1 minute' as "rested!"
+               from unnest($1::bytea[]) with ordinality as wanted (hash, at)
+               join api_keys k on k.key_hash = wanted.hash
+                 and k.revoked_at is null and (k.expires_at is null or k.expires_at > now())"#,
+            &wanted as _,
         )
-        .fetch_optional(self.pool())
+        .fetch_all(self.pool())
         .await?;
-        let Some(row) = row else { return Ok(None) };
-        if row.rested {
-            sqlx::query!("update api_keys set used_at = now() where id = $1", row.id)
+        let rested: Vec<uuid::Uuid> = rows.iter().filter(|row| row.rested).map(|row| row.id).collect();
+        if !rested.is_empty() {
+            sqlx::query!("update api_keys set used_at = now() where id = any($1)", &rested)
                 .execute(self.pool())
                 .await?;
         }
-        Ok(Some(KeyHolder {
-            id: row.id.into(),
-            tenant: row.tenant_id.into(),
-            scopes: Permissions::stored(row.scopes),
-            environment: row.environment,
-        }))
+        let mut holders = vec![None; hashes.len()];
+        for row in rows {
+            let place = usize::try_from(row.place - 1).unwrap_or_default();
+            holders[place] = Some(KeyHolder {
+                id: row.id.into(),
+                tenant: row.tenant_id.into(),
+                scopes: Permissions::stored(row.scopes),
+                environment: row.environment,
+            });
+        }
+        Ok(holders)
     }
 }

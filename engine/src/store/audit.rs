@@ -5,7 +5,7 @@
 //! hash elsewhere sees it.
 //!
 //! A chain has one end, and whoever holds it until the disk has their commit holds up everybody else of the tenant. So a deed
-//! is noted in `audit_pending`, where nobody waits, and chained by a task of upkeep a second later, or by whoever reads or
+//! is noted in `audit_pending`, where nobody waits for anybody else, and chained by a task of upkeep a second later, or by whoever reads or
 //! verifies the log before that. Chaining moves rows in one transaction under the lock of the tenant's head: a crash leaves
 //! them noted, and nothing is chained twice. What is not chained yet is only as safe as the database.
 
@@ -14,21 +14,22 @@ use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgExecutor};
 
 use super::{Store, StoreResult};
 use crate::id::TenantId;
 
 /// A deed. `actor` is `user:usr_…`, `key:key_…`, `command` or `system`; `action` a verb of the thing: `campaign.launch`.
 #[derive(Debug, Clone)]
-pub struct Deed<'a> {
+pub struct Deed {
+    pub at: Timestamp,
     pub tenant: TenantId,
-    pub actor: &'a str,
-    pub action: &'a str,
-    pub subject: &'a str,
+    pub actor: String,
+    pub action: &'static str,
+    pub subject: String,
     /// What changed: no secrets, addresses masked.
     pub detail: serde_json::Value,
-    pub request_id: Option<&'a str>,
+    pub request_id: Option<String>,
 }
 
 /// A row of the log.
@@ -91,19 +92,29 @@ impl Hashed<'_> {
 }
 
 /// Notes a deed, to be chained soon.
-pub async fn append(tx: &mut PgConnection, now: Timestamp, deed: &Deed<'_>) -> StoreResult<()> {
+pub async fn append(tx: &mut PgConnection, deed: &Deed) -> StoreResult<()> {
+    append_all(tx, std::slice::from_ref(deed)).await
+}
+
+async fn append_all(executor: impl PgExecutor<'_>, deeds: &[Deed]) -> StoreResult<()> {
+    fn column<'d, T>(deeds: &'d [Deed], of: impl Fn(&'d Deed) -> T) -> Vec<T> {
+        deeds.iter().map(of).collect()
+    }
     sqlx::query!(
         "insert into audit_pending (tenant_id, at, actor, action, subject, detail, request_id)
-         values ($1, $2, $3, $4, $5, $6::text::json, $7)",
-        deed.tenant.uuid(),
-        now.to_sqlx() as _,
-        deed.actor,
-        deed.action,
-        deed.subject,
-        deed.detail.to_string(),
-        deed.request_id,
+         select tenant_id, at, actor, action, subject, detail::json, request_id
+         from unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
+              with ordinality as deed (tenant_id, at, actor, action, subject, detail, request_id, place)
+         order by place",
+        &column(deeds, |deed| deed.tenant.uuid()),
+        &column(deeds, |deed| deed.at.to_sqlx()) as _,
+        &column(deeds, |deed| deed.actor.as_str()) as _,
+        &column(deeds, |deed| deed.action) as _,
+        &column(deeds, |deed| deed.subject.as_str()) as _,
+        &column(deeds, |deed| deed.detail.to_string()),
+        &column(deeds, |deed| deed.request_id.as_deref()) as _,
     )
-    .execute(tx)
+    .execute(executor)
     .await?;
     Ok(())
 }
@@ -173,6 +184,12 @@ pub async fn list(
 const LINKS: i64 = 1_000;
 
 impl Store {
+    /// Notes deeds that no transaction could note: what was only read, and what cannot be taken back. They are durable when
+    /// this returns.
+    pub async fn note_deeds(&self, deeds: &[Deed]) -> StoreResult<()> {
+        append_all(self.pool(), deeds).await
+    }
+
     /// Chains what was noted, of all tenants.
     pub async fn chain_audit_logs(&self) -> StoreResult<()> {
         let tenants = sqlx::query_scalar!("select distinct tenant_id from audit_pending");

@@ -1,12 +1,13 @@
 //! Messages as callers of the API see them: searched, and read with their facts, events and references.
 //!
-//! A list finds the ids of its messages first, and then reads what it shows of them in a constant number of statements. What
+//! A list finds the ids of its messages first, and then reads what it shows of them in one statement. What
 //! an address, a person or a reference names is little, and is sorted; the messages of a campaign, or of all campaigns, are
 //! walked from the newest on and never gathered. The newest are those of the campaign that was made last, in it those with
 //! the highest number.
 
 use jiff::Timestamp;
-use sqlx::PgConnection;
+use serde::Deserialize;
+use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
 
 use super::{StoreResult, accounts::moment};
@@ -247,7 +248,33 @@ async fn walked(tx: &mut PgConnection, tenant: TenantId, wanted: &Wanted<'_>) ->
     Ok(rows.into_iter().map(|row| MessageId { campaign: row.id.into(), n: row.n }).collect())
 }
 
-/// These messages, as far as the tenant has them, in this order.
+/// A fact as the statement gathers it.
+#[derive(Debug, Deserialize)]
+struct FactLine {
+    attempt: i16,
+    kind: i16,
+    at: Timestamp,
+    account_no: Option<i16>,
+    reason: Option<String>,
+    detail: Option<String>,
+    provider_id: Option<String>,
+}
+
+impl FactLine {
+    fn into_fact(self) -> Option<Fact> {
+        let kind = FactKind::PRECEDENCE.iter().copied().find(|kind| *kind as i16 == self.kind)?;
+        let reason = self.reason.and_then(|reason| reason.parse().ok());
+        Some(Fact {
+            fact: AttemptFact { attempt: self.attempt, kind, reason },
+            at: self.at,
+            account_no: self.account_no,
+            detail: self.detail,
+            provider_id: self.provider_id,
+        })
+    }
+}
+
+/// These messages, as far as the tenant has them, in this order: in one statement, since each is a round trip.
 pub async fn read(
     tx: &mut PgConnection,
     tenant: TenantId,
@@ -255,38 +282,40 @@ pub async fn read(
 ) -> StoreResult<Vec<Message>> {
     let (campaigns, numbers): (Vec<Uuid>, Vec<i32>) =
         messages.iter().map(|message| (message.campaign.uuid(), message.n)).unzip();
-    let mut found = heads(tx, tenant, &campaigns, &numbers).await?;
-    // Only of those that were found: the others are somebody else's.
-    let (campaigns, numbers): (Vec<Uuid>, Vec<i32>) =
-        found.iter().map(|message| (message.id.campaign.uuid(), message.id.n)).unzip();
-    add_facts(tx, &mut found, &campaigns, &numbers).await?;
-    add_events(tx, &mut found, &campaigns, &numbers).await?;
-    add_references(tx, tenant, &mut found, &campaigns, &numbers).await?;
-    Ok(found)
-}
-
-async fn heads(
-    tx: &mut PgConnection,
-    tenant: TenantId,
-    campaigns: &[Uuid],
-    numbers: &[i32],
-) -> StoreResult<Vec<Message>> {
     let rows = sqlx::query!(
         r#"select k.id as campaign_id, r.n, k.channel as "channel: Channel", k.class as "class: MessageClass", k.template_id,
                   k.kind = 'direct' as "single!", r.contact_id, r.address, r.variant, r.variables, r.excluded,
                   coalesce(c.created_at, k.launched_at, k.created_at) as "taken_at!: jiff_sqlx::Timestamp",
-                  c.not_before as "not_before?: jiff_sqlx::Timestamp"
+                  c.not_before as "not_before?: jiff_sqlx::Timestamp",
+                  (select json_agg(json_build_object(
+                              'attempt', f.attempt, 'kind', f.kind, 'at', f.at, 'account_no', f.account_no,
+                              'reason', f.reason, 'detail', f.detail, 'provider_id', f.provider_id)
+                          order by f.attempt, f.at)
+                   from results f where f.campaign_id = r.campaign_id and f.n = r.n
+                  ) as "facts: Json<Vec<FactLine>>",
+                  (select json_agg(json_build_array(e.kind, e.first))
+                   from (select kind, min(at) as first from events
+                         where campaign_id = r.campaign_id and n = r.n group by kind) e
+                  ) as "events: Json<Vec<(String, Timestamp)>>",
+                  (select json_agg(json_build_array(m.name, m.value) order by m.name)
+                   from message_references m
+                   where m.campaign_id = r.campaign_id and m.n = r.n and m.tenant_id = $1
+                  ) as "references: Json<Vec<(String, String)>>"
            from unnest($2::uuid[], $3::integer[]) with ordinality as wanted (campaign_id, n, at)
            join campaigns k on k.id = wanted.campaign_id and k.tenant_id = $1
            join recipients r on r.campaign_id = wanted.campaign_id and r.n = wanted.n
            left join chunks c on k.kind = 'direct' and c.campaign_id = wanted.campaign_id and c.no = wanted.n
            order by wanted.at"#,
         tenant.uuid(),
-        campaigns,
-        numbers,
+        &campaigns,
+        &numbers,
     )
     .fetch_all(tx)
     .await?;
+    let of = |rows: Vec<FactLine>| rows.into_iter().filter_map(FactLine::into_fact).collect();
+    let told = |rows: Vec<(String, Timestamp)>| {
+        rows.into_iter().filter_map(|(kind, at)| Some((kind.parse().ok()?, at))).collect()
+    };
     Ok(rows
         .into_iter()
         .map(|row| Message {
@@ -302,99 +331,11 @@ async fn heads(
             excluded: row.excluded.and_then(|reason| reason.parse().ok()),
             taken_at: row.taken_at.to_jiff(),
             not_before: row.not_before.map(jiff_sqlx::Timestamp::to_jiff),
-            facts: Vec::new(),
-            events: Vec::new(),
-            references: Vec::new(),
+            facts: row.facts.map_or_else(Vec::new, |Json(facts)| of(facts)),
+            events: row.events.map_or_else(Vec::new, |Json(events)| told(events)),
+            references: row.references.map_or_else(Vec::new, |Json(references)| references),
         })
         .collect())
-}
-
-async fn add_facts(
-    tx: &mut PgConnection,
-    messages: &mut [Message],
-    campaigns: &[Uuid],
-    numbers: &[i32],
-) -> StoreResult<()> {
-    let rows = sqlx::query!(
-        r#"select wanted.at as "place!", r.attempt, r.kind, r.at as "at: jiff_sqlx::Timestamp", r.account_no, r.reason,
-                  r.detail, r.provider_id
-           from unnest($1::uuid[], $2::integer[]) with ordinality as wanted (campaign_id, n, at)
-           join results r on r.campaign_id = wanted.campaign_id and r.n = wanted.n
-           order by wanted.at, r.attempt, r.at"#,
-        campaigns,
-        numbers,
-    )
-    .fetch_all(tx)
-    .await?;
-    for row in rows {
-        let kind = FactKind::PRECEDENCE.iter().copied().find(|kind| *kind as i16 == row.kind);
-        if let (Some(message), Some(kind)) = (at_place(messages, row.place), kind) {
-            let reason = row.reason.and_then(|reason| reason.parse().ok());
-            message.facts.push(Fact {
-                fact: AttemptFact { attempt: row.attempt, kind, reason },
-                at: row.at.to_jiff(),
-                account_no: row.account_no,
-                detail: row.detail,
-                provider_id: row.provider_id,
-            });
-        }
-    }
-    Ok(())
-}
-
-async fn add_events(
-    tx: &mut PgConnection,
-    messages: &mut [Message],
-    campaigns: &[Uuid],
-    numbers: &[i32],
-) -> StoreResult<()> {
-    let rows = sqlx::query!(
-        r#"select wanted.at as "place!", e.kind, min(e.at) as "first!: jiff_sqlx::Timestamp"
-           from unnest($1::uuid[], $2::integer[]) with ordinality as wanted (campaign_id, n, at)
-           join events e on e.campaign_id = wanted.campaign_id and e.n = wanted.n
-           group by wanted.at, e.kind"#,
-        campaigns,
-        numbers,
-    )
-    .fetch_all(tx)
-    .await?;
-    for row in rows {
-        if let (Some(message), Ok(kind)) = (at_place(messages, row.place), row.kind.parse()) {
-            message.events.push((kind, row.first.to_jiff()));
-        }
-    }
-    Ok(())
-}
-
-async fn add_references(
-    tx: &mut PgConnection,
-    tenant: TenantId,
-    messages: &mut [Message],
-    campaigns: &[Uuid],
-    numbers: &[i32],
-) -> StoreResult<()> {
-    let rows = sqlx::query!(
-        r#"select wanted.at as "place!", m.name, m.value
-           from unnest($2::uuid[], $3::integer[]) with ordinality as wanted (campaign_id, n, at)
-           join message_references m on m.campaign_id = wanted.campaign_id and m.n = wanted.n and m.tenant_id = $1
-           order by wanted.at, m.name"#,
-        tenant.uuid(),
-        campaigns,
-        numbers,
-    )
-    .fetch_all(tx)
-    .await?;
-    for row in rows {
-        if let Some(message) = at_place(messages, row.place) {
-            message.references.push((row.name, row.value));
-        }
-    }
-    Ok(())
-}
-
-/// Places are counted from 1.
-fn at_place(messages: &mut [Message], place: i64) -> Option<&mut Message> {
-    messages.get_mut(usize::try_from(place).ok()?.checked_sub(1)?)
 }
 
 /// What was told about a message, every time that it was, up to so many.

@@ -72,6 +72,18 @@ impl Store {
         .ok_or_else(|| StoreError::not_found(id))
     }
 
+    /// Those of them that exist, in no order.
+    pub async fn tenants_by_id(&self, ids: &[TenantId]) -> StoreResult<Vec<Tenant>> {
+        let ids: Vec<uuid::Uuid> = ids.iter().map(|id| id.uuid()).collect();
+        Ok(sqlx::query_as!(
+            Tenant,
+            "select id, slug, name, region, locale, time_zone, currency from tenants where id = any($1)",
+            &ids
+        )
+        .fetch_all(self.pool())
+        .await?)
+    }
+
     /// The tenant that lets strangers make themselves a user, and the role that they get; by its name where several do.
     pub async fn open_to_strangers(&self, slug: Option<&str>) -> StoreResult<Option<(TenantId, String)>> {
         let open = sqlx::query!(

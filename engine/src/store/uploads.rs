@@ -246,8 +246,8 @@ impl Staging {
     }
 
     /// Notes the deed in the transaction that does it.
-    pub(crate) async fn note(&mut self, now: Timestamp, deed: &audit::Deed<'_>) -> StoreResult<()> {
-        audit::append(&mut self.connection, now, deed).await
+    pub(crate) async fn note(&mut self, deed: &audit::Deed) -> StoreResult<()> {
+        audit::append(&mut self.connection, deed).await
     }
 
     pub(crate) async fn commit(mut self) -> StoreResult<()> {

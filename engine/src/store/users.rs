@@ -28,6 +28,26 @@ pub enum RowScope {
     Assigned,
 }
 
+impl RowScope {
+    fn stored(scope: Option<&str>, branch: Option<String>) -> Self {
+        match (scope, branch) {
+            (Some("branch"), Some(branch)) => Self::Branch(branch),
+            (None, _) => Self::All,
+            // Whatever this version does not know shows less, not more.
+            _ => Self::Assigned,
+        }
+    }
+}
+
+/// What of a user decides what they see and may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionUser {
+    pub id: UserId,
+    pub tenant: TenantId,
+    pub permissions: Permissions,
+    pub scope: RowScope,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     pub id: UserId,
@@ -85,12 +105,7 @@ struct Row {
 
 impl From<Row> for User {
     fn from(row: Row) -> Self {
-        let scope = match (row.scope.as_deref(), row.branch) {
-            (Some("branch"), Some(branch)) => RowScope::Branch(branch),
-            (None, _) => RowScope::All,
-            // Whatever this version does not know shows less, not more.
-            _ => RowScope::Assigned,
-        };
+        let scope = RowScope::stored(row.scope.as_deref(), row.branch);
         Self {
             id: row.id.into(),
             tenant: row.tenant_id.into(),
@@ -276,18 +291,29 @@ impl Store {
         Ok(slugs.fetch_all(self.pool()).await?)
     }
 
-    /// The user of an open session.
-    pub async fn session_user(&self, session: SessionId) -> StoreResult<Option<User>> {
-        let row = sqlx::query_as!(
-            Row,
-            r#"select u.id, u.tenant_id, u.email, u.first_name, u.last_name, u.phone, u.role_id, r.slug as role_slug,
-                      r.permissions, u.status as "status: _", u.scope, u.branch, u.contact_id,
-                      u.totp_secret is not null as "second_factor!", u.created_at as "created_at: _",
-                      u.updated_at as "updated_at: _", u.signed_in_at as "signed_in_at: _"
-               from sessions s join users u on u.id = s.user_id join roles r on r.id = u.role_id
-               where s.id = $1 and s.revoked_at is null and s.expires_at > now() and u.status = 'active'"#,
-            session.uuid(),
-        );
-        Ok(row.fetch_optional(self.pool()).await?.map(User::from))
+    /// The users of these sessions, as far as they are open.
+    pub async fn session_users(&self, sessions: &[SessionId]) -> StoreResult<Vec<Option<SessionUser>>> {
+        let wanted: Vec<uuid::Uuid> = sessions.iter().map(|session| session.uuid()).collect();
+        let rows = sqlx::query!(
+            r#"select wanted.at as "place!", u.id, u.tenant_id, r.permissions, u.scope, u.branch
+               from unnest($1::uuid[]) with ordinality as wanted (session, at)
+               join sessions s on s.id = wanted.session and s.revoked_at is null and s.expires_at > now()
+               join users u on u.id = s.user_id and u.status = 'active'
+               join roles r on r.id = u.role_id"#,
+            &wanted,
+        )
+        .fetch_all(self.pool())
+        .await?;
+        let mut users = vec![None; sessions.len()];
+        for row in rows {
+            let place = usize::try_from(row.place - 1).unwrap_or_default();
+            users[place] = Some(SessionUser {
+                id: row.id.into(),
+                tenant: row.tenant_id.into(),
+                permissions: Permissions::stored(row.permissions),
+                scope: RowScope::stored(row.scope.as_deref(), row.branch),
+            });
+        }
+        Ok(users)
     }
 }

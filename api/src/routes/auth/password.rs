@@ -182,15 +182,16 @@ async fn mail_link(service: &Service, email: &str, request: &RequestId) -> Resul
     sign_in::add_link(&mut tx, tenant, (purpose, credentials.user), &hash, MAILED_LIFETIME).await?;
     let user = users::get(&mut tx, tenant, credentials.user).await?;
     let deed = Deed {
+        at: service.clock.now(),
         tenant,
         // Anybody can ask for it.
-        actor: "system",
+        actor: "system".to_owned(),
         action: "user.link",
-        subject: &user.id.to_string(),
+        subject: user.id.to_string(),
         detail: json!({"purpose": purpose, "because": "somebody forgot their password"}),
-        request_id: Some(request.as_str()),
+        request_id: Some(request.as_str().to_owned()),
     };
-    audit::append(&mut tx, service.clock.now(), &deed).await?;
+    audit::append(&mut tx, &deed).await?;
     tx.commit().await.map_err(StoreError::from)?;
     mail::send(service, &user, (purpose, &token), MAILED_LIFETIME).await;
     Ok(())

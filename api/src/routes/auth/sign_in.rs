@@ -185,12 +185,18 @@ pub(super) async fn note(
     service: &Service,
     tx: &mut PgConnection,
     (tenant, user): (TenantId, UserId),
-    action: &str,
+    action: &'static str,
     request: &RequestId,
     detail: Value,
 ) -> Result<(), Problem> {
-    let (actor, subject) = (format!("user:{user}"), user.to_string());
-    let deed =
-        Deed { tenant, actor: &actor, action, subject: &subject, detail, request_id: Some(request.as_str()) };
-    Ok(audit::append(tx, service.clock.now(), &deed).await?)
+    let deed = Deed {
+        at: service.clock.now(),
+        tenant,
+        actor: format!("user:{user}"),
+        action,
+        subject: user.to_string(),
+        detail,
+        request_id: Some(request.as_str().to_owned()),
+    };
+    Ok(audit::append(tx, &deed).await?)
 }

@@ -88,7 +88,7 @@ async fn actors(work: &mut Work<'_>, caller: &Caller) -> Result<Vec<String>, Pro
 }
 
 async fn clockwork(service: &Service, caller: &Caller) -> Result<Clockwork, Problem> {
-    let tenant = service.store.tenant_by_id(caller.tenant).await?;
+    let tenant = service.together.tenant(caller.tenant).await?;
     let zone = TimeZone::get(&tenant.time_zone).unwrap_or(TimeZone::UTC);
     Ok(Clockwork { now: service.clock.now(), zone, tracks: service.links.exist() })
 }

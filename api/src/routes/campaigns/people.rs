@@ -154,14 +154,13 @@ fn after(window: &Window<i32>) -> i32 {
 
 /// Addresses were read: that is noted.
 async fn told<T: Into<RecipientView>>(
-    mut work: Work<'_>,
+    work: Work<'_>,
     id: CampaignId,
     of: &str,
     rows: Vec<T>,
     next_cursor: Option<String>,
 ) -> Result<Data<Recipients>, Problem> {
     let detail = json!({"recipients": rows.len(), "of": of});
-    work.note("campaign.recipients_read", &id.to_string(), detail).await?;
-    work.commit().await?;
+    work.seen("campaign.recipients_read", &id.to_string(), detail).await?;
     Ok(Data(Recipients { recipients: rows.into_iter().map(Into::into).collect(), next_cursor }))
 }

@@ -150,7 +150,7 @@ async fn changed(
     mut work: Work<'_>,
     id: CampaignId,
     from: CampaignStatus,
-    action: &str,
+    action: &'static str,
 ) -> Result<StatusView, Problem> {
     let sheet = sheets::get(&mut work.tx, work.caller.tenant, id).await?;
     let to = CampaignStatus::of(sheet.state);

@@ -65,7 +65,7 @@ const FIRST_LOOK: Duration = Duration::from_millis(50);
 
 pub(super) async fn send(service: &Service, caller: &Caller, single: Single) -> Result<Sent, Problem> {
     let until = Instant::now() + service.send_wait;
-    let tenant = service.store.tenant_by_id(caller.tenant).await?;
+    let tenant = service.together.tenant(caller.tenant).await?;
     let to = to(service, caller, &tenant, &single).await?;
     let (content, variables) = match &single.content {
         Content::Template { name, parameters } => (DirectContent::Template(name), parameters.clone()),
@@ -96,7 +96,9 @@ pub(super) async fn send(service: &Service, caller: &Caller, single: Single) -> 
                 Some(_) => (MessageStatus::Scheduled, None),
                 None => settled(service, caller, message, outcome, until).await,
             };
-            note(service, caller, (message, &single, &to), status).await;
+            let noted = note(service, caller, (message, &single, &to), status);
+            let cost = cost(service, caller, (single.channel, &to.address), (account, units));
+            let ((), cost) = tokio::join!(noted, cost);
             if let (MessageStatus::Failed | MessageStatus::Suppressed, Some(reason)) = (status, reason) {
                 return Err(Problem::refused(message, reason));
             }
@@ -104,7 +106,7 @@ pub(super) async fn send(service: &Service, caller: &Caller, single: Single) -> 
                 message,
                 status,
                 at: service.clock.now(),
-                cost: cost(service, caller, (single.channel, &to.address), (account, units)).await?,
+                cost: cost?,
                 segments: (single.channel == Channel::Sms).then_some(units),
                 scheduled_at: single.scheduled_at,
                 duplicate: false,
@@ -277,12 +279,8 @@ async fn note(
         "status": status,
         "scheduledAt": single.scheduled_at,
     });
-    let noted = async {
-        let mut work = Work::begin(service, caller).await?;
-        work.note("message.send", &message.to_string(), detail).await?;
-        work.commit().await
-    };
-    if let Err(problem) = noted.await {
+    let deed = caller.deed(service.clock.now(), "message.send", &message.to_string(), detail);
+    if let Err(problem) = service.together.deeds.ask(deed).await {
         tracing::error!(?problem, %message, "a message was sent, and could not be noted in the audit log");
     }
 }

@@ -86,8 +86,7 @@ pub(super) async fn show(
     let mut work = Work::begin(&service, &may.caller).await?;
     contacts::get(&mut work.tx, sight(&may.caller), id).await?;
     let answer = known(&mut work, id, &may).await?;
-    work.note("contact.read", &id.to_string(), json!({"of": "consents"})).await?;
-    work.commit().await?;
+    work.seen("contact.read", &id.to_string(), json!({"of": "consents"})).await?;
     Ok(Data(answer))
 }
 
@@ -183,8 +182,7 @@ pub(super) async fn preferences(
     let mut work = Work::begin(&service, &may.caller).await?;
     contacts::get(&mut work.tx, sight(&may.caller), id).await?;
     let Preferences { channels, topics } = consents::preferences(&mut work.tx, id).await?;
-    work.note("contact.read", &id.to_string(), json!({"of": "preferences"})).await?;
-    work.commit().await?;
+    work.seen("contact.read", &id.to_string(), json!({"of": "preferences"})).await?;
     Ok(Data(Wishes { channels, topics }))
 }
 

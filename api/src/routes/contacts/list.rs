@@ -121,9 +121,8 @@ pub(super) async fn list(
         place: Place { id: last.id, name: last.name.clone().unwrap_or_default() },
         total,
     });
-    work.note("contact.list", "contacts", json!({"contacts": rows.len(), "searched": wish.q.is_some()}))
+    work.seen("contact.list", "contacts", json!({"contacts": rows.len(), "searched": wish.q.is_some()}))
         .await?;
-    work.commit().await?;
     let contacts = rows.into_iter().map(ContactView::from).collect();
     Ok(Data(Contacts { contacts, pagination: window.pagination(total, next) }))
 }

@@ -79,7 +79,7 @@ pub(super) fn refused(faults: Vec<Fault>) -> Problem {
 
 /// Where the tenant's phone numbers belong.
 pub(super) async fn region(service: &Service, tenant: TenantId) -> Result<Region, Problem> {
-    let tenant = service.store.tenant_by_id(tenant).await?;
+    let tenant = service.together.tenant(tenant).await?;
     Region::parse(&tenant.region).map_err(|why| {
         tracing::error!(why, "a tenant's region can't be read");
         Code::Broken.into()
@@ -184,8 +184,7 @@ async fn show(
 ) -> Result<Tagged<Data<ContactView>>, Problem> {
     let mut work = Work::begin(&service, &may.caller).await?;
     let contact = contacts::get(&mut work.tx, sight(&may.caller), id).await?;
-    work.note("contact.read", &id.to_string(), json!({})).await?;
-    work.commit().await?;
+    work.seen("contact.read", &id.to_string(), json!({})).await?;
     Ok(Tagged(contact.updated_at, Data(contact.into())))
 }
 

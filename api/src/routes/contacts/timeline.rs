@@ -140,8 +140,7 @@ pub(super) async fn show(
     let part = (i64::from(window.limit) + 1, window.offset());
     let rows = timeline::page(&mut work.tx, caller.tenant, id, before, part).await?;
     let (rows, next) = window.cut(rows, |last: &Sent| Cursor { place: last.place(), total });
-    work.note("contact.timeline", &id.to_string(), json!({"messages": rows.len()})).await?;
-    work.commit().await?;
+    work.seen("contact.timeline", &id.to_string(), json!({"messages": rows.len()})).await?;
     let messages = rows.into_iter().map(ContactMessage::from).collect();
     Ok(Data(Timeline { messages, pagination: window.pagination(total, next) }))
 }

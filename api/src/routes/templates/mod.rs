@@ -241,8 +241,8 @@ async fn create(
             "must begin with a-z or a digit and go on with a-z, digits and -, 63 at most",
         ));
     }
-    let tenant = service.store.tenant_by_id(caller.tenant).await?;
-    let locale = new.locale.as_deref().map(locale).transpose()?.unwrap_or(tenant.locale);
+    let tenant = service.together.tenant(caller.tenant).await?;
+    let locale = new.locale.as_deref().map(locale).transpose()?.unwrap_or_else(|| tenant.locale.clone());
     let (channel, class, draft) = (new.r#type, new.class.unwrap_or(MessageClass::Marketing), new.draft);
     let texts = Texts {
         subject: new.subject,

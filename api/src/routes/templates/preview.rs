@@ -139,7 +139,7 @@ async fn preview(
     let caller = &may.caller;
     texts::values(&wanted.values)?;
     let asked = wanted.locale.as_deref().map(locale).transpose()?;
-    let tenant = service.store.tenant_by_id(caller.tenant).await?;
+    let tenant = service.together.tenant(caller.tenant).await?;
     let mut work = Work::begin(&service, caller).await?;
     let id = templates::resolve(&mut work.tx, tenant.id, &named, None).await?;
     let (mut values, known) = match &wanted.contact {
@@ -297,7 +297,7 @@ async fn test(
     let caller = &may.caller;
     texts::values(&send.values)?;
     let wanted = send.locale.as_deref().map(locale).transpose()?;
-    let tenant = service.store.tenant_by_id(caller.tenant).await?;
+    let tenant = service.together.tenant(caller.tenant).await?;
     let mut work = Work::begin(&service, caller).await?;
     let id = templates::resolve(&mut work.tx, tenant.id, &named, None).await?;
     let template = templates::lock(&mut work.tx, tenant.id, id).await?;

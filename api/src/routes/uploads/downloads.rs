@@ -58,8 +58,7 @@ pub(super) async fn download(
     let Some(blob) = entry.blob.filter(|_| !entry.format.is_empty()) else {
         return Err(Problem::say(Code::NotFound, "The file itself is not kept of this upload."));
     };
-    work.note("upload.download", &id.to_string(), json!({"bytes": entry.bytes})).await?;
-    work.commit().await?;
+    work.seen("upload.download", &id.to_string(), json!({"bytes": entry.bytes})).await?;
     let blob = Blob { tenant: caller.tenant, id: blob };
     let bytes = entry.bytes.unsigned_abs();
     let parts = blobs::read(Arc::clone(&service.files.blobs), blob, bytes);
