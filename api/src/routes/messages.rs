@@ -16,7 +16,7 @@ use fanfare_engine::{
     store::{
         contacts,
         message_search::{self, By, Message, Wanted},
-        prices::{self, Over},
+        prices,
         users::RowScope,
     },
 };
@@ -460,7 +460,7 @@ async fn cost(
     let Some((accepted, units)) = message.accepted().zip(units) else { return Ok(None) };
     let Some(account) = accepted.account_no else { return Ok(None) };
     let prices =
-        prices::of(&mut work.tx, caller.tenant, Over::No(account), message.channel, &message.address).await?;
+        prices::of(&mut work.tx, caller.tenant, account, (message.channel, &message.address)).await?;
     let price = price::price(&prices, &message.address, accepted.at);
     Ok(price.map(|price| (price.micros.times(units), price.currency.clone())))
 }

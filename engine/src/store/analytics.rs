@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use sqlx::PgConnection;
+use serde::{Deserialize, Deserializer};
+use sqlx::{PgConnection, types::Json};
+use uuid::Uuid;
 
 use super::{StoreError, StoreResult};
 use crate::{
@@ -24,7 +26,7 @@ pub struct Numbers {
     pub time_zone: String,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Deserialize)]
 pub struct HourRow {
     pub hour: Timestamp,
     pub measure: Measure,
@@ -32,12 +34,17 @@ pub struct HourRow {
     pub recipients: i64,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Deserialize)]
 pub struct VariantRow {
+    #[serde(deserialize_with = "version")]
     pub version: TemplateVersionId,
     pub slug: String,
     pub locale: String,
     pub number: i32,
+}
+
+fn version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TemplateVersionId, D::Error> {
+    Uuid::deserialize(deserializer).map(TemplateVersionId::from_uuid)
 }
 
 impl Numbers {
@@ -55,66 +62,34 @@ impl Numbers {
     }
 }
 
+/// In one statement: it is asked for over and over while a campaign runs.
 pub async fn numbers(tx: &mut PgConnection, tenant: TenantId, id: CampaignId) -> StoreResult<Numbers> {
-    let head = sqlx::query!(
-        "select o.time_zone from campaigns k join tenants o on o.id = k.tenant_id
-         where k.tenant_id = $1 and k.id = $2 and k.kind = 'campaign'",
+    let row = sqlx::query!(
+        r#"select o.time_zone,
+                  (select json_agg(json_build_array(hour, sent))
+                   from (select date_trunc('hour', coalesce(done_at, now()), 'UTC') as hour, sum(accepted) as sent
+                         from chunks where campaign_id = k.id and accepted > 0 group by 1) s
+                  ) as "sent: Json<Vec<(Timestamp, i64)>>",
+                  (select json_agg(json_build_object(
+                              'hour', hour, 'measure', measure, 'variant', variant, 'recipients', recipients) order by hour)
+                   from campaign_hours where campaign_id = k.id
+                  ) as "hours: Json<Vec<HourRow>>",
+                  (select json_agg(json_build_object(
+                              'version', v.id, 'slug', t.slug, 'locale', v.locale, 'number', v.version) order by pinned.at)
+                   from unnest(k.variants) with ordinality as pinned (id, at)
+                   join template_versions v on v.id = pinned.id
+                   join templates t on t.id = v.template_id
+                  ) as "variants: Json<Vec<VariantRow>>"
+           from campaigns k join tenants o on o.id = k.tenant_id
+           where k.tenant_id = $1 and k.id = $2 and k.kind = 'campaign'"#,
         tenant.uuid(),
         id.uuid(),
     );
-    let head = head.fetch_optional(&mut *tx).await?.ok_or_else(|| StoreError::not_found(id))?;
+    let row = row.fetch_optional(tx).await?.ok_or_else(|| StoreError::not_found(id))?;
     Ok(Numbers {
-        sent: sent(&mut *tx, id).await?,
-        hours: hours(&mut *tx, id).await?,
-        variants: variants(tx, id).await?,
-        time_zone: head.time_zone,
+        sent: row.sent.map_or_else(BTreeMap::new, |Json(sent)| sent.into_iter().collect()),
+        hours: row.hours.map_or_else(Vec::new, |Json(hours)| hours),
+        variants: row.variants.map_or_else(Vec::new, |Json(variants)| variants),
+        time_zone: row.time_zone,
     })
-}
-
-async fn sent(tx: &mut PgConnection, id: CampaignId) -> StoreResult<BTreeMap<Timestamp, i64>> {
-    let rows = sqlx::query!(
-        r#"select date_trunc('hour', coalesce(done_at, now()), 'UTC') as "hour!: jiff_sqlx::Timestamp",
-                  sum(accepted) as "sent!"
-           from chunks where campaign_id = $1 and accepted > 0 group by 1"#,
-        id.uuid(),
-    );
-    Ok(rows.fetch_all(tx).await?.into_iter().map(|row| (row.hour.to_jiff(), row.sent)).collect())
-}
-
-async fn hours(tx: &mut PgConnection, id: CampaignId) -> StoreResult<Vec<HourRow>> {
-    let rows = sqlx::query!(
-        r#"select hour as "hour: jiff_sqlx::Timestamp", measure as "measure: Measure", variant, recipients
-           from campaign_hours where campaign_id = $1 order by hour"#,
-        id.uuid(),
-    );
-    let rows = rows.fetch_all(tx).await?.into_iter();
-    Ok(rows
-        .map(|row| HourRow {
-            hour: row.hour.to_jiff(),
-            measure: row.measure,
-            variant: row.variant,
-            recipients: row.recipients.into(),
-        })
-        .collect())
-}
-
-async fn variants(tx: &mut PgConnection, id: CampaignId) -> StoreResult<Vec<VariantRow>> {
-    let rows = sqlx::query!(
-        r#"select v.id, t.slug, v.locale, v.version
-           from campaigns k
-           cross join lateral unnest(k.variants) with ordinality as pinned (id, at)
-           join template_versions v on v.id = pinned.id
-           join templates t on t.id = v.template_id
-           where k.id = $1 order by pinned.at"#,
-        id.uuid(),
-    );
-    let rows = rows.fetch_all(tx).await?.into_iter();
-    Ok(rows
-        .map(|row| VariantRow {
-            version: row.id.into(),
-            slug: row.slug,
-            locale: row.locale,
-            number: row.version,
-        })
-        .collect())
 }

@@ -244,8 +244,6 @@ pub async fn list(
     filter: Filter<'_>,
     part: Part<'_>,
 ) -> StoreResult<Vec<Contact>> {
-    // Which filters are there decides on the plan: one for all of them would read every contact.
-    sqlx::query("set local plan_cache_mode = force_custom_plan").execute(&mut *tx).await?;
     let rows = if filter.found_by.is_some() {
         in_order!(
             tx,
@@ -254,7 +252,17 @@ pub async fn list(
             filter,
             part
         )
+    } else if filter.email.is_some() {
+        in_order!(
+            tx,
+            "(select * from contacts where tenant_id = $1 and email = $4 and $12::text is null offset 0) c",
+            sight,
+            filter,
+            part
+        )
     } else {
+        // Which filters are there decides on the plan: one for all of them would read every contact.
+        sqlx::query("set local plan_cache_mode = force_custom_plan").execute(&mut *tx).await?;
         in_order!(tx, "(select * from contacts where $12::text is null) c", sight, filter, part)
     };
     Ok(rows.into_iter().map(Contact::from).collect())

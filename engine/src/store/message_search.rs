@@ -126,10 +126,14 @@ pub async fn ids(
     tenant: TenantId,
     wanted: &Wanted<'_>,
 ) -> StoreResult<Vec<MessageId>> {
-    match wanted.by {
-        By::Campaign(_) | By::Everything => walked(tx, tenant, wanted).await,
-        By::Contact(_) | By::Address(_) | By::Reference(..) => gathered(tx, tenant, wanted).await,
-    }
+    let ids = match wanted.by {
+        By::Contact(contact) => of_contact(tx, tenant, contact, wanted).await?,
+        By::Address(address) => of_address(tx, tenant, address, wanted).await?,
+        By::Reference(name, value) => of_reference(tx, tenant, (name, value), wanted).await?,
+        By::Campaign(campaign) => walked(tx, tenant, Some(campaign), wanted).await?,
+        By::Everything => walked(tx, tenant, None, wanted).await?,
+    };
+    Ok(ids.into_iter().map(|id| MessageId { campaign: id.campaign.into(), n: id.n }).collect())
 }
 
 /// How many there are, whichever part is wanted; at most [`COUNTED`].
@@ -139,7 +143,7 @@ pub async fn count(tx: &mut PgConnection, tenant: TenantId, wanted: &Wanted<'_>)
         By::Campaign(campaign) => Some(campaign),
         By::Everything => None,
         By::Contact(_) | By::Address(_) | By::Reference(..) => {
-            return Ok(gathered(tx, tenant, &all).await?.len() as u64);
+            return Ok(ids(tx, tenant, &all).await?.len() as u64);
         }
     };
     let count = sqlx::query_scalar!(
@@ -161,68 +165,106 @@ pub async fn count(tx: &mut PgConnection, tenant: TenantId, wanted: &Wanted<'_>)
     Ok(count.unsigned_abs())
 }
 
-/// What is not asked for is null, and finds nothing by its index.
-async fn gathered(
-    tx: &mut PgConnection,
-    tenant: TenantId,
-    wanted: &Wanted<'_>,
-) -> StoreResult<Vec<MessageId>> {
-    let (mut contact, mut address, mut name, mut value) = (None, None, None, None);
-    match wanted.by {
-        By::Contact(id) => contact = Some(id.uuid()),
-        By::Address(text) => address = Some(text),
-        By::Reference(reference, text) => (name, value) = (Some(reference), Some(text)),
-        By::Campaign(_) | By::Everything => {}
-    }
-    let rows = sqlx::query!(
-        r#"select found.campaign_id as "campaign_id!", found.n as "n!"
-           from (
-               select campaign_id, n from recipients where contact_id = $2
-               union all
-               select campaign_id, n from recipients where address = $3 and contact_id is null
-               union all
-               select r.campaign_id, r.n
-               from (select id from contacts where tenant_id = $1 and email = $3 and email is not null
-                     union all
-                     select id from contacts
-                     where tenant_id = $1 and phone = $3 and phone is not null and email is not null
-                     union all
-                     select id from contacts
-                     where tenant_id = $1 and phone = $3 and phone is not null and email is null) who
-               join recipients r on r.contact_id = who.id and r.address = $3
-               union all
-               select campaign_id, n from message_references where tenant_id = $1 and name = $4 and value = $5
-           ) found
-           join campaigns k on k.id = found.campaign_id and k.tenant_id = $1
-           where ($6::text is null or k.channel = $6)
-             and ($7::timestamptz is null or found.campaign_id < uuid_floor($7))
-             and ($8::uuid is null or (found.campaign_id, found.n) < ($8, $9))
-           order by found.campaign_id desc, found.n desc
-           offset $10 limit $11"#,
-        tenant.uuid(),
-        contact as _,
-        address as _,
-        name as _,
-        value as _,
-        wanted.channel.map(Channel::as_str) as _,
-        moment(wanted.made_before) as _,
-        wanted.after.map(|message| message.campaign.uuid()) as _,
-        wanted.after.map_or(0, |message| message.n),
-        wanted.offset,
-        wanted.limit,
-    )
-    .fetch_all(tx)
-    .await?;
-    Ok(rows.into_iter().map(|row| MessageId { campaign: row.campaign_id.into(), n: row.n }).collect())
+/// The messages that `$found` names by `$2`. They are found before anything else: a plan that begins with the tenant's campaigns
+/// looks for them in each of these.
+macro_rules! gathered {
+    ($tx:ident, $found:literal, $what:expr, $tenant:ident, $wanted:ident) => {
+        sqlx::query_as!(
+            Id,
+            "with found as materialized ("
+                + $found
+                + r#") select found.campaign_id as "campaign!", found.n as "n!"
+                   from found
+                   cross join lateral (
+                       select channel from campaigns where id = found.campaign_id and tenant_id = $1 offset 0
+                   ) k
+                   where ($3::text is null or k.channel = $3)
+                     and ($4::timestamptz is null or found.campaign_id < uuid_floor($4))
+                     and ($5::uuid is null or (found.campaign_id, found.n) < ($5, $6::integer))
+                   order by found.campaign_id desc, found.n desc
+                   offset $7 limit $8"#,
+            $tenant.uuid(),
+            $what,
+            $wanted.channel.map(Channel::as_str) as _,
+            moment($wanted.made_before) as _,
+            $wanted.after.map(|message| message.campaign.uuid()) as _,
+            $wanted.after.map_or(0, |message| message.n),
+            $wanted.offset,
+            $wanted.limit,
+        )
+        .fetch_all($tx)
+        .await?
+    };
 }
 
-async fn walked(tx: &mut PgConnection, tenant: TenantId, wanted: &Wanted<'_>) -> StoreResult<Vec<MessageId>> {
-    let campaign = match wanted.by {
-        By::Campaign(campaign) => Some(campaign.uuid()),
-        _ => None,
-    };
-    let rows = sqlx::query!(
-        r#"select k.id, r.n as "n!"
+struct Id {
+    campaign: Uuid,
+    n: i32,
+}
+
+async fn of_contact(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    contact: ContactId,
+    wanted: &Wanted<'_>,
+) -> StoreResult<Vec<Id>> {
+    Ok(gathered!(
+        tx,
+        "select campaign_id, n from recipients where contact_id = $2::uuid",
+        contact.uuid(),
+        tenant,
+        wanted
+    ))
+}
+
+async fn of_address(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    address: &str,
+    wanted: &Wanted<'_>,
+) -> StoreResult<Vec<Id>> {
+    Ok(gathered!(
+        tx,
+        "select campaign_id, n from recipients where address = $2::text and contact_id is null
+         union all
+         select r.campaign_id, r.n
+         from (select id from contacts where tenant_id = $1 and email = $2 and email is not null
+               union all
+               select id from contacts where tenant_id = $1 and phone = $2 and phone is not null and email is not null
+               union all
+               select id from contacts where tenant_id = $1 and phone = $2 and phone is not null and email is null) who
+         join recipients r on r.contact_id = who.id and r.address = $2",
+        address,
+        tenant,
+        wanted
+    ))
+}
+
+async fn of_reference(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    (name, value): (&str, &str),
+    wanted: &Wanted<'_>,
+) -> StoreResult<Vec<Id>> {
+    Ok(gathered!(
+        tx,
+        "select campaign_id, n from message_references
+         where tenant_id = $1 and name = ($2::text[])[1] and value = ($2::text[])[2]",
+        &[name, value] as _,
+        tenant,
+        wanted
+    ))
+}
+
+async fn walked(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    campaign: Option<CampaignId>,
+    wanted: &Wanted<'_>,
+) -> StoreResult<Vec<Id>> {
+    let rows = sqlx::query_as!(
+        Id,
+        r#"select k.id as campaign, r.n as "n!"
            from campaigns k
            cross join lateral (
                select n from recipients r
@@ -235,17 +277,15 @@ async fn walked(tx: &mut PgConnection, tenant: TenantId, wanted: &Wanted<'_>) ->
            order by k.id desc, r.n desc
            offset $7::bigint limit $8::bigint"#,
         tenant.uuid(),
-        campaign as _,
+        campaign.map(|id| id.uuid()) as _,
         wanted.channel.map(Channel::as_str) as _,
         moment(wanted.made_before) as _,
         wanted.after.map(|message| message.campaign.uuid()) as _,
         wanted.after.map_or(0, |message| i64::from(message.n)),
         wanted.offset,
         wanted.limit,
-    )
-    .fetch_all(tx)
-    .await?;
-    Ok(rows.into_iter().map(|row| MessageId { campaign: row.id.into(), n: row.n }).collect())
+    );
+    Ok(rows.fetch_all(tx).await?)
 }
 
 /// A fact as the statement gathers it.
@@ -280,6 +320,9 @@ pub async fn read(
     tenant: TenantId,
     messages: &[MessageId],
 ) -> StoreResult<Vec<Message>> {
+    if messages.is_empty() {
+        return Ok(Vec::new());
+    }
     let (campaigns, numbers): (Vec<Uuid>, Vec<i32>) =
         messages.iter().map(|message| (message.campaign.uuid(), message.n)).unzip();
     let rows = sqlx::query!(

@@ -14,48 +14,46 @@ use crate::{
     id::{AccountId, TenantId},
 };
 
-/// An account, by what is at hand.
-#[derive(Debug, Clone, Copy)]
-pub enum Over {
-    Account(AccountId),
-    /// As results bear it.
-    No(i16),
+/// The prices that may hold for an address, of every account that could carry a message to it.
+pub async fn for_address(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    channel: Channel,
+    address: &str,
+) -> StoreResult<Vec<(AccountId, Price)>> {
+    let rows = sqlx::query!(
+        r#"select account_id, prefix, valid_from as "valid_from: jiff_sqlx::Timestamp", micros, currency
+           from prices where tenant_id = $1 and channel = $2 and starts_with($3, prefix)"#,
+        tenant.uuid(),
+        channel.as_str(),
+        address.trim_start_matches('+'),
+    );
+    let rows = rows.fetch_all(tx).await?.into_iter();
+    Ok(rows
+        .map(|row| {
+            let price = Price {
+                prefix: row.prefix,
+                valid_from: row.valid_from.to_jiff(),
+                micros: Micros(row.micros),
+                currency: row.currency,
+            };
+            (row.account_id.into(), price)
+        })
+        .collect())
 }
 
-/// The prices of an account that may hold for an address.
+/// The same of the one account that results call `no`.
 pub async fn of(
     tx: &mut PgConnection,
     tenant: TenantId,
-    over: Over,
-    channel: Channel,
-    address: &str,
+    no: i16,
+    (channel, address): (Channel, &str),
 ) -> StoreResult<Vec<Price>> {
-    let (id, no) = match over {
-        Over::Account(id) => (Some(id.uuid()), None),
-        Over::No(no) => (None, Some(no)),
-    };
-    let rows = sqlx::query!(
-        r#"select p.prefix, p.valid_from as "valid_from: jiff_sqlx::Timestamp", p.micros, p.currency
-           from prices p join accounts a on a.id = p.account_id
-           where p.tenant_id = $1 and ($2::uuid is null or a.id = $2) and ($3::smallint is null or a.no = $3)
-             and p.channel = $4 and starts_with($5, p.prefix)"#,
-        tenant.uuid(),
-        id as _,
-        no as _,
-        channel.as_str(),
-        address.trim_start_matches('+'),
-    )
-    .fetch_all(tx)
-    .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| Price {
-            prefix: row.prefix,
-            valid_from: row.valid_from.to_jiff(),
-            micros: Micros(row.micros),
-            currency: row.currency,
-        })
-        .collect())
+    let account =
+        sqlx::query_scalar!("select id from accounts where tenant_id = $1 and no = $2", tenant.uuid(), no);
+    let account: Option<AccountId> = account.fetch_optional(&mut *tx).await?.map(Into::into);
+    let prices = for_address(tx, tenant, channel, address).await?.into_iter();
+    Ok(prices.filter(|(of, _)| Some(*of) == account).map(|(_, price)| price).collect())
 }
 
 /// The prices that hold now, and since when.

@@ -328,7 +328,7 @@ async fn insert_retries(connection: &mut PgConnection, retries: &[Retry]) -> Sto
         sqlx::query!(
             "insert into chunks (campaign_id, no, tenant_id, account_id, attempt, burned, members, size, not_before, born_at, time_zone)
              select $1, nextval('chunk_no'), $2, $3, $4, $5, $6, cardinality($6::integer[]), now() + make_interval(secs => $7), $8,
-                    (select time_zone from chunks c where c.campaign_id = $1 and $6[1] between c.first_n and c.last_n)",
+                    (select time_zone from chunks where campaign_id = $1 and no <= $6[1] order by no desc limit 1)",
             retry.campaign.uuid(),
             retry.tenant.uuid(),
             retry.account.uuid(),

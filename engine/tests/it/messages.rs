@@ -126,6 +126,39 @@ async fn counters_that_differ_from_rows_are_put_right(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
+async fn the_chunk_of_an_attempt_is_found(pool: PgPool) {
+    let house = House::new(pool).await;
+    let claim = claimed(&house, 5).await;
+    let campaign = claim.chunk.campaign.uuid();
+    let tried_again: i64 = sqlx::query_scalar(
+        "insert into chunks (campaign_id, no, tenant_id, account_id, attempt, burned, members, size)
+         select campaign_id, nextval('chunk_no'), tenant_id, account_id, 2, 1, array[2, 4], 2 from chunks where campaign_id = $1
+         returning no",
+    )
+    .bind(campaign)
+    .fetch_one(house.store.pool())
+    .await
+    .unwrap();
+    for (n, attempt, expected) in [
+        (1, 1_i16, Some(1)),
+        (5, 1, Some(1)),
+        (6, 1, None),
+        (2, 2, Some(tried_again)),
+        (4, 2, Some(tried_again)),
+        (3, 2, None),
+    ] {
+        let found: Option<i64> = sqlx::query_scalar("select chunk_of($1, $2, $3)")
+            .bind(campaign)
+            .bind(n)
+            .bind(attempt)
+            .fetch_one(house.store.pool())
+            .await
+            .unwrap();
+        assert_eq!(found, expected, "attempt {attempt} of {n}");
+    }
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
 async fn a_duty_has_one_holder_and_a_fence(pool: PgPool) {
     let house = House::new(pool).await;
     let lease = Duration::from_secs(10);

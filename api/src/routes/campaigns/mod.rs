@@ -168,10 +168,15 @@ async fn list(
         limit: i64::from(window.limit) + 1,
     };
     let mut work = Work::begin(&service, &may.caller).await?;
-    let (sheets, total) = sheets::list(&mut work.tx, may.caller.tenant, &filter, &part).await?;
+    let sheets = sheets::list(&mut work.tx, may.caller.tenant, &filter, &part).await?;
+    let limit = usize::try_from(window.limit).unwrap_or(usize::MAX);
+    let total = match window.total(sheets.len(), sheets.len() > limit) {
+        Some(total) => total,
+        None => sheets::count(&mut work.tx, may.caller.tenant, &filter).await?,
+    };
     let (sheets, next) = window.cut(sheets, |sheet: &Sheet| (sheet.created_at, sheet.id));
     let campaigns = sheets.into_iter().map(CampaignView::from).collect();
-    let pagination = window.pagination(u64::try_from(total).unwrap_or(0), next);
+    let pagination = window.pagination(total, next);
     Ok(Data(Campaigns { campaigns, pagination }))
 }
 

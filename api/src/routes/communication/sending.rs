@@ -12,15 +12,14 @@ use fanfare_engine::{
         channel::Channel,
         environment::Environment,
         outcome::{Outcome, Reason},
-        price::{self, Micros},
+        price::{self, Micros, Price},
         status::MessageStatus,
     },
     id::{AccountId, ContactId, MessageId},
     store::{
         StoreError,
         addressees::{self, Addressee},
-        contacts, message_search,
-        prices::{self, Over},
+        contacts, message_search, prices,
         tenants::Tenant,
     },
 };
@@ -51,10 +50,20 @@ pub(super) struct Sent {
     pub(super) duplicate: bool,
 }
 
-/// An address in its normal form, and who has it.
+/// An address in its normal form, who has it, and what it costs to write there.
 struct To {
     address: String,
     who: Option<Addressee>,
+    prices: Vec<(AccountId, Price)>,
+}
+
+impl To {
+    /// What an account charges, where that is known.
+    fn price(&self, account: AccountId, at: Timestamp) -> Option<Price> {
+        let of_account = self.prices.iter().filter(|(of, _)| *of == account);
+        let prices: Vec<Price> = of_account.map(|(_, price)| price.clone()).collect();
+        price::price(&prices, &self.address, at).cloned()
+    }
 }
 
 /// Where a message is, and why it is there.
@@ -96,17 +105,17 @@ pub(super) async fn send(service: &Service, caller: &Caller, single: Single) -> 
                 Some(_) => (MessageStatus::Scheduled, None),
                 None => settled(service, caller, message, outcome, until).await,
             };
-            let noted = note(service, caller, (message, &single, &to), status);
-            let cost = cost(service, caller, (single.channel, &to.address), (account, units));
-            let ((), cost) = tokio::join!(noted, cost);
+            note(service, caller, (message, &single, &to), status).await;
             if let (MessageStatus::Failed | MessageStatus::Suppressed, Some(reason)) = (status, reason) {
                 return Err(Problem::refused(message, reason));
             }
+            let at = service.clock.now();
+            let price = to.price(account, at).map(|price| (price.micros.times(units), price.currency));
             Ok(Sent {
                 message,
                 status,
-                at: service.clock.now(),
-                cost: cost?,
+                at,
+                cost: price,
                 segments: (single.channel == Channel::Sms).then_some(units),
                 scheduled_at: single.scheduled_at,
                 duplicate: false,
@@ -118,21 +127,27 @@ pub(super) async fn send(service: &Service, caller: &Caller, single: Single) -> 
 /// To whom, and whether this caller may write to them.
 async fn to(service: &Service, caller: &Caller, tenant: &Tenant, single: &Single) -> Result<To, Problem> {
     let mut work = Work::begin(service, caller).await?;
-    let to = if single.to.starts_with("cont_") {
-        of_contact(&mut work, caller, single).await?
+    let (address, who) = if single.to.starts_with("cont_") {
+        let (address, who) = of_contact(&mut work, caller, single).await?;
+        (address, Some(who))
     } else {
         let address = normal(single.channel, &single.to, tenant)?;
         let who = addressees::at(&mut work.tx, caller.tenant, single.channel, &address).await?;
-        To { address, who }
+        (address, who)
     };
     let trying = caller.environment != Environment::Production;
-    if trying && !addressees::may_be_tried(&mut work.tx, caller.tenant, single.channel, &to.address).await? {
+    if trying && !addressees::may_be_tried(&mut work.tx, caller.tenant, single.channel, &address).await? {
         return Err(Code::NotAllowListed.into());
     }
-    Ok(to)
+    let prices = prices::for_address(&mut work.tx, caller.tenant, single.channel, &address).await?;
+    Ok(To { address, who, prices })
 }
 
-async fn of_contact(work: &mut Work<'_>, caller: &Caller, single: &Single) -> Result<To, Problem> {
+async fn of_contact(
+    work: &mut Work<'_>,
+    caller: &Caller,
+    single: &Single,
+) -> Result<(String, Addressee), Problem> {
     let id = single.to.parse::<ContactId>().map_err(|error| Problem::field("to", error.to_string()))?;
     let nobody = || Problem::field("to", "there is no such contact");
     match contacts::get(&mut work.tx, sight(caller), id).await {
@@ -148,7 +163,7 @@ async fn of_contact(work: &mut Work<'_>, caller: &Caller, single: &Single) -> Re
             format!("this contact has no address for {}: give them one first", single.channel),
         )
     })?;
-    Ok(To { address, who: Some(who) })
+    Ok((address, who))
 }
 
 fn normal(channel: Channel, text: &str, tenant: &Tenant) -> Result<String, Problem> {
@@ -246,19 +261,6 @@ async fn again(service: &Service, caller: &Caller, message: MessageId) -> Result
         scheduled_at: known.and_then(|known| known.not_before),
         duplicate: true,
     })
-}
-
-/// What an account charges for a message to an address, where that is known.
-async fn cost(
-    service: &Service,
-    caller: &Caller,
-    (channel, address): (Channel, &str),
-    (account, units): (AccountId, u32),
-) -> Result<Option<(Micros, String)>, Problem> {
-    let mut work = Work::begin(service, caller).await?;
-    let prices = prices::of(&mut work.tx, caller.tenant, Over::Account(account), channel, address).await?;
-    let price = price::price(&prices, address, service.clock.now());
-    Ok(price.map(|price| (price.micros.times(units), price.currency.clone())))
 }
 
 /// The message can't be taken back: that it could not be noted is for the log, not for the caller.
