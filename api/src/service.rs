@@ -1,6 +1,6 @@
 //! The HTTP service of one process.
 
-use std::{net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, ops::Deref, sync::Arc, time::Duration};
 
 use fanfare_engine::{
     blobs::Blobs,
@@ -50,7 +50,19 @@ pub struct ApiSettings<'a> {
 
 /// What the routes share; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Service {
+pub struct Service(Arc<Parts>);
+
+impl Deref for Service {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// See [`Service`].
+#[derive(Debug)]
+pub struct Parts {
     pub(crate) store: Store,
     pub(crate) queue: Queue,
     pub(crate) accounts: Accounts,
@@ -117,7 +129,7 @@ impl Service {
         let (inbox, writer) = Inbox::new(engine.store.clone(), InboxSettings::default());
         let (visits, visits_writer) = Visits::new(engine.store.clone());
         let (together, answerers) = Together::new(engine.store.clone());
-        let service = Self {
+        let parts = Parts {
             store: engine.store.clone(),
             queue: engine.queue.clone(),
             accounts: engine.accounts.clone(),
@@ -149,7 +161,7 @@ impl Service {
             visits,
             together,
         };
-        (service, Writers { inbox: writer, visits: visits_writer, answerers })
+        (Self(Arc::new(parts)), Writers { inbox: writer, visits: visits_writer, answerers })
     }
 
     /// A turn for heavy work. Whoever waits too long hears so, and holds nothing meanwhile.

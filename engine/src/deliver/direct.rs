@@ -8,11 +8,7 @@
 //! A message for later is accepted in the same way, and its chunk waits for its moment. What may stop it is looked at twice:
 //! when it is accepted, and again by the intent right before it leaves.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use fanfare_templates::{Locale, Rendered};
 use jiff::{Timestamp, tz::TimeZone};
@@ -21,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     accounts::{AccountHandle, Accounts},
+    gatherers::Gatherers,
     plans::{Plan, Plans},
     slice::{Deliverer, Intent, Work, may_repeat},
     tame::{CallersWait, UrgentLatency},
@@ -34,16 +31,14 @@ use crate::{
         price,
         references::References,
     },
-    id::{AccountId, CampaignId, ContactId, MessageId, ProcessId, TenantId},
+    id::{AccountId, ContactId, MessageId, ProcessId, TenantId},
     limit::Admission,
     queue::Queue,
     store::{
         StoreError,
-        campaigns::Pins,
         chunks::Claim,
-        direct::{Acceptance, DirectMessage, Gathering},
+        direct::{Acceptance, DirectMessage},
         recipients::Recipient,
-        templates::{Template, Variant, WrittenTemplate},
         tenants::Tenant,
     },
 };
@@ -140,7 +135,7 @@ pub struct DirectPath {
     pub callers: CallersWait,
     /// For how many months after their own messages are kept.
     retention_months: i32,
-    gatherers: Arc<Mutex<HashMap<String, Gatherer>>>,
+    gatherers: Gatherers,
     /// What is taken in is a look at a template, which no figure counts.
     test: bool,
 }
@@ -168,18 +163,6 @@ struct Sending {
     tell: tokio::sync::oneshot::Sender<Outcome>,
 }
 
-/// The campaign row that a day's messages of one template are gathered under, kept for a while.
-#[derive(Debug, Clone)]
-struct Gatherer {
-    campaign: CampaignId,
-    locales: Vec<String>,
-    until: Instant,
-}
-
-/// A newly published version, a new day or a changed route is noticed within this.
-const GATHERER_LIFETIME: Duration = Duration::from_secs(5);
-/// How many are kept; past that those whose time is over are forgotten.
-const GATHERERS_KEPT: usize = 4_096;
 /// As long as nobody says how long messages are kept.
 const A_YEAR_AND_A_MONTH: i32 = 13;
 /// How far ahead a message may be taken in.
@@ -195,7 +178,7 @@ impl DirectPath {
         tasks: TaskTracker,
     ) -> Self {
         let (latency, callers, gatherers) =
-            (UrgentLatency::default(), CallersWait::default(), Arc::default());
+            (UrgentLatency::default(), CallersWait::default(), Gatherers::default());
         let retention_months = A_YEAR_AND_A_MONTH;
         let test = false;
         Self {
@@ -288,7 +271,7 @@ impl DirectPath {
         if let Some(at) = request.not_before {
             schedulable(at, self.deliverer.clock.now(), self.retention_months)?;
         }
-        let gatherer = self.gatherer(&request).await?;
+        let gatherer = self.gatherers.get(&self.deliverer, &request, self.test).await?;
         let plan = self.plans.get(&self.deliverer.store, gatherer.campaign).await?;
         let account = plan.campaign.route.first().and_then(|&account| self.accounts.get(account));
         let account = account.ok_or(DirectError::NoAccount(request.channel))?;
@@ -401,73 +384,6 @@ impl DirectPath {
             tracing::debug!(%error, %chunk, "no hint could be given");
         }
     }
-
-    async fn gatherer(&self, request: &DirectRequest<'_>) -> Result<Gatherer, DirectError> {
-        // Those for later are gathered by the hour in which they are due.
-        let due = request.not_before.map(|at| at.as_second().div_euclid(3_600) * 3_600);
-        let due = due.and_then(|second| Timestamp::from_second(second).ok());
-        let kind = if self.test { "test" } else { "direct" };
-        let name = format!("{kind}/{}/{}/{:?}/{due:?}", request.tenant.id, request.channel, request.content);
-        if let Some(known) = self.lock().get(&name).filter(|known| known.until > Instant::now()) {
-            return Ok(known.clone());
-        }
-        let store = &self.deliverer.store;
-        let (template, variants) = self.content(request).await?;
-        if !template.active {
-            return Err(DirectError::Inactive(template.slug));
-        }
-        if variants.is_empty() {
-            return Err(DirectError::NotPublished(template.slug));
-        }
-        let route = store.route(request.tenant.id, request.channel).await?;
-        let pins = Pins {
-            variants: variants.iter().map(|variant| variant.id).collect(),
-            locales: variants.iter().map(|variant| variant.locale.clone()).collect(),
-            variables: crate::store::templates::variables(&variants).into_iter().collect(),
-            route,
-        };
-        let new = self.deliverer.ids.next(self.deliverer.clock.now());
-        let gathering = Gathering {
-            tenant: request.tenant.id,
-            template: template.id,
-            channel: template.channel,
-            class: if self.test { MessageClass::Transactional } else { template.class },
-            due,
-            test: self.test,
-        };
-        let campaign = store.direct_campaign(new, &gathering, &pins).await?;
-        let until = Instant::now() + GATHERER_LIFETIME;
-        let gatherer = Gatherer { campaign, locales: pins.locales, until };
-        let mut known = self.lock();
-        if known.len() >= GATHERERS_KEPT {
-            known.retain(|_, gatherer| gatherer.until > Instant::now());
-        }
-        known.insert(name, gatherer.clone());
-        Ok(gatherer)
-    }
-
-    async fn content(&self, request: &DirectRequest<'_>) -> Result<(Template, Vec<Variant>), DirectError> {
-        let (store, tenant, channel) = (&self.deliverer.store, request.tenant, request.channel);
-        match request.content {
-            DirectContent::Template(name) => {
-                let template = store.template(tenant.id, name, channel).await?;
-                let variants = store.variants(template.id, &tenant.locale).await?;
-                Ok((template, variants))
-            }
-            DirectContent::Written(class) => {
-                let written = fanfare_templates::as_written(source_channel(channel));
-                let published = written.ok_or(DirectError::NeedsTemplate(channel))?;
-                let (ids, now) = (&self.deliverer.ids, self.deliverer.clock.now());
-                let new = WrittenTemplate { template: ids.next(now), version: ids.next(now), channel, class };
-                let (template, variant) = store.written_template(tenant, new, &published).await?;
-                Ok((template, vec![variant]))
-            }
-        }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Gatherer>> {
-        self.gatherers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// A slot at once, or the queue: an intent must not wait for a permit.
@@ -495,15 +411,6 @@ fn schedulable(at: Timestamp, now: Timestamp, retention_months: i32) -> Result<(
         return Err(ScheduleError::PastRetention);
     }
     Ok(())
-}
-
-const fn source_channel(channel: Channel) -> fanfare_templates::Channel {
-    match channel {
-        Channel::Email => fanfare_templates::Channel::Email,
-        Channel::Sms => fanfare_templates::Channel::Sms,
-        Channel::Whatsapp => fanfare_templates::Channel::Whatsapp,
-        Channel::InApp => fanfare_templates::Channel::InApp,
-    }
 }
 
 const fn chunk_of(message: MessageId) -> ChunkRef {

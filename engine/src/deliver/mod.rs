@@ -24,6 +24,7 @@ mod batch;
 pub mod chunk;
 pub mod direct;
 pub mod fate;
+mod gatherers;
 pub mod places;
 pub mod plans;
 pub mod recorder;

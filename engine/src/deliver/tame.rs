@@ -5,6 +5,9 @@
 //! work is the lever. It is halved a step at a time while the latency is too high, or while this process takes more than its
 //! share of the processors beside a freeze (chunks leave meanwhile, but what is yet to be frozen comes first), and is given
 //! back one by one. Chunks that wait, for a distant database or a slow provider, cost the freeze nothing.
+//!
+//! A single chunk still takes what processors there are. Where that is too much for people who wait, it rests before the next
+//! one, a little longer each time, and never for as long as a second: bulk is slow then, and does not stand still.
 
 use std::{
     sync::{
@@ -28,6 +31,12 @@ const TOO_LONG: Duration = Duration::from_millis(50);
 /// and then, however long they wait; a thousand requests a second are that many once each of them waits 3 ms.
 const CALLERS: f64 = 3.0;
 const STEP: Duration = Duration::from_millis(100);
+/// Of a latency that nobody has met again, after a step.
+const KEPT: f64 = 15.0 / 16.0;
+/// Steps that bulk rests between one chunk and the next, at most.
+const LONGEST_REST: u32 = 8;
+/// The last chunk at work ends within this, as a rule.
+const A_CHUNK: Duration = Duration::from_secs(1);
 /// The part of all processors that this process may take while an audience is frozen, before bulk steps aside.
 const BESIDE_A_FREEZE: f64 = 0.25;
 /// Below this part of that share there is room for another chunk.
@@ -47,9 +56,16 @@ impl UrgentLatency {
         let _ = self.micros.fetch_update(Ordering::Relaxed, Ordering::Relaxed, follow);
     }
 
-    /// Forgets a little: without urgent messages there is nothing to step aside for.
-    fn fade(&self) -> Duration {
-        let fade = |known: u64| Some(known - known.div_ceil(16).min(known));
+    /// Forgets a little for each step that has passed: without urgent messages there is nothing to step aside for.
+    fn fade(&self, passed: Duration) -> Duration {
+        let steps = passed.div_duration_f64(STEP).max(1.0);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "microseconds of a latency"
+        )]
+        let fade = |known: u64| Some((known as f64 * KEPT.powf(steps)) as u64);
         Duration::from_micros(
             self.micros.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fade).unwrap_or(0),
         )
@@ -67,10 +83,10 @@ impl CallersWait {
         self.micros.fetch_add(u64::try_from(waited.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// How many waited at the same time, on average over a step.
-    fn at_once(&self) -> f64 {
+    /// How many waited at the same time, on average since the last look.
+    fn at_once(&self, passed: Duration) -> f64 {
         let waited = Duration::from_micros(self.micros.swap(0, Ordering::Relaxed));
-        waited.as_secs_f64() / STEP.as_secs_f64()
+        waited.as_secs_f64() / passed.max(STEP).as_secs_f64()
     }
 }
 
@@ -83,18 +99,40 @@ pub struct Pressure {
 }
 
 impl Pressure {
-    /// How many of `total` chunks should not be at work, `held` of which are not already, while this process takes `used` of
-    /// all processors.
-    fn aside(&self, total: usize, held: usize, used: f64) -> usize {
-        let fewer = held + (total - held) / 2;
+    /// How far bulk should step aside, from how far it has, after a time in which this process took `used` of all processors.
+    fn aside(&self, aside: Aside, total: usize, (passed, used): (Duration, f64)) -> Aside {
         let freezing = self.freezing.is_under_way();
-        let (latency, callers) = (self.latency.fade(), self.callers.at_once());
-        if latency > TOO_LONG || callers > CALLERS || freezing && used > BESIDE_A_FREEZE {
-            fewer
+        let people = self.latency.fade(passed) > TOO_LONG || self.callers.at_once(passed) > CALLERS;
+        if people || freezing && used > BESIDE_A_FREEZE {
+            aside.further(total, people)
         } else if freezing && used > BESIDE_A_FREEZE * ROOM_FOR_MORE {
-            held
+            aside
         } else {
-            held.saturating_sub(1)
+            aside.back()
+        }
+    }
+}
+
+/// How far bulk steps aside.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Aside {
+    /// Chunks that are not at work; one always is.
+    chunks: usize,
+    /// Steps for which it rests then, before the next.
+    rest: u32,
+}
+
+impl Aside {
+    fn further(self, total: usize, rests: bool) -> Self {
+        let chunks = self.chunks + (total - self.chunks) / 2;
+        let rest = if rests && chunks == self.chunks { (self.rest + 1).min(LONGEST_REST) } else { self.rest };
+        Self { chunks, rest }
+    }
+
+    fn back(self) -> Self {
+        match self.rest {
+            0 => Self { chunks: self.chunks.saturating_sub(1), rest: 0 },
+            rest => Self { rest: rest - 1, ..self },
         }
     }
 }
@@ -117,17 +155,18 @@ impl Meter {
         Self { spent, processors, last: (Instant::now(), spent()) }
     }
 
-    /// The part of all processors that was used since the last look.
-    fn used(&mut self) -> f64 {
+    /// The time since the last look, and the part of all processors that was used in it.
+    fn used(&mut self) -> (Duration, f64) {
         let (before, now) = (self.last, (Instant::now(), (self.spent)()));
         self.last = now;
-        let passed = (now.0 - before.0).as_secs_f64() * self.processors as f64;
-        now.1.saturating_sub(before.1).as_secs_f64() / passed.max(f64::EPSILON)
+        let passed = now.0 - before.0;
+        let all = passed.as_secs_f64() * self.processors as f64;
+        (passed, now.1.saturating_sub(before.1).as_secs_f64() / all.max(f64::EPSILON))
     }
 }
 
-/// Shrinks and widens `room` until `stop`; at least one chunk is always at work. `spent` tells the processor time of this
-/// process.
+/// Shrinks and widens `room` until `stop`; at least one chunk is at work, or rests before the next. `spent` tells the processor
+/// time of this process.
 pub async fn tame(
     room: Arc<Semaphore>,
     total: usize,
@@ -136,20 +175,29 @@ pub async fn tame(
     stop: CancellationToken,
 ) {
     let mut meter = Meter::new(spent, std::thread::available_parallelism().map_or(1, usize::from));
-    let mut held: Vec<OwnedSemaphorePermit> = Vec::new();
+    let (mut aside, mut held) = (Aside::default(), Vec::<OwnedSemaphorePermit>::new());
     loop {
         tokio::select! {
             () = tokio::time::sleep(STEP) => {}
             () = stop.cancelled() => return,
         }
-        let aside = pressure.aside(total, held.len(), meter.used());
-        held.truncate(aside);
-        while held.len() < aside {
+        aside = pressure.aside(aside, total, meter.used());
+        held.truncate(aside.chunks);
+        while held.len() < aside.chunks {
             // In turn with the chunks that wait for room, of which there are always some when it counts; those at work
             // are finished.
             match timeout(STEP, Arc::clone(&room).acquire_owned()).await {
                 Ok(Ok(permit)) => held.push(permit),
                 _ => break,
+            }
+        }
+        if aside.rest > 0
+            && held.len() == aside.chunks
+            && let Ok(Ok(_last)) = timeout(A_CHUNK, Arc::clone(&room).acquire_owned()).await
+        {
+            tokio::select! {
+                () = tokio::time::sleep(STEP * aside.rest) => {}
+                () = stop.cancelled() => return,
             }
         }
     }
@@ -172,8 +220,8 @@ mod tests {
             latency.observe(Duration::from_millis(200));
             tokio::time::sleep(STEP).await;
         }
-        assert_eq!(room.available_permits(), 1, "one chunk goes on");
-        tokio::time::sleep(STEP * 60).await;
+        assert!(room.available_permits() <= 1, "one chunk goes on, or rests");
+        tokio::time::sleep(STEP * 120).await;
         assert_eq!(room.available_permits(), 8);
         stop.cancel();
         while tasks.join_next().await.is_some() {}
@@ -181,7 +229,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn bulk_shrinks_for_many_callers_and_not_for_one_who_watches() {
-        for (callers, left) in [(100, 1), (1, 8)] {
+        for (callers, left) in [(100, 0..=1), (1, 8..=8)] {
             let (room, pressure, stop) =
                 (Arc::new(Semaphore::new(8)), Pressure::default(), CancellationToken::new());
             let mut tasks = tokio::task::JoinSet::new();
@@ -192,11 +240,46 @@ mod tests {
                 }
                 tokio::time::sleep(STEP).await;
             }
-            assert_eq!(room.available_permits(), left, "{callers} in each step");
-            tokio::time::sleep(STEP * 20).await;
+            assert!(left.contains(&room.available_permits()), "{callers} in each step");
+            tokio::time::sleep(STEP * 60).await;
             assert_eq!(room.available_permits(), 8, "they have their answers");
             tasks.shutdown().await;
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bulk_rests_between_chunks_and_does_not_stand_still() {
+        let (room, pressure, stop) =
+            (Arc::new(Semaphore::new(8)), Pressure::default(), CancellationToken::new());
+        let mut tasks = tokio::task::JoinSet::new();
+        let begun = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        for _ in 0..16 {
+            let (room, begun) = (Arc::clone(&room), Arc::clone(&begun));
+            tasks.spawn(async move {
+                loop {
+                    let _room = room.acquire().await.expect("open");
+                    begun.fetch_add(1, Ordering::Relaxed);
+                    tokio::time::sleep(Duration::from_millis(7)).await;
+                }
+            });
+        }
+        tasks.spawn(tame(Arc::clone(&room), 8, pressure.clone(), Duration::default, stop.clone()));
+        let mut last = 0;
+        for second in 0..20 {
+            for _ in 0..10 {
+                (0..100).for_each(|_| pressure.callers.add(Duration::from_millis(50)));
+                tokio::time::sleep(STEP).await;
+            }
+            let now = begun.load(Ordering::Relaxed);
+            let chunks = now - last;
+            last = now;
+            assert!(chunks > 0, "second {second}");
+            assert!(
+                second < 4 || chunks < 50,
+                "{chunks} in second {second}, of 140 for one chunk after the other"
+            );
+        }
+        tasks.shutdown().await;
     }
 
     #[tokio::test(start_paused = true)]

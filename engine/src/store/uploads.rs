@@ -252,6 +252,11 @@ impl Staging {
 
     pub(crate) async fn commit(mut self) -> StoreResult<()> {
         sqlx::query("commit").execute(&mut self.connection).await?;
+        // New words wait in a list that every search reads whole, until the index takes them in. It would by itself, in a minute.
+        let taken_in = sqlx::query("select gin_clean_pending_list('contacts_by_words')");
+        if let Err(error) = taken_in.execute(&mut self.connection).await {
+            tracing::debug!(%error, "the index of words takes in what is new later");
+        }
         Ok(self.connection.close().await?)
     }
 }

@@ -5,20 +5,17 @@ use fanfare_engine::{
         channel::Channel,
         schedule::{Schedule, ScheduleType},
     },
-    id::{TenantId, UploadId},
+    id::UploadId,
     store::{
-        StoreError,
         campaigns::{AllContacts, Audience, Tracking},
-        drafts::{self, DraftFacts, Reach},
         sheets::{ConversionRule, Sheet},
-        templates::{self, Template},
     },
 };
 use jiff::{Timestamp, civil::Time, tz::TimeZone};
 use serde::{Deserialize, Deserializer, Serialize};
-use sqlx::PgConnection;
 use utoipa::ToSchema;
 
+use super::wish::Wish;
 use crate::http::problem::{FieldError, Problem};
 
 /// Room is left for the channel, which is added to the name of each of several campaigns.
@@ -187,22 +184,6 @@ pub(super) fn text(text: &str, most: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// What a campaign is wished to be, whatever its channel.
-#[derive(Debug, Clone)]
-pub(super) struct Wish {
-    pub(super) name: String,
-    pub(super) audience: Audience,
-    pub(super) business_key: Option<String>,
-    pub(super) window: Option<(Time, Time)>,
-    pub(super) schedule: Schedule,
-    pub(super) conversion: ConversionRule,
-    pub(super) tracking: Tracking,
-    /// Whether it is to leave, and not to stay a draft.
-    pub(super) leaves: bool,
-    /// The channels, and how the template of each is named.
-    pub(super) channels: Vec<(Channel, String)>,
-}
-
 /// What times are judged by.
 #[derive(Debug, Clone)]
 pub(super) struct Clockwork {
@@ -328,93 +309,12 @@ impl CampaignChange {
     }
 }
 
-impl Wish {
-    /// A copy of a campaign, to be written anew: without its schedule, which has passed or is the other's.
-    pub(super) fn like(sheet: &Sheet, name: String) -> Self {
-        Self {
-            name,
-            audience: sheet.audience.unwrap_or(Audience::Contacts(AllContacts::All)),
-            business_key: sheet.business_key.clone(),
-            window: sheet.window,
-            schedule: Schedule::Immediate,
-            conversion: sheet.conversion.clone(),
-            tracking: sheet.tracking,
-            leaves: false,
-            channels: vec![(sheet.channel, sheet.template.to_string())],
-        }
-    }
-
-    /// What is written of each channel's campaign. `one_template`: the field that a single template was named by.
-    pub(super) async fn facts(
-        &self,
-        tx: &mut PgConnection,
-        tenant: TenantId,
-        one_template: Option<&str>,
-    ) -> Result<Vec<DraftFacts>, Problem> {
-        let reach = drafts::reach(&mut *tx, tenant, self.audience).await.map_err(|error| match error {
-            StoreError::NotFound { .. } => Problem::field("uploadId", "is no upload of yours"),
-            other => other.into(),
-        })?;
-        let (mut facts, mut wrong) = (Vec::new(), Wrong::default());
-        for (channel, name) in &self.channels {
-            let field = one_template.map_or_else(|| format!("templates.{channel}"), str::to_owned);
-            match template(&mut *tx, tenant, *channel, name).await? {
-                Some(template) => facts.push(self.fact(&reach, template)),
-                None => wrong.note(field, format!("is no template of yours for {channel}")),
-            }
-        }
-        wrong.end()?;
-        Ok(facts)
-    }
-
-    fn fact(&self, reach: &Reach, template: Template) -> DraftFacts {
-        let name = if self.channels.len() > 1 {
-            format!("{} ({})", self.name, called(template.channel))
-        } else {
-            self.name.clone()
-        };
-        DraftFacts {
-            name,
-            target: reach.over(template.channel),
-            template,
-            audience: self.audience,
-            business_key: self.business_key.clone(),
-            window: self.window,
-            schedule: self.schedule,
-            conversion: self.conversion.clone(),
-            tracking: self.tracking,
-        }
-    }
-}
-
 fn trackable(wrong: &mut Wrong, clock: &Clockwork, tracking: Tracking) {
     for (field, wanted) in [("trackLinks", tracking.links), ("trackOpens", tracking.opens)] {
         if wanted && !clock.tracks {
             wrong.note(field, "needs an address that recipients reach this service by: `public.base_url`");
         }
     }
-}
-
-/// A channel as people call it.
-const fn called(channel: Channel) -> &'static str {
-    match channel {
-        Channel::Email => "Email",
-        Channel::Sms => "SMS",
-        Channel::Whatsapp => "WhatsApp",
-        Channel::InApp => "In-app",
-    }
-}
-
-async fn template(
-    tx: &mut PgConnection,
-    tenant: TenantId,
-    channel: Channel,
-    name: &str,
-) -> Result<Option<Template>, StoreError> {
-    if name.len() > 100 || name.contains('\0') {
-        return Ok(None);
-    }
-    templates::named(tx, tenant, name, channel).await
 }
 
 fn audience(upload: Option<UploadId>) -> Audience {

@@ -10,6 +10,7 @@ mod preflight;
 mod review;
 mod status;
 mod view;
+mod wish;
 
 use axum::{
     body::HttpBody as _,
@@ -32,8 +33,9 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::{
-    input::{CampaignChange, Clockwork, NewCampaigns, Wish, Wrong},
+    input::{CampaignChange, Clockwork, NewCampaigns, Wrong},
     view::{CampaignShown, CampaignView},
+    wish::Wish,
 };
 use super::Work;
 use crate::{
