@@ -4,6 +4,8 @@
 //! Before each of them runs: its id and its line in the log, the page that it comes from, who calls and how often, and
 //! whether it is a repetition; and it goes on to its end although its caller has gone.
 
+use std::panic::AssertUnwindSafe;
+
 use axum::{
     Router,
     extract::{Request, State},
@@ -12,6 +14,8 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::get,
 };
+use fanfare_engine::seen_through;
+use futures::FutureExt as _;
 use tower_http::{compression::CompressionLayer, cors::CorsLayer};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -53,9 +57,10 @@ pub fn router(service: Service) -> Router {
 
 /// Whoever goes away before the answer does not stop half-way what they asked for.
 async fn seen_through(State(service): State<Service>, request: Request, next: Next) -> Response {
-    let answer = service.direct.tasks.spawn(next.run(request));
-    answer.await.unwrap_or_else(|error| {
-        tracing::error!(%error, "a request could not be answered");
+    let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
+    seen_through::seen_through(answer, Some(service.direct.tasks.clone())).await.unwrap_or_else(|_panic| {
+        // What it said is on the error output.
+        tracing::error!("a request could not be answered");
         Problem::from(Code::Broken).into_response()
     })
 }

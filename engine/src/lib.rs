@@ -26,5 +26,6 @@ pub mod providers;
 pub mod queue;
 pub mod roster;
 pub mod seal;
+pub mod seen_through;
 pub mod store;
 pub mod upkeep;

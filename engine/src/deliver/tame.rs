@@ -7,7 +7,8 @@
 //! back one by one. Chunks that wait, for a distant database or a slow provider, cost the freeze nothing.
 //!
 //! A single chunk still takes what processors there are. Where that is too much for people who wait, it rests before the next
-//! one, a little longer each time, and never for as long as a second: bulk is slow then, and does not stand still.
+//! one, a little longer each time, and never for as long as a second: bulk is slow then, and does not stand still. A freeze rests between
+//! its slices in the same way.
 
 use std::{
     sync::{
@@ -182,6 +183,7 @@ pub async fn tame(
             () = stop.cancelled() => return,
         }
         aside = pressure.aside(aside, total, meter.used());
+        pressure.freezing.rest(STEP * aside.rest);
         held.truncate(aside.chunks);
         while held.len() < aside.chunks {
             // In turn with the chunks that wait for room, of which there are always some when it counts; those at work

@@ -1,7 +1,10 @@
 //! The launcher: freezes audiences, the newest launches first, so that a small campaign does not wait behind a big one.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -37,18 +40,31 @@ impl Default for LaunchSettings {
     }
 }
 
-/// Whether this process freezes an audience at the moment: the last slice that left something to do is not long ago.
+/// Whether this process freezes an audience at the moment (the last slice that left something to do is not long ago), and how
+/// long it is to rest between one slice and the next.
 #[derive(Debug, Clone, Default)]
 pub struct Freezing {
     last: Arc<Mutex<Option<Instant>>>,
+    rest_ms: Arc<AtomicU32>,
 }
 
 impl Freezing {
     /// A slice takes less.
     const RECENT: Duration = Duration::from_millis(500);
+    pub const LONGEST_REST: Duration = Duration::from_millis(300);
 
     pub fn note(&self) {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// People wait for what a freeze keeps busy. At most [`Self::LONGEST_REST`], so that it is still seen to be under way.
+    pub fn rest(&self, rest: Duration) {
+        let millis = rest.min(Self::LONGEST_REST).as_millis();
+        self.rest_ms.store(u32::try_from(millis).unwrap_or_default(), Ordering::Relaxed);
+    }
+
+    fn wanted_rest(&self) -> Duration {
+        Duration::from_millis(self.rest_ms.load(Ordering::Relaxed).into())
     }
 
     pub fn is_under_way(&self) -> bool {
@@ -87,6 +103,7 @@ impl Launcher {
                 tracing::debug!(%campaign, recipients, complete, "slice frozen");
                 if !complete {
                     self.freezing.note();
+                    tokio::time::sleep(self.freezing.wanted_rest()).await;
                 }
                 !complete
             }

@@ -65,6 +65,8 @@ use std::{sync::Arc, time::Duration};
 
 use sqlx::{AssertSqlSafe, Connection as _, PgPool, postgres::PgPoolOptions};
 
+use crate::seen_through::seen_through;
+
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
 
 /// What went wrong with the database, as far as a caller decides by it.
@@ -176,15 +178,10 @@ impl Store {
 
     /// Begins a transaction, and sees that through although whoever waits for it is let go. sqlx 0.9.0 rolls back only what
     /// it has seen begin: it would give the connection back in the midst of a transaction, in the name of its tenant.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "it is awaited here, and where nobody waits any more it ends by itself"
-    )]
     async fn begun(&self, statement: impl Into<String>) -> StoreResult<sqlx::PgTransaction<'static>> {
         let (pool, statement) = (self.pool.clone(), statement.into());
-        let begin = tokio::spawn(async move { pool.begin_with(AssertSqlSafe(statement)).await });
-        // It ends otherwise only together with the process.
-        Ok(begin.await.map_err(|_| StoreError::Unavailable(sqlx::Error::PoolClosed))??)
+        let begin = async move { pool.begin_with(AssertSqlSafe(statement)).await };
+        Ok(seen_through(begin, None).await?)
     }
 
     /// A transaction; on the store of a duty it fails when another process has taken the duty over.
