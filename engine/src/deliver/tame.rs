@@ -29,8 +29,8 @@ use crate::launch::freeze::Freezing;
 /// From acceptance to the wire; above it bulk steps aside.
 const TOO_LONG: Duration = Duration::from_millis(50);
 /// Requests to the API that may wait at the same time for their transactions to begin. Whoever watches a campaign is one now
-/// and then, however long they wait; a thousand requests a second are that many once each of them waits 3 ms.
-const CALLERS: f64 = 3.0;
+/// and then, however long they wait; a thousand requests a second are that many once each of them waits 1.5 ms.
+const CALLERS: f64 = 1.5;
 const STEP: Duration = Duration::from_millis(100);
 /// Of a latency that nobody has met again, after a step.
 const KEPT: f64 = 15.0 / 16.0;
