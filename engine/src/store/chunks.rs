@@ -202,7 +202,7 @@ impl Store {
     }
 
     /// Due chunks of a lane that nobody owns: retries first, then the first of every campaign, then the second …, so that
-    /// a small campaign does not wait behind a big one.
+    /// a small campaign does not wait behind a big one. `no + 0` is what the index of open chunks goes by.
     pub async fn due_chunks(&self, lane: Lane, per_campaign: i64, limit: i64) -> StoreResult<Vec<DueChunk>> {
         let rows = sqlx::query!(
             r#"with due as (
@@ -211,18 +211,18 @@ impl Store {
                    cross join lateral (
                        (select c.*, row_number() over (order by c.no) as rank from (
                            select campaign_id, no, account_id from chunks c
-                           where c.campaign_id = k.id and c.no > k.done_through and c.no < 4294967296
+                           where c.campaign_id = k.id and c.no + 0 > k.done_through and c.no + 0 < 4294967296
                              and c.done_at is null and (c.owned_until is null or c.owned_until < now())
                              and (c.not_before is null or c.not_before <= now())
                              and next_window(c.time_zone, k.window_from, k.window_to) is null
-                           order by c.no limit $3) c)
+                           order by c.no + 0 limit $3) c)
                        union all
                        (select campaign_id, no, account_id, 0 from chunks c
-                        where c.campaign_id = k.id and c.no >= 4294967296
+                        where c.campaign_id = k.id and c.no + 0 >= 4294967296
                           and c.done_at is null and (c.owned_until is null or c.owned_until < now())
                           and (c.not_before is null or c.not_before <= now())
                           and next_window(c.time_zone, k.window_from, k.window_to) is null
-                        order by c.no limit $3)
+                        order by c.no + 0 limit $3)
                    ) c
                    where k.state in ('launching', 'sending') and k.channel = $1 and k.class = $2
                      -- Who gathers messages for a later hour is passed over until then.
@@ -256,8 +256,8 @@ impl Store {
                from campaigns k
                cross join lateral (
                    select account_id, owned_until from chunks c
-                   where c.campaign_id = k.id and c.no > k.done_through and c.done_at is null
-                   order by c.no limit 500) c
+                   where c.campaign_id = k.id and c.no + 0 > k.done_through and c.done_at is null
+                   order by c.no + 0 limit 500) c
                where k.state in ('launching', 'sending', 'paused') and c.owned_until > now()
                  and (k.kind = 'campaign' or k.scheduled_at is null or k.scheduled_at <= now())
                group by c.account_id"#
@@ -298,7 +298,7 @@ impl Store {
              where k.state = 'sending'
                and (k.kind = 'campaign' or coalesce(k.scheduled_at, k.created_at) < now() - interval '2 days')
                and not exists (select 1 from chunks c
-                               where c.campaign_id = k.id and c.no > k.done_through and c.done_at is null)"
+                               where c.campaign_id = k.id and c.no + 0 > k.done_through and c.done_at is null)"
         )
         .execute(&mut *tx)
         .await?;
@@ -311,7 +311,7 @@ impl Store {
         let campaigns = sqlx::query_scalar!(
             "select k.id from campaigns k
              where k.state = 'cancelled' and k.launched_at is not null and exists (
-                 select 1 from chunks c where c.campaign_id = k.id and c.no > k.done_through and c.done_at is null)"
+                 select 1 from chunks c where c.campaign_id = k.id and c.no + 0 > k.done_through and c.done_at is null)"
         )
         .fetch_all(self.pool())
         .await?;
