@@ -36,8 +36,8 @@ const STEP: Duration = Duration::from_millis(100);
 const KEPT: f64 = 15.0 / 16.0;
 /// Steps that bulk rests between one chunk and the next, at most.
 const LONGEST_REST: u32 = 8;
-/// The last chunk at work ends within this, as a rule.
-const A_CHUNK: Duration = Duration::from_secs(1);
+/// One of the chunks at work ends within this, as a rule.
+const A_CHUNK: Duration = Duration::from_millis(300);
 /// The part of all processors that this process may take while an audience is frozen, before bulk steps aside.
 const BESIDE_A_FREEZE: f64 = 0.25;
 /// Below this part of that share there is room for another chunk.
@@ -103,11 +103,12 @@ impl Pressure {
     /// How far bulk should step aside, from how far it has, after a time in which this process took `used` of all processors.
     fn aside(&self, aside: Aside, total: usize, (passed, used): (Duration, f64)) -> Aside {
         let freezing = self.freezing.is_under_way();
-        let people = self.latency.fade(passed) > TOO_LONG || self.callers.at_once(passed) > CALLERS;
-        if people || freezing && used > BESIDE_A_FREEZE {
-            aside.further(total, people)
+        if self.latency.fade(passed) > TOO_LONG || self.callers.at_once(passed) > CALLERS {
+            aside.further(total).longer()
+        } else if freezing && used > BESIDE_A_FREEZE {
+            aside.further(total).shorter()
         } else if freezing && used > BESIDE_A_FREEZE * ROOM_FOR_MORE {
-            aside
+            aside.shorter()
         } else {
             aside.back()
         }
@@ -119,21 +120,30 @@ impl Pressure {
 struct Aside {
     /// Chunks that are not at work; one always is.
     chunks: usize,
+    /// Whether it is one.
+    alone: bool,
     /// Steps for which it rests then, before the next.
     rest: u32,
 }
 
 impl Aside {
-    fn further(self, total: usize, rests: bool) -> Self {
-        let chunks = self.chunks + (total - self.chunks) / 2;
-        let rest = if rests && chunks == self.chunks { (self.rest + 1).min(LONGEST_REST) } else { self.rest };
-        Self { chunks, rest }
+    fn further(self, total: usize) -> Self {
+        Self { chunks: self.chunks + (total - self.chunks) / 2, alone: total - self.chunks <= 1, ..self }
+    }
+
+    /// It rests only once a single chunk is at work.
+    fn longer(self) -> Self {
+        if self.alone { Self { rest: (self.rest + 1).min(LONGEST_REST), ..self } } else { self }
+    }
+
+    fn shorter(self) -> Self {
+        Self { rest: self.rest.saturating_sub(1), ..self }
     }
 
     fn back(self) -> Self {
         match self.rest {
-            0 => Self { chunks: self.chunks.saturating_sub(1), rest: 0 },
-            rest => Self { rest: rest - 1, ..self },
+            0 => Self { chunks: self.chunks.saturating_sub(1), ..self },
+            _ => self.shorter(),
         }
     }
 }
@@ -188,13 +198,13 @@ pub async fn tame(
         while held.len() < aside.chunks {
             // In turn with the chunks that wait for room, of which there are always some when it counts; those at work
             // are finished.
-            match timeout(STEP, Arc::clone(&room).acquire_owned()).await {
+            match timeout(A_CHUNK, Arc::clone(&room).acquire_owned()).await {
                 Ok(Ok(permit)) => held.push(permit),
                 _ => break,
             }
         }
+        aside.chunks = held.len();
         if aside.rest > 0
-            && held.len() == aside.chunks
             && let Ok(Ok(_last)) = timeout(A_CHUNK, Arc::clone(&room).acquire_owned()).await
         {
             tokio::select! {

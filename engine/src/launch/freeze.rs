@@ -41,7 +41,7 @@ impl Default for LaunchSettings {
 }
 
 /// Whether this process freezes an audience at the moment (the last slice that left something to do is not long ago), and how
-/// long it is to rest between one slice and the next.
+/// long it is to rest between one step and the next.
 #[derive(Debug, Clone, Default)]
 pub struct Freezing {
     last: Arc<Mutex<Option<Instant>>>,
@@ -84,11 +84,16 @@ impl Launcher {
     /// One slice of every launching campaign; says whether there is more to do.
     pub async fn step(&self) -> StoreResult<bool> {
         let launching = self.store.launching_campaigns().await?;
-        stream::iter(launching)
+        let more = stream::iter(launching)
             .map(|campaign| self.freeze(campaign))
             .buffer_unordered(AT_ONCE)
             .try_fold(false, async |more, unfinished| Ok(more | unfinished))
-            .await
+            .await?;
+        if more {
+            tokio::time::sleep(self.freezing.wanted_rest()).await;
+            self.freezing.note();
+        }
+        Ok(more)
     }
 
     async fn freeze(&self, campaign: CampaignId) -> StoreResult<bool> {
@@ -103,7 +108,6 @@ impl Launcher {
                 tracing::debug!(%campaign, recipients, complete, "slice frozen");
                 if !complete {
                     self.freezing.note();
-                    tokio::time::sleep(self.freezing.wanted_rest()).await;
                 }
                 !complete
             }

@@ -118,9 +118,14 @@ impl Store {
         .await?;
         let rested: Vec<uuid::Uuid> = rows.iter().filter(|row| row.rested).map(|row| row.id).collect();
         if !rested.is_empty() {
-            sqlx::query!("update api_keys set used_at = now() where id = any($1)", &rested)
-                .execute(self.pool())
-                .await?;
+            // Whoever holds one of them holds nobody up.
+            sqlx::query!(
+                "update api_keys set used_at = now()
+                 where id in (select id from api_keys where id = any($1) for no key update skip locked)",
+                &rested
+            )
+            .execute(self.pool())
+            .await?;
         }
         let mut holders = vec![None; hashes.len()];
         for row in rows {

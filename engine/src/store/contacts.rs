@@ -237,6 +237,12 @@ macro_rules! in_order {
     };
 }
 
+/// Which filters are there decides on the plan: one for all of them would read every contact.
+async fn plan_anew(tx: &mut PgConnection) -> StoreResult<()> {
+    sqlx::query("set local plan_cache_mode = force_custom_plan").execute(tx).await?;
+    Ok(())
+}
+
 /// A part of the contacts that the caller sees.
 pub async fn list(
     tx: &mut PgConnection,
@@ -261,8 +267,7 @@ pub async fn list(
             part
         )
     } else {
-        // Which filters are there decides on the plan: one for all of them would read every contact.
-        sqlx::query("set local plan_cache_mode = force_custom_plan").execute(&mut *tx).await?;
+        plan_anew(tx).await?;
         in_order!(tx, "(select * from contacts where $12::text is null) c", sight, filter, part)
     };
     Ok(rows.into_iter().map(Contact::from).collect())
@@ -299,11 +304,19 @@ macro_rules! counted {
     };
 }
 
-/// How many there are in all; after [`list`], whose way of planning holds for it, too.
+/// How many there are in all.
 pub async fn count(tx: &mut PgConnection, sight: Sight<'_>, filter: Filter<'_>) -> StoreResult<u64> {
     let count = if filter.found_by.is_some() {
         counted!(tx, "contacts_found($12) as found (id) join contacts c on c.id = found.id", sight, filter)
+    } else if filter.email.is_some() {
+        counted!(
+            tx,
+            "(select * from contacts where tenant_id = $1 and email = $4 and $12::text is null offset 0) c",
+            sight,
+            filter
+        )
     } else {
+        plan_anew(tx).await?;
         counted!(tx, "(select * from contacts where $12::text is null) c", sight, filter)
     };
     Ok(u64::try_from(count).unwrap_or(0))

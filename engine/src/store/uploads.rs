@@ -257,7 +257,9 @@ impl Staging {
         if let Err(error) = taken_in.execute(&mut self.connection).await {
             tracing::debug!(%error, "the index of words takes in what is new later");
         }
-        Ok(self.connection.close().await?)
+        // It is committed, whatever becomes of the connection.
+        let _ = self.connection.close().await;
+        Ok(())
     }
 }
 
