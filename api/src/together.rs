@@ -7,14 +7,9 @@
 //! Who a token speaks for is asked like this, and what was read is noted like this ([`crate::routes::Work::seen`]): the note is
 //! committed before the answer that shows what was read.
 
-use std::sync::Arc;
-
 use fanfare_engine::{
-    id::{SessionId, TenantId},
-    store::{
-        Store, StoreError, StoreResult, api_keys::KeyHolder, audit::Deed, sessions::TokenHash,
-        tenants::Tenant, users::SessionUser,
-    },
+    id::SessionId,
+    store::{Store, StoreResult, api_keys::KeyHolder, audit::Deed, sessions::TokenHash, users::SessionUser},
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -83,7 +78,6 @@ pub(crate) struct Together {
     pub(crate) keys: Ask<TokenHash, Option<KeyHolder>>,
     /// Whose session it is, if it is good.
     pub(crate) sessions: Ask<SessionId, Option<SessionUser>>,
-    tenants: Ask<TenantId, Option<Arc<Tenant>>>,
     /// Notes a deed: what was only read has no transaction that could hold the note.
     pub(crate) deeds: Ask<Deed, ()>,
 }
@@ -94,27 +88,16 @@ pub(crate) struct Answerers {
     store: Store,
     keys: Answerer<TokenHash, Option<KeyHolder>>,
     sessions: Answerer<SessionId, Option<SessionUser>>,
-    tenants: Answerer<TenantId, Option<Arc<Tenant>>>,
     deeds: Answerer<Deed, ()>,
 }
 
 impl Together {
     pub(crate) fn new(store: Store) -> (Self, Answerers) {
         let ((keys, key_answers), (sessions, session_answers)) = (Ask::new(), Ask::new());
-        let ((tenants, tenant_answers), (deeds, deed_answers)) = (Ask::new(), Ask::new());
-        let answerers = Answerers {
-            store,
-            keys: key_answers,
-            sessions: session_answers,
-            tenants: tenant_answers,
-            deeds: deed_answers,
-        };
-        (Self { keys, sessions, tenants, deeds }, answerers)
-    }
-
-    pub(crate) async fn tenant(&self, id: TenantId) -> Result<Arc<Tenant>, Problem> {
-        let tenant = self.tenants.ask(id).await?;
-        tenant.ok_or_else(|| StoreError::not_found(id).into())
+        let (deeds, deed_answers) = Ask::new();
+        let answerers =
+            Answerers { store, keys: key_answers, sessions: session_answers, deeds: deed_answers };
+        (Self { keys, sessions, deeds }, answerers)
     }
 }
 
@@ -125,7 +108,6 @@ impl Answerers {
         tokio::join!(
             self.keys.run(|hashes| key_holders(store(), hashes)),
             self.sessions.run(|sessions| session_users(store(), sessions)),
-            self.tenants.run(|ids| tenants(store(), ids)),
             self.deeds.run(|deeds| note(store(), deeds)),
         );
     }
@@ -139,11 +121,6 @@ async fn session_users(store: Store, sessions: Vec<SessionId>) -> StoreResult<Ve
     store.session_users(&sessions).await
 }
 
-async fn tenants(store: Store, ids: Vec<TenantId>) -> StoreResult<Vec<Option<Arc<Tenant>>>> {
-    let known: Vec<Arc<Tenant>> = store.tenants_by_id(&ids).await?.into_iter().map(Arc::new).collect();
-    Ok(ids.iter().map(|id| known.iter().find(|tenant| tenant.id == *id).cloned()).collect())
-}
-
 async fn note(store: Store, deeds: Vec<Deed>) -> StoreResult<Vec<()>> {
     store.note_deeds(&deeds).await?;
     Ok(vec![(); deeds.len()])
@@ -151,8 +128,9 @@ async fn note(store: Store, deeds: Vec<Deed>) -> StoreResult<Vec<()>> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::{Arc, Mutex};
 
+    use fanfare_engine::store::StoreError;
     use tokio::{sync::Semaphore, task::JoinSet};
 
     use super::*;

@@ -1,6 +1,6 @@
 //! The caller of a request. A route's signature says what it needs: [`May`] a permission, or [`SignedIn`] only.
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, sync::Arc};
 
 use axum::{
     extract::FromRequestParts,
@@ -12,7 +12,7 @@ use fanfare_engine::{
         permission::{Needs, Permission, Permissions},
     },
     id::{ApiKeyId, SessionId, TenantId, UserId},
-    store::{audit::Deed, users::RowScope},
+    store::{audit::Deed, tenants::Tenant, users::RowScope},
 };
 use jiff::Timestamp;
 use serde_json::Value;
@@ -43,6 +43,8 @@ impl Actor {
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
     pub(crate) tenant: TenantId,
+    /// Their tenant, as it was when the request came.
+    pub(crate) home: Arc<Tenant>,
     pub(crate) environment: Environment,
     pub(crate) actor: Actor,
     pub(crate) permissions: Permissions,

@@ -8,10 +8,7 @@ use std::time::Duration;
 
 use fanfare_engine::{
     deliver::direct::{DirectContent, DirectError, DirectRequest, Taken},
-    domain::{
-        channel::{Channel, MessageClass},
-        references::References,
-    },
+    domain::channel::{Channel, MessageClass},
     store::{sign_in::LinkPurpose, users::User},
 };
 use fanfare_templates::{Locale, html_from_text};
@@ -60,16 +57,13 @@ async fn mail(
     let (subject, text) = letter.written(purpose, Tongue::of(&tenant.locale));
     let parts = json!({"subject": subject, "html": html_from_text(&text), "text": text});
     let request = DirectRequest {
-        tenant: &tenant,
-        channel: Channel::Email,
-        content: DirectContent::Written(MessageClass::Transactional),
-        to: &user.email,
-        contact: None,
-        locale: None,
         variables: parts.as_object().cloned().unwrap_or_default(),
-        business_key: None,
-        not_before: None,
-        references: References::default(),
+        ..DirectRequest::new(
+            &tenant,
+            Channel::Email,
+            DirectContent::Written(MessageClass::Transactional),
+            &user.email,
+        )
     };
     service.direct.take(request).await
 }

@@ -19,6 +19,7 @@ pub(crate) mod tokens;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -103,7 +104,8 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
 async fn key_holder(service: &Service, key: &str, request: RequestId) -> Result<Option<Caller>, Problem> {
     let holder = service.together.keys.ask(tokens::hash(key)).await?;
     Ok(holder.map(|holder| Caller {
-        tenant: holder.tenant,
+        tenant: holder.tenant.id,
+        home: Arc::new(holder.tenant),
         environment: holder.environment,
         actor: Actor::Key(holder.id),
         permissions: holder.scopes,
@@ -114,9 +116,10 @@ async fn key_holder(service: &Service, key: &str, request: RequestId) -> Result<
 
 async fn signed_in(service: &Service, token: &str, request: RequestId) -> Result<Option<Caller>, Problem> {
     let Some(claims) = service.auth.access.read(token, service.clock.now()) else { return Ok(None) };
-    let user = service.together.sessions.ask(claims.sid).await?.filter(|user| user.tenant == claims.tid);
+    let user = service.together.sessions.ask(claims.sid).await?.filter(|user| user.tenant.id == claims.tid);
     Ok(user.map(|user| Caller {
-        tenant: user.tenant,
+        tenant: user.tenant.id,
+        home: Arc::new(user.tenant),
         environment: claims.env,
         actor: Actor::User { user: user.id, session: claims.sid },
         permissions: user.permissions,

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use fanfare_engine::{
     deliver::direct::{DirectContent, DirectRequest, Taken, variables},
-    domain::{channel::Channel, outcome::Outcome, references::References},
+    domain::{channel::Channel, outcome::Outcome},
     id::MessageId,
 };
 use serde_json::json;
@@ -58,16 +58,10 @@ pub(super) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     let taken = running
         .direct
         .take(DirectRequest {
-            tenant: &tenant,
-            channel,
-            content: DirectContent::Template(&args.template),
-            to: &to,
-            contact: None,
             locale: args.locale.as_deref(),
             variables: variables(&pairs),
             business_key: args.business_key.as_deref(),
-            not_before: None,
-            references: References::default(),
+            ..DirectRequest::new(&tenant, channel, DirectContent::Template(&args.template), &to)
         })
         .await;
     let patience = Duration::from_millis(context.config().http.timeout_ms) + Duration::from_secs(2);

@@ -7,10 +7,10 @@ use fanfare_engine::{
         channel::Channel,
         permission::needs,
     },
-    id::TenantId,
     store::{
         StoreError,
         addressees::{self, Allowed, Part},
+        tenants::Tenant,
     },
 };
 use jiff::Timestamp;
@@ -124,7 +124,7 @@ async fn allow(
     Body(named): Body<Named>,
 ) -> Result<Made<AllowedAddress>, Problem> {
     let tenant = may.caller.tenant;
-    let address = normal(&service, tenant, &named).await?;
+    let address = normal(&may.caller.home, &named)?;
     let mut work = Work::begin(&service, &may.caller).await?;
     let since = addressees::allow(&mut work.tx, tenant, named.channel, &address).await?;
     let detail = json!({"channel": named.channel, "address": shown(&address)});
@@ -143,7 +143,7 @@ async fn disallow(
     Query(named): Query<Named>,
 ) -> Result<StatusCode, Problem> {
     let tenant = may.caller.tenant;
-    let address = normal(&service, tenant, &named).await?;
+    let address = normal(&may.caller.home, &named)?;
     let mut work = Work::begin(&service, &may.caller).await?;
     if !addressees::disallow(&mut work.tx, tenant, named.channel, &address).await? {
         return Err(Code::NotFound.into());
@@ -159,12 +159,11 @@ fn shown(address: &str) -> String {
     if address.starts_with('@') { address.to_owned() } else { masked(address) }
 }
 
-async fn normal(service: &Service, tenant: TenantId, named: &Named) -> Result<String, Problem> {
+fn normal(tenant: &Tenant, named: &Named) -> Result<String, Problem> {
     let text = named.address.trim();
     let address = match named.channel {
         Channel::Email => mail(text),
         Channel::Sms | Channel::Whatsapp => {
-            let tenant = service.together.tenant(tenant).await?;
             let region = Region::parse(&tenant.region)
                 .map_err(|error| StoreError::Corrupt(format!("tenant {}: {error}", tenant.id)))?;
             PhoneNumber::parse(text, &region).map(PhoneNumber::into_string)

@@ -145,10 +145,9 @@ async fn invite(
     caller.sees_everybody(
         "You see only some of the contacts, and whoever is invited sees those of everybody at first.",
     )?;
-    let tenant = service.together.tenant(caller.tenant).await?;
     let email =
         EmailAddress::parse(&new.email).map_err(|error| Problem::field("email", error.to_string()))?;
-    let phone = person(&new.first_name, &new.last_name, new.phone.as_deref(), &tenant.region)?;
+    let phone = person(&new.first_name, &new.last_name, new.phone.as_deref(), &caller.home.region)?;
     let mut work = Work::begin(&service, caller).await?;
     let role = grantable(&mut work, caller, &new.role).await?;
     let id = service.ids.next(service.clock.now());
@@ -230,8 +229,7 @@ async fn change(
     Body(change): Body<UserChange>,
 ) -> Result<Tagged<Data<UserView>>, Problem> {
     let caller = &may.caller;
-    let tenant = service.together.tenant(caller.tenant).await?;
-    let phone = person(&change.first_name, &change.last_name, change.phone.as_deref(), &tenant.region)?;
+    let phone = person(&change.first_name, &change.last_name, change.phone.as_deref(), &caller.home.region)?;
     let scope = scope(&change)?;
     let mut work = Work::begin(&service, caller).await?;
     let user = users::get(&mut work.tx, caller.tenant, id).await?;

@@ -257,6 +257,8 @@ async fn every_field_that_is_wrong_is_named(pool: PgPool) {
         ("templates", json!({"email": "template-2", "whatsapp": "template-2"}), "templates.email"),
         ("templates", json!({"email": "template-1"}), "templates.whatsapp"),
         ("type", json!(["email", "pigeon"]), "type[1]"),
+        ("throttlePerMinute", json!(0), "throttlePerMinute"),
+        ("throttlePerMinute", json!(6_000_001), "throttlePerMinute"),
         ("colour", json!("red"), "colour"),
     ] {
         let mut body = house.sample();
@@ -284,7 +286,7 @@ async fn a_draft_is_edited_by_who_has_read_it(pool: PgPool) {
     };
     let (status, edited) = edit(
         &tag,
-        json!({"name": "Edited", "uploadId": null, "sendingHours": {"from": "08:00", "to": "19:00"}}),
+        json!({"name": "Edited", "uploadId": null, "sendingHours": {"from": "08:00", "to": "19:00"}, "throttlePerMinute": 600}),
     )
     .await;
     assert_eq!(status, 200, "{edited}");
@@ -293,6 +295,11 @@ async fn a_draft_is_edited_by_who_has_read_it(pool: PgPool) {
     assert_eq!(edit(&tag, json!({"name": "Late"})).await.0, 412);
     let (status, copy) = house.owner.post(&format!("{path}/clone"), &json!({})).await;
     assert_eq!((status, &copy["data"]["name"]), (201, &json!("Edited (copy)")), "{copy}");
+    assert_eq!(copy["data"]["throttlePerMinute"], 600, "{copy}");
+    let read = house.owner.request(Method::GET, &path).send().await.unwrap();
+    let tag = read.headers()["etag"].to_str().unwrap().to_owned();
+    let (_, free) = edit(&tag, json!({"throttlePerMinute": null})).await;
+    assert_eq!(free["data"].get("throttlePerMinute"), None, "{free}");
     assert_eq!(house.owner.delete(&path).await.0, 204);
     assert_eq!(house.owner.get(&path).await.0, 404);
 }

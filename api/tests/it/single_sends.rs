@@ -107,6 +107,15 @@ impl Stage {
         answer["data"]["messageId"].as_str().unwrap().to_owned()
     }
 
+    /// The messages that the audit log says were sent, the newest first; none of them with an address.
+    async fn noted(&self) -> Vec<String> {
+        let (status, log) = self.owner.get("/api/audit-log?action=message.send").await;
+        assert_eq!(status, 200, "{log}");
+        assert!(!log.to_string().contains(&INDIAN[1..]), "{log}");
+        let deeds = log["data"]["deeds"].as_array().unwrap();
+        deeds.iter().map(|deed| deed["subject"].as_str().unwrap().to_owned()).collect()
+    }
+
     async fn status(&self, message: &str) -> Value {
         let (status, answer) = self.owner.get(&format!("/api/communication/delivery-status/{message}")).await;
         assert_eq!(status, 200, "{answer}");
@@ -177,6 +186,8 @@ async fn a_message_is_sent_once_under_its_key(pool: PgPool) {
     let recipients: i64 =
         sqlx::query_scalar("select count(*) from recipients").fetch_one(&stage.pool).await.unwrap();
     assert_eq!(recipients, 2);
+    let noted = stage.noted().await;
+    assert_eq!(noted, [one["data"]["messageId"].as_str().unwrap(), &first], "each once, the newest first");
 }
 
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
@@ -193,6 +204,7 @@ async fn who_must_not_be_written_to_is_refused_with_the_reason(pool: PgPool) {
     );
     let told = stage.status(problem["messageId"].as_str().unwrap()).await;
     assert_eq!((&told["status"], &told["reason"]), (&json!("suppressed"), &json!("bounced")));
+    assert_eq!(stage.noted().await, [problem["messageId"].as_str().unwrap()]);
 
     // A person's no holds for their number, also where the caller does not say whose it is.
     let contact = "insert into contacts (id, tenant_id, email, phone, time_zone)

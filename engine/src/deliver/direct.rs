@@ -28,14 +28,15 @@ use crate::{
         channel::{Channel, Lane, MessageClass},
         chunk::{ChunkRef, Members},
         outcome::{Outcome, Reason},
-        price,
+        price::{self, Price},
         references::References,
     },
-    id::{AccountId, ContactId, MessageId, ProcessId, TenantId},
+    id::{ContactId, MessageId, ProcessId, TenantId},
     limit::Admission,
     queue::Queue,
     store::{
         StoreError,
+        audit::Deed,
         chunks::Claim,
         direct::{Acceptance, DirectMessage},
         recipients::Recipient,
@@ -66,6 +67,27 @@ pub struct DirectRequest<'a> {
     /// Not before this moment; `None`: now.
     pub not_before: Option<Timestamp>,
     pub references: References,
+    /// What the audit log says of it, in the transaction in which it is taken in; its subject is the message.
+    pub deed: Option<Deed>,
+}
+
+impl<'a> DirectRequest<'a> {
+    /// For now, without values, in the tenant's language.
+    pub fn new(tenant: &'a Tenant, channel: Channel, content: DirectContent<'a>, to: &'a str) -> Self {
+        Self {
+            tenant,
+            channel,
+            content,
+            to,
+            contact: None,
+            locale: None,
+            variables: serde_json::Map::new(),
+            business_key: None,
+            not_before: None,
+            references: References::default(),
+            deed: None,
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -106,9 +128,9 @@ pub enum Taken {
     Accepted {
         message: MessageId,
         outcome: tokio::sync::oneshot::Receiver<Outcome>,
-        /// Over which it is to go.
-        account: AccountId,
-        /// How often its price is due; see [`price::units`].
+        /// What the account charges over which it is to go, where that is known.
+        price: Option<Price>,
+        /// How often that is due; see [`price::units`].
         units: u32,
     },
     Refused {
@@ -152,6 +174,7 @@ struct Ready<'a> {
     business_key: Option<&'a str>,
     not_before: Option<Timestamp>,
     references: References,
+    deed: Option<Deed>,
 }
 
 /// A message whose intent this process has just committed.
@@ -241,16 +264,18 @@ impl DirectPath {
             sender: slot.is_some().then_some(self.process),
             not_before: ready.not_before,
             references: &ready.references,
+            deed: ready.deed.as_ref(),
         };
         let acceptance = self.deliverer.store.accept_direct(&message, self.deliverer.lease).await?;
-        count(&ready.plan, acceptance);
-        let message = match acceptance {
+        count(&ready.plan, &acceptance);
+        let (message, prices) = match acceptance {
             Acceptance::Refused(message, reason) => return Ok(Taken::Refused { message, reason }),
             Acceptance::Duplicate(message) => return Ok(Taken::Duplicate { message }),
-            Acceptance::Accepted(message) => message,
+            Acceptance::Accepted(message, prices) => (message, prices),
         };
         let (tell, outcome) = tokio::sync::oneshot::channel();
-        let (account, units) = (ready.account.account.id, price::units(&ready.content));
+        let units = price::units(&ready.content);
+        let price = price::price(&prices, &ready.recipient.address, self.deliverer.clock.now()).cloned();
         match slot {
             Some((places, admission)) => {
                 let intent = Intent { places, admission, committed: Instant::now() };
@@ -262,7 +287,7 @@ impl DirectPath {
             None if ready.not_before.is_some() => {}
             None => self.leave_to_queue(&ready.plan, chunk_of(message)).await,
         }
-        Ok(Taken::Accepted { message, outcome, account, units })
+        Ok(Taken::Accepted { message, outcome, price, units })
     }
 
     /// Everything that can be refused before the database is asked.
@@ -295,7 +320,6 @@ impl DirectPath {
             keyed: request.business_key.is_some(),
         };
         let (tenant, business_key) = (request.tenant.id, request.business_key);
-        let (not_before, references) = (request.not_before, request.references);
         Ok(Ready {
             tenant,
             plan,
@@ -304,8 +328,9 @@ impl DirectPath {
             variables,
             content,
             business_key,
-            not_before,
-            references,
+            not_before: request.not_before,
+            references: request.references,
+            deed: request.deed,
         })
     }
 
@@ -417,9 +442,9 @@ const fn chunk_of(message: MessageId) -> ChunkRef {
     ChunkRef { campaign: message.campaign, no: message.n as i64 }
 }
 
-fn count(plan: &Plan, acceptance: Acceptance) {
+fn count(plan: &Plan, acceptance: &Acceptance) {
     let verdict = match acceptance {
-        Acceptance::Accepted(_) => "accepted",
+        Acceptance::Accepted(..) => "accepted",
         Acceptance::Refused(..) => "refused",
         Acceptance::Duplicate(_) => "duplicate",
     };

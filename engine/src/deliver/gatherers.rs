@@ -35,12 +35,29 @@ pub(super) struct Gatherer {
 
 /// A newly published version, a new day or a changed route is noticed within this.
 const GATHERER_LIFETIME: Duration = Duration::from_secs(5);
+/// Whoever comes first in the last part of it looks again; the others need not wait for that.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How many are kept; past that those whose time is over are forgotten.
 const GATHERERS_KEPT: usize = 4_096;
 
+/// What is known of one.
+#[derive(Debug, Clone, Default)]
+struct Known {
+    gatherer: Option<Gatherer>,
+    /// One message looks, and those that come meanwhile wait for what it finds.
+    looking: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Known {
+    fn with_at_least(&self, left: Duration) -> Option<&Gatherer> {
+        let until = Instant::now() + left;
+        self.gatherer.as_ref().filter(|gatherer| gatherer.until > until)
+    }
+}
+
 /// Those of this process; cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Gatherers(Arc<Mutex<HashMap<String, Gatherer>>>);
+pub(super) struct Gatherers(Arc<Mutex<HashMap<String, Known>>>);
 
 impl Gatherers {
     /// For a message; `test` where no figure is to count it.
@@ -55,47 +72,71 @@ impl Gatherers {
         let due = due.and_then(|second| Timestamp::from_second(second).ok());
         let kind = if test { "test" } else { "direct" };
         let name = format!("{kind}/{}/{}/{:?}/{due:?}", request.tenant.id, request.channel, request.content);
-        if let Some(known) = self.lock().get(&name).filter(|known| known.until > Instant::now()) {
-            return Ok(known.clone());
-        }
-        let store = &deliverer.store;
-        let (template, variants) = content(deliverer, request).await?;
-        if !template.active {
-            return Err(DirectError::Inactive(template.slug));
-        }
-        if variants.is_empty() {
-            return Err(DirectError::NotPublished(template.slug));
-        }
-        let route = store.route(request.tenant.id, request.channel).await?;
-        let pins = Pins {
-            variants: variants.iter().map(|variant| variant.id).collect(),
-            locales: variants.iter().map(|variant| variant.locale.clone()).collect(),
-            variables: crate::store::templates::variables(&variants).into_iter().collect(),
-            route,
+        let known = self.known(&name);
+        let _look = match known.with_at_least(Duration::ZERO) {
+            None => known.looking.lock().await,
+            Some(gatherer) if known.with_at_least(LOOK_AGAIN).is_some() => return Ok(gatherer.clone()),
+            Some(gatherer) => match known.looking.try_lock() {
+                Ok(look) => look,
+                Err(_) => return Ok(gatherer.clone()),
+            },
         };
-        let new = deliverer.ids.next(deliverer.clock.now());
-        let gathering = Gathering {
-            tenant: request.tenant.id,
-            template: template.id,
-            channel: template.channel,
-            class: if test { MessageClass::Transactional } else { template.class },
-            due,
-            test,
-        };
-        let campaign = store.direct_campaign(new, &gathering, &pins).await?;
-        let until = Instant::now() + GATHERER_LIFETIME;
-        let gatherer = Gatherer { campaign, locales: pins.locales, until };
-        let mut known = self.lock();
-        if known.len() >= GATHERERS_KEPT {
-            known.retain(|_, gatherer| gatherer.until > Instant::now());
+        if let Some(found) = self.known(&name).with_at_least(LOOK_AGAIN) {
+            return Ok(found.clone());
         }
-        known.insert(name, gatherer.clone());
+        let gatherer = look(deliverer, request, due, test).await?;
+        self.lock().entry(name).or_default().gatherer = Some(gatherer.clone());
         Ok(gatherer)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Gatherer>> {
+    fn known(&self, name: &str) -> Known {
+        let mut all = self.lock();
+        if let Some(known) = all.get(name) {
+            return known.clone();
+        }
+        if all.len() >= GATHERERS_KEPT {
+            all.retain(|_, known| known.with_at_least(Duration::ZERO).is_some());
+        }
+        all.entry(name.to_owned()).or_default().clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Known>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+async fn look(
+    deliverer: &Deliverer,
+    request: &DirectRequest<'_>,
+    due: Option<Timestamp>,
+    test: bool,
+) -> Result<Gatherer, DirectError> {
+    let store = &deliverer.store;
+    let (template, variants) = content(deliverer, request).await?;
+    if !template.active {
+        return Err(DirectError::Inactive(template.slug));
+    }
+    if variants.is_empty() {
+        return Err(DirectError::NotPublished(template.slug));
+    }
+    let route = store.route(request.tenant.id, request.channel).await?;
+    let pins = Pins {
+        variants: variants.iter().map(|variant| variant.id).collect(),
+        locales: variants.iter().map(|variant| variant.locale.clone()).collect(),
+        variables: crate::store::templates::variables(&variants).into_iter().collect(),
+        route,
+    };
+    let new = deliverer.ids.next(deliverer.clock.now());
+    let gathering = Gathering {
+        tenant: request.tenant.id,
+        template: template.id,
+        channel: template.channel,
+        class: if test { MessageClass::Transactional } else { template.class },
+        due,
+        test,
+    };
+    let campaign = store.direct_campaign(new, &gathering, &pins).await?;
+    Ok(Gatherer { campaign, locales: pins.locales, until: Instant::now() + GATHERER_LIFETIME })
 }
 
 async fn content(

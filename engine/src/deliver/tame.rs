@@ -7,8 +7,8 @@
 //! back one by one. Chunks that wait, for a distant database or a slow provider, cost the freeze nothing.
 //!
 //! A single chunk still takes what processors there are. Where that is too much for people who wait, it rests before the next
-//! one, a little longer each time, and never for as long as a second: bulk is slow then, and does not stand still. A freeze rests between
-//! its slices in the same way.
+//! one, a little longer each time, and never for as long as a second: bulk is slow then, and does not stand still. A freeze
+//! rests between its steps in the same way.
 
 use std::{
     sync::{
@@ -29,8 +29,8 @@ use crate::launch::freeze::Freezing;
 /// From acceptance to the wire; above it bulk steps aside.
 const TOO_LONG: Duration = Duration::from_millis(50);
 /// Requests to the API that may wait at the same time for their transactions to begin. Whoever watches a campaign is one now
-/// and then, however long they wait; a thousand requests a second are that many once each of them waits 1.5 ms.
-const CALLERS: f64 = 1.5;
+/// and then, however long they wait; a thousand requests a second are that many once each of them waits a millisecond.
+const CALLERS: f64 = 1.0;
 const STEP: Duration = Duration::from_millis(100);
 /// Of a latency that nobody has met again, after a step.
 const KEPT: f64 = 15.0 / 16.0;
@@ -104,7 +104,7 @@ impl Pressure {
     fn aside(&self, aside: Aside, total: usize, (passed, used): (Duration, f64)) -> Aside {
         let freezing = self.freezing.is_under_way();
         if self.latency.fade(passed) > TOO_LONG || self.callers.at_once(passed) > CALLERS {
-            aside.further(total).longer()
+            if aside.is_alone(total) { aside.longer() } else { aside.further(total) }
         } else if freezing && used > BESIDE_A_FREEZE {
             aside.further(total).shorter()
         } else if freezing && used > BESIDE_A_FREEZE * ROOM_FOR_MORE {
@@ -120,20 +120,21 @@ impl Pressure {
 struct Aside {
     /// Chunks that are not at work; one always is.
     chunks: usize,
-    /// Whether it is one.
-    alone: bool,
-    /// Steps for which it rests then, before the next.
+    /// Steps for which the one that is left rests before the next.
     rest: u32,
 }
 
 impl Aside {
-    fn further(self, total: usize) -> Self {
-        Self { chunks: self.chunks + (total - self.chunks) / 2, alone: total - self.chunks <= 1, ..self }
+    fn is_alone(self, total: usize) -> bool {
+        total - self.chunks <= 1
     }
 
-    /// It rests only once a single chunk is at work.
+    fn further(self, total: usize) -> Self {
+        Self { chunks: self.chunks + (total - self.chunks) / 2, ..self }
+    }
+
     fn longer(self) -> Self {
-        if self.alone { Self { rest: (self.rest + 1).min(LONGEST_REST), ..self } } else { self }
+        Self { rest: (self.rest + 1).min(LONGEST_REST), ..self }
     }
 
     fn shorter(self) -> Self {

@@ -51,13 +51,13 @@ pub struct Freezing {
 impl Freezing {
     /// A slice takes less.
     const RECENT: Duration = Duration::from_millis(500);
-    pub const LONGEST_REST: Duration = Duration::from_millis(300);
+    const LONGEST_REST: Duration = Duration::from_millis(300);
 
     pub fn note(&self) {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    /// People wait for what a freeze keeps busy. At most [`Self::LONGEST_REST`], so that it is still seen to be under way.
+    /// People wait for what a freeze keeps busy. At most 300 ms, so that it is still seen to be under way.
     pub fn rest(&self, rest: Duration) {
         let millis = rest.min(Self::LONGEST_REST).as_millis();
         self.rest_ms.store(u32::try_from(millis).unwrap_or_default(), Ordering::Relaxed);

@@ -4,7 +4,11 @@ use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 
-use super::{Store, StoreError, StoreResult, sessions::TokenHash};
+use super::{
+    Store, StoreError, StoreResult, in_their_places,
+    sessions::TokenHash,
+    tenants::{Tenant, tenant_of},
+};
 use crate::{
     domain::{environment::Environment, permission::Permissions},
     id::{ApiKeyId, TenantId, UserId},
@@ -41,7 +45,7 @@ pub struct ApiKeyRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyHolder {
     pub id: ApiKeyId,
-    pub tenant: TenantId,
+    pub tenant: Tenant,
     pub scopes: Permissions,
     pub environment: Environment,
 }
@@ -107,11 +111,13 @@ impl Store {
     pub async fn key_holders(&self, hashes: &[TokenHash]) -> StoreResult<Vec<Option<KeyHolder>>> {
         let wanted: Vec<&[u8]> = hashes.iter().map(TokenHash::as_slice).collect();
         let rows = sqlx::query!(
-            r#"select wanted.at as "place!", k.id, k.tenant_id, k.scopes, k.environment as "environment: Environment",
-                      k.used_at is null or k.used_at < now() - interval '1 minute' as "rested!"
+            r#"select wanted.at as "place!", k.id, k.scopes, k.environment as "environment: Environment",
+                      k.used_at is null or k.used_at < now() - interval '1 minute' as "rested!",
+                      t.id as tenant_id, t.slug, t.name as tenant_name, t.region, t.locale, t.time_zone, t.currency
                from unnest($1::bytea[]) with ordinality as wanted (hash, at)
                join api_keys k on k.key_hash = wanted.hash
-                 and k.revoked_at is null and (k.expires_at is null or k.expires_at > now())"#,
+                 and k.revoked_at is null and (k.expires_at is null or k.expires_at > now())
+               join tenants t on t.id = k.tenant_id"#,
             &wanted as _,
         )
         .fetch_all(self.pool())
@@ -127,16 +133,15 @@ impl Store {
             .execute(self.pool())
             .await?;
         }
-        let mut holders = vec![None; hashes.len()];
-        for row in rows {
-            let place = usize::try_from(row.place - 1).unwrap_or_default();
-            holders[place] = Some(KeyHolder {
+        let found = rows.into_iter().map(|row| {
+            let holder = KeyHolder {
                 id: row.id.into(),
-                tenant: row.tenant_id.into(),
                 scopes: Permissions::stored(row.scopes),
                 environment: row.environment,
-            });
-        }
-        Ok(holders)
+                tenant: tenant_of!(row),
+            };
+            (row.place, holder)
+        });
+        Ok(in_their_places(found, hashes.len()))
     }
 }

@@ -102,6 +102,7 @@ impl Store {
                      and (c.owned_until is null or c.owned_until < now())
                      and (c.not_before is null or c.not_before <= now())
                      and next_window(c.time_zone, k.window_from, k.window_to) is null
+                     and case when k.throttle_per_minute is null then true else take_turn(k.id, c.size) end
                    for update of c skip locked
                )
                update chunks c set epoch = c.epoch + 1, owner = $1, owned_until = now() + make_interval(secs => $4)
@@ -215,16 +216,19 @@ impl Store {
                              and c.done_at is null and (c.owned_until is null or c.owned_until < now())
                              and (c.not_before is null or c.not_before <= now())
                              and next_window(c.time_zone, k.window_from, k.window_to) is null
-                           order by c.no + 0 limit $3) c)
+                           order by c.no + 0
+                           -- One is at work at a time, but some may turn out to be somebody else's.
+                           limit case when k.throttle_per_minute is null then $3::bigint else 4 end) c)
                        union all
                        (select campaign_id, no, account_id, 0 from chunks c
                         where c.campaign_id = k.id and c.no + 0 >= 4294967296
                           and c.done_at is null and (c.owned_until is null or c.owned_until < now())
                           and (c.not_before is null or c.not_before <= now())
                           and next_window(c.time_zone, k.window_from, k.window_to) is null
-                        order by c.no + 0 limit $3)
+                        order by c.no + 0 limit case when k.throttle_per_minute is null then $3::bigint else 4 end)
                    ) c
                    where k.state in ('launching', 'sending') and k.channel = $1 and k.class = $2
+                     and (k.throttled_until is null or k.throttled_until <= now())
                      -- Who gathers messages for a later hour is passed over until then.
                      and (k.kind = 'campaign' or k.scheduled_at is null or k.scheduled_at <= now())
                )

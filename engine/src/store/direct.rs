@@ -3,13 +3,20 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, types::Json};
 
-use super::{Store, StoreError, StoreResult, accounts::moment, campaigns::Pins};
+use super::{
+    Store, StoreError, StoreResult,
+    accounts::moment,
+    audit::Deed,
+    campaigns::Pins,
+    prices::{PriceLine, price},
+};
 use crate::{
     domain::{
         channel::{Channel, MessageClass, text_enum},
         outcome::Reason,
+        price::Price,
         references::References,
     },
     id::{AccountId, CampaignId, ContactId, MessageId, ProcessId, TemplateId, TenantId},
@@ -33,12 +40,14 @@ pub struct DirectMessage<'a> {
     pub sender: Option<ProcessId>,
     pub not_before: Option<Timestamp>,
     pub references: &'a References,
+    /// What the audit log says of it unless it was accepted before; its subject is the message.
+    pub deed: Option<&'a Deed>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Acceptance {
-    /// Durable; with a sender its intent is committed too.
-    Accepted(MessageId),
+    /// Durable; with a sender its intent is committed too. With the prices of its account that may hold for its address.
+    Accepted(MessageId, Vec<Price>),
     /// Durable as a message that must not be sent.
     Refused(MessageId, Reason),
     /// A message with this business key was accepted before: this one.
@@ -134,10 +143,22 @@ impl Store {
     ) -> StoreResult<Acceptance> {
         let (names, values): (Vec<String>, Vec<String>) =
             message.references.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).unzip();
+        let deed = message.deed;
         let row = sqlx::query!(
-            r#"select verdict as "verdict!", campaign as "campaign!", n as "n!", reason
-               from accept_direct($1, $2, $3, $4, $5, $6, $7, $8, $9, business_key_hash($10), $11,
-                                  make_interval(secs => $12), $13, $14, $15)"#,
+            r#"with taken as materialized (
+                   select verdict, campaign, n, reason
+                   from accept_direct($1, $2, $3, $4, $5, $6, $7, $8, $9, business_key_hash($10), $11,
+                                      make_interval(secs => $12), $13, $14, $15)
+               ), noted as (
+                   insert into audit_pending (tenant_id, at, actor, action, subject, detail, request_id)
+                   select $1, $16::timestamptz, $17::text, $18, message_text(campaign, n), $19::text::json, $20
+                   from taken where $17 is not null and verdict <> 'duplicate'
+               )
+               select verdict as "verdict!", campaign as "campaign!", n as "n!", reason,
+                      (select json_agg(json_build_array(prefix, valid_from, micros, currency)) from prices
+                       where tenant_id = $1 and account_id = $3 and channel = $4
+                         and starts_with(ltrim($8, '+'), prefix)) as "prices: Json<Vec<PriceLine>>"
+               from taken"#,
             message.tenant.uuid(),
             message.campaign.uuid(),
             message.account.uuid(),
@@ -153,12 +174,18 @@ impl Store {
             moment(message.not_before) as _,
             &names,
             &values,
+            moment(deed.map(|deed| deed.at)) as _,
+            deed.map(|deed| deed.actor.as_str()) as _,
+            deed.map(|deed| deed.action) as _,
+            deed.map(|deed| deed.detail.to_string()) as _,
+            deed.and_then(|deed| deed.request_id.as_deref()) as _,
         )
         .fetch_one(self.pool())
         .await?;
         let id = MessageId { campaign: row.campaign.into(), n: row.n };
+        let prices = row.prices.map_or_else(Vec::new, |Json(lines)| lines);
         Ok(match row.verdict.as_str() {
-            "accepted" => Acceptance::Accepted(id),
+            "accepted" => Acceptance::Accepted(id, prices.into_iter().map(price).collect()),
             "duplicate" => Acceptance::Duplicate(id),
             _ => {
                 let reason = row.reason.as_deref().unwrap_or_default();

@@ -29,6 +29,7 @@ pub struct DraftFacts {
     pub business_key: Option<String>,
     /// Local hours within which messages leave.
     pub window: Option<(Time, Time)>,
+    pub throttle_per_minute: Option<i32>,
     pub schedule: Schedule,
     pub conversion: ConversionRule,
     pub tracking: Tracking,
@@ -80,7 +81,7 @@ pub async fn write(
              window_from = $8::text::time, window_to = $9::text::time,
              schedule_type = $10, wished_at = $11, local_at = $12,
              conversion_hours = $13, conversion_kinds = $14, target_count = $15, target_exact = $16,
-             track_links = $18, track_opens = $19,
+             track_links = $18, track_opens = $19, throttle_per_minute = $20,
              authors = array(select distinct unnest(authors || $17::text[])),
              approved_by = null, approved_at = null, updated_at = clock_timestamp()
          where tenant_id = $1 and id = $2",
@@ -103,6 +104,7 @@ pub async fn write(
         authors,
         facts.tracking.links,
         facts.tracking.opens,
+        facts.throttle_per_minute,
     )
     .execute(tx)
     .await?;

@@ -126,6 +126,18 @@ impl StoreError {
 
 pub type StoreResult<T> = Result<T, StoreError>;
 
+/// Rows that were found for some of `count` questions, each with the number of its question, from 1 on.
+fn in_their_places<T>(found: impl Iterator<Item = (i64, T)>, count: usize) -> Vec<Option<T>> {
+    let mut places: Vec<Option<T>> = std::iter::repeat_with(|| None).take(count).collect();
+    for (number, row) in found {
+        let place = usize::try_from(number - 1).ok().and_then(|at| places.get_mut(at));
+        if let Some(place) = place {
+            *place = Some(row);
+        }
+    }
+    places
+}
+
 /// After this the server rolls back a transaction whose process says nothing more, and its locks are free: a process that
 /// is frozen must not stop the others.
 const IDLE_IN_TRANSACTION: &str = "10s";

@@ -14,46 +14,37 @@ use crate::{
     id::{AccountId, TenantId},
 };
 
-/// The prices that may hold for an address, of every account that could carry a message to it.
-pub async fn for_address(
-    tx: &mut PgConnection,
-    tenant: TenantId,
-    channel: Channel,
-    address: &str,
-) -> StoreResult<Vec<(AccountId, Price)>> {
-    let rows = sqlx::query!(
-        r#"select account_id, prefix, valid_from as "valid_from: jiff_sqlx::Timestamp", micros, currency
-           from prices where tenant_id = $1 and channel = $2 and starts_with($3, prefix)"#,
-        tenant.uuid(),
-        channel.as_str(),
-        address.trim_start_matches('+'),
-    );
-    let rows = rows.fetch_all(tx).await?.into_iter();
-    Ok(rows
-        .map(|row| {
-            let price = Price {
-                prefix: row.prefix,
-                valid_from: row.valid_from.to_jiff(),
-                micros: Micros(row.micros),
-                currency: row.currency,
-            };
-            (row.account_id.into(), price)
-        })
-        .collect())
+/// The beginning of numbers, since when, micro-units, currency.
+pub(super) type PriceLine = (String, Timestamp, i64, String);
+
+pub(super) fn price((prefix, valid_from, micros, currency): PriceLine) -> Price {
+    Price { prefix, valid_from, micros: Micros(micros), currency }
 }
 
-/// The same of the one account that results call `no`.
+macro_rules! priced {
+    ($row:expr) => {
+        price(($row.prefix, $row.valid_from.to_jiff(), $row.micros, $row.currency))
+    };
+}
+
+/// The prices that may hold for an address, of the account that results call `no`.
 pub async fn of(
     tx: &mut PgConnection,
     tenant: TenantId,
     no: i16,
     (channel, address): (Channel, &str),
 ) -> StoreResult<Vec<Price>> {
-    let account =
-        sqlx::query_scalar!("select id from accounts where tenant_id = $1 and no = $2", tenant.uuid(), no);
-    let account: Option<AccountId> = account.fetch_optional(&mut *tx).await?.map(Into::into);
-    let prices = for_address(tx, tenant, channel, address).await?.into_iter();
-    Ok(prices.filter(|(of, _)| Some(*of) == account).map(|(_, price)| price).collect())
+    let rows = sqlx::query!(
+        r#"select prefix, valid_from as "valid_from: jiff_sqlx::Timestamp", micros, currency
+           from prices
+           where tenant_id = $1 and account_id = (select id from accounts where tenant_id = $1 and no = $2)
+             and channel = $3 and starts_with($4, prefix)"#,
+        tenant.uuid(),
+        no,
+        channel.as_str(),
+        address.trim_start_matches('+'),
+    );
+    Ok(rows.fetch_all(tx).await?.into_iter().map(|row| priced!(row)).collect())
 }
 
 /// The prices that hold now, and since when.
@@ -73,15 +64,7 @@ pub async fn current(
     )
     .fetch_all(tx)
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| Price {
-            prefix: row.prefix,
-            valid_from: row.valid_from.to_jiff(),
-            micros: Micros(row.micros),
-            currency: row.currency,
-        })
-        .collect())
+    Ok(rows.into_iter().map(|row| priced!(row)).collect())
 }
 
 /// What is to hold for a prefix from now on.
@@ -138,15 +121,5 @@ pub async fn until(
         to.to_sqlx() as _,
     );
     let rows = rows.fetch_all(tx).await?.into_iter();
-    Ok(rows
-        .map(|row| {
-            let price = Price {
-                prefix: row.prefix,
-                valid_from: row.valid_from.to_jiff(),
-                micros: Micros(row.micros),
-                currency: row.currency,
-            };
-            (row.account_id.into(), price)
-        })
-        .collect())
+    Ok(rows.map(|row| (row.account_id.into(), priced!(row))).collect())
 }

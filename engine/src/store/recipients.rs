@@ -45,18 +45,21 @@ impl Store {
     pub async fn freeze_slice(&self, campaign: CampaignId, sizes: SliceSizes) -> StoreResult<Slice> {
         let mut tx = self.begin().await?;
         let row = sqlx::query!(
-            "select taken, complete from freeze_slice($1, $2, $3, $4)",
+            "select f.taken, f.complete
+             from campaigns k
+             cross join lateral freeze_slice($1, $2, $3, least($4::integer, throttled_chunk(k.throttle_per_minute))) f
+             where k.id = $1",
             campaign.uuid(),
             sizes.first,
             sizes.slice,
             sizes.chunk,
         )
-        .fetch_one(&mut *tx)
+        .fetch_optional(&mut *tx)
         .await?;
         tx.commit().await?;
-        Ok(match (row.taken, row.complete) {
-            (Some(recipients), Some(complete)) => Slice::Frozen { recipients, complete },
-            _ => Slice::Stopped,
+        Ok(match row.and_then(|row| row.taken.zip(row.complete)) {
+            Some((recipients, complete)) => Slice::Frozen { recipients, complete },
+            None => Slice::Stopped,
         })
     }
 

@@ -169,7 +169,7 @@ pub async fn replay_failed(
                select $2, nextval('chunk_no'), $1, k.route[1], f.attempt + 1, 0, array_agg(f.n order by f.n), count(*)
                from failed f, campaigns k
                where k.id = $2 and k.tenant_id = $1
-               group by k.route, f.attempt, f.rank / $3
+               group by k.route, f.attempt, f.rank / least($3, throttled_chunk(k.throttle_per_minute))
                returning size
            ), moved as (
                -- The failure stays a fact; the message is counted where it is tried again.
@@ -180,7 +180,7 @@ pub async fn replay_failed(
            select distinct chunk_of($2, n, attempt) as "no!", (select sum(size) from made) as "replayed!" from moved"#,
         tenant.uuid(),
         campaign.uuid(),
-        i64::from(chunk),
+        chunk,
     )
     .fetch_all(&mut *tx)
     .await?;

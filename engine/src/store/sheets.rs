@@ -52,6 +52,8 @@ pub struct Sheet {
     /// Where whoever made it works.
     pub environment: Environment,
     pub tracking: Tracking,
+    /// Messages that begin in any minute, at most.
+    pub throttle_per_minute: Option<i32>,
 }
 
 /// How many recipients an audience reaches over a channel.
@@ -105,6 +107,7 @@ struct Row {
     environment: Environment,
     track_links: bool,
     track_opens: bool,
+    throttle_per_minute: Option<i32>,
 }
 
 impl Row {
@@ -166,6 +169,7 @@ impl Row {
             conversion: ConversionRule { hours: self.conversion_hours, kinds: self.conversion_kinds },
             environment: self.environment,
             tracking: Tracking { links: self.track_links, opens: self.track_opens },
+            throttle_per_minute: self.throttle_per_minute,
         })
     }
 }
@@ -182,7 +186,7 @@ pub async fn some(tx: &mut PgConnection, tenant: TenantId, ids: &[CampaignId]) -
                   k.finished_at as "finished_at: _", k.created_at as "created_at: _", k.updated_at as "updated_at: _",
                   k.frozen, k.target_count, k.target_exact, k.authors, k.approved_by,
                   k.approved_at as "approved_at: _", o.review_above, k.conversion_hours, k.conversion_kinds,
-                  k.environment as "environment: _", k.track_links, k.track_opens
+                  k.environment as "environment: _", k.track_links, k.track_opens, k.throttle_per_minute
            from unnest($2::uuid[]) with ordinality as wanted (id, at)
            join campaigns k on k.id = wanted.id
            join templates t on t.id = k.template_id

@@ -17,6 +17,22 @@ pub struct Tenant {
     pub currency: String,
 }
 
+/// Of a row that is joined with its tenant's, whose id is `tenant_id` there.
+macro_rules! tenant_of {
+    ($row:expr) => {
+        Tenant {
+            id: $row.tenant_id.into(),
+            slug: $row.slug,
+            name: $row.tenant_name,
+            region: $row.region,
+            locale: $row.locale,
+            time_zone: $row.time_zone,
+            currency: $row.currency,
+        }
+    };
+}
+pub(super) use tenant_of;
+
 impl Store {
     /// Creates a tenant with the usual roles; one with the same slug is a conflict.
     pub async fn create_tenant(&self, tenant: &Tenant) -> StoreResult<()> {
@@ -70,18 +86,6 @@ impl Store {
         .fetch_optional(self.pool())
         .await?
         .ok_or_else(|| StoreError::not_found(id))
-    }
-
-    /// Those of them that exist, in no order.
-    pub async fn tenants_by_id(&self, ids: &[TenantId]) -> StoreResult<Vec<Tenant>> {
-        let ids: Vec<uuid::Uuid> = ids.iter().map(|id| id.uuid()).collect();
-        Ok(sqlx::query_as!(
-            Tenant,
-            "select id, slug, name, region, locale, time_zone, currency from tenants where id = any($1)",
-            &ids
-        )
-        .fetch_all(self.pool())
-        .await?)
     }
 
     /// The tenant that lets strangers make themselves a user, and the role that they get; by its name where several do.

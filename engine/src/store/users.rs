@@ -4,7 +4,11 @@ use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 
-use super::{Store, StoreError, StoreResult, roles::OWNER};
+use super::{
+    Store, StoreError, StoreResult, in_their_places,
+    roles::OWNER,
+    tenants::{Tenant, tenant_of},
+};
 use crate::{
     domain::{channel::text_enum, permission::Permissions},
     id::{ContactId, RoleId, SessionId, TenantId, UserId},
@@ -43,7 +47,7 @@ impl RowScope {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionUser {
     pub id: UserId,
-    pub tenant: TenantId,
+    pub tenant: Tenant,
     pub permissions: Permissions,
     pub scope: RowScope,
 }
@@ -295,25 +299,26 @@ impl Store {
     pub async fn session_users(&self, sessions: &[SessionId]) -> StoreResult<Vec<Option<SessionUser>>> {
         let wanted: Vec<uuid::Uuid> = sessions.iter().map(|session| session.uuid()).collect();
         let rows = sqlx::query!(
-            r#"select wanted.at as "place!", u.id, u.tenant_id, r.permissions, u.scope, u.branch
+            r#"select wanted.at as "place!", u.id, r.permissions, u.scope, u.branch,
+                      t.id as tenant_id, t.slug, t.name as tenant_name, t.region, t.locale, t.time_zone, t.currency
                from unnest($1::uuid[]) with ordinality as wanted (session, at)
                join sessions s on s.id = wanted.session and s.revoked_at is null and s.expires_at > now()
                join users u on u.id = s.user_id and u.status = 'active'
-               join roles r on r.id = u.role_id"#,
+               join roles r on r.id = u.role_id
+               join tenants t on t.id = u.tenant_id"#,
             &wanted,
         )
         .fetch_all(self.pool())
         .await?;
-        let mut users = vec![None; sessions.len()];
-        for row in rows {
-            let place = usize::try_from(row.place - 1).unwrap_or_default();
-            users[place] = Some(SessionUser {
+        let found = rows.into_iter().map(|row| {
+            let user = SessionUser {
                 id: row.id.into(),
-                tenant: row.tenant_id.into(),
                 permissions: Permissions::stored(row.permissions),
                 scope: RowScope::stored(row.scope.as_deref(), row.branch),
-            });
-        }
-        Ok(users)
+                tenant: tenant_of!(row),
+            };
+            (row.place, user)
+        });
+        Ok(in_their_places(found, sessions.len()))
     }
 }

@@ -23,16 +23,9 @@ const MIGRATOR: &sqlx::migrate::Migrator = &fanfare_engine::store::MIGRATOR;
 fn request<'a>(house: &'a House, to: &'a str, key: Option<&'a str>) -> DirectRequest<'a> {
     let variables = serde_json::json!({"name": "Ann", "policy": "P-1"});
     DirectRequest {
-        tenant: &house.tenant,
-        channel: Channel::Sms,
-        content: DirectContent::Template("transactional"),
-        to,
-        contact: None,
-        locale: None,
         variables: variables.as_object().cloned().unwrap(),
         business_key: key,
-        not_before: None,
-        references: References::default(),
+        ..DirectRequest::new(&house.tenant, Channel::Sms, DirectContent::Template("transactional"), to)
     }
 }
 

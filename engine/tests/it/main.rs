@@ -20,5 +20,6 @@ mod pipeline;
 mod providers;
 mod queue;
 mod support;
+mod throttle;
 mod transactions;
 mod workbooks;

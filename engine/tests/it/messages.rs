@@ -9,6 +9,7 @@ use fanfare_engine::{
         outcome::{FactKind, Outcome, Reason},
     },
     engine::{Engine, Settings},
+    id::MessageId,
     launch::control,
     store::{
         StoreError, StoreResult,
@@ -98,14 +99,7 @@ async fn who_was_not_sent_is_listed_with_the_reason_page_by_page(pool: PgPool) {
         "another tenant sees nothing"
     );
     assert!(house.store.campaign(stranger.id, campaign).await.is_err());
-    assert!(
-        house
-            .store
-            .message(stranger.id, fanfare_engine::id::MessageId { campaign, n: 1 })
-            .await
-            .unwrap()
-            .is_none()
-    );
+    assert!(house.store.message(stranger.id, MessageId { campaign, n: 1 }).await.unwrap().is_none());
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
@@ -296,6 +290,21 @@ async fn sql_and_rust_agree_on_which_fact_holds(pool: PgPool) {
     let mut asked: Vec<i32> = unknown.iter().map(|unknown| unknown.message.n).collect();
     asked.sort_unstable();
     assert_eq!(asked, open, "only of these is anything still to be found out");
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn the_database_names_a_message_as_everybody_does(pool: PgPool) {
+    let ids = fanfare_engine::id::Ids::from_seed(7);
+    for n in [0, 1, 31, 32, 65_535, i32::MAX] {
+        let id = MessageId { campaign: ids.next(jiff::Timestamp::now()), n };
+        let named: String = sqlx::query_scalar("select message_text($1, $2)")
+            .bind(id.campaign.uuid())
+            .bind(n)
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+        assert_eq!(named, id.to_string());
+    }
 }
 
 fn an_outcome(kind: FactKind) -> Outcome {

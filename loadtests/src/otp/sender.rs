@@ -7,7 +7,7 @@ use fanfare::assemble;
 use fanfare_engine::{
     config,
     deliver::direct::{DirectContent, DirectPath, DirectRequest, Taken},
-    domain::{channel::Channel, references::References},
+    domain::channel::Channel,
     engine::Role,
     store::tenants::Tenant,
 };
@@ -92,16 +92,13 @@ impl Caller {
         let taken = self
             .direct
             .take(DirectRequest {
-                tenant: &self.tenant,
-                channel: Channel::Email,
-                content: DirectContent::Template(seed::OTP_TEMPLATE),
-                to: &address(k),
-                contact: None,
-                locale: None,
                 variables: variables.as_object().cloned().unwrap_or_default(),
-                business_key: None,
-                not_before: None,
-                references: References::default(),
+                ..DirectRequest::new(
+                    &self.tenant,
+                    Channel::Email,
+                    DirectContent::Template(seed::OTP_TEMPLATE),
+                    &address(k),
+                )
             })
             .await?;
         if let Taken::Accepted { outcome, .. } = taken {

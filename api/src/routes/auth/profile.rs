@@ -72,8 +72,8 @@ async fn change(
     Body(profile): Body<Profile>,
 ) -> Result<Tagged<Data<UserView>>, Problem> {
     let (id, _) = caller.user()?;
-    let tenant = service.together.tenant(caller.tenant).await?;
-    let phone = person(&profile.first_name, &profile.last_name, profile.phone.as_deref(), &tenant.region)?;
+    let phone =
+        person(&profile.first_name, &profile.last_name, profile.phone.as_deref(), &caller.home.region)?;
     let mut work = Work::begin(&service, &caller).await?;
     let user = users::get(&mut work.tx, caller.tenant, id).await?;
     demand.check(user.updated_at)?;
@@ -131,7 +131,7 @@ async fn register(
             "People come by invitation here: ask whoever manages the users.",
         ));
     };
-    let home = service.together.tenant(tenant).await?;
+    let home = service.store.tenant_by_id(tenant).await?;
     let (email, phone) = registrant(&new, &home.region)?;
     let hash = service.auth.passwords.hash(new.password.expose_secret().to_owned()).await;
     let mut tx = service.store.within(tenant).await?;

@@ -22,6 +22,8 @@ use crate::http::problem::{FieldError, Problem};
 const LONGEST_NAME: usize = 200;
 const LONGEST_KEY: usize = 500;
 const MOST_HOURS: i32 = 2_160;
+/// More than any account takes.
+const FASTEST: i32 = 6_000_000;
 const USUAL_HOURS: i32 = 168;
 const MOST_KINDS: usize = 20;
 
@@ -109,6 +111,9 @@ pub(super) struct NewCampaigns {
     #[schema(max_length = 500)]
     business_key: Option<String>,
     sending_hours: Option<SendingHours>,
+    /// Messages that leave in a minute, at most; as many as its account takes if not said.
+    #[schema(minimum = 1, maximum = 6_000_000, example = 600)]
+    throttle_per_minute: Option<i32>,
     conversion: Option<ConversionInput>,
     /// Links of e-mails, and those of SMS that are written `{{short_link url}}`, lead over this service, so that clicks are
     /// counted. False if not said.
@@ -149,6 +154,9 @@ pub(super) struct CampaignChange {
     #[serde(default, deserialize_with = "said")]
     #[schema(value_type = Option<SendingHours>)]
     sending_hours: Option<Option<SendingHours>>,
+    #[serde(default, deserialize_with = "said")]
+    #[schema(value_type = Option<i32>, minimum = 1, maximum = 6_000_000)]
+    throttle_per_minute: Option<Option<i32>>,
     conversion: Option<ConversionInput>,
     track_links: Option<bool>,
     track_opens: Option<bool>,
@@ -205,6 +213,7 @@ impl NewCampaigns {
             wrong.keep("businessKey", text(key, LONGEST_KEY));
         }
         let window = self.sending_hours.as_ref().and_then(|hours| window(&mut wrong, hours));
+        throttle(&mut wrong, self.throttle_per_minute);
         let conversion = conversion(&mut wrong, self.conversion.as_ref(), None);
         let tracking = Tracking { links: self.track_links, opens: self.track_opens };
         trackable(&mut wrong, clock, tracking);
@@ -216,6 +225,7 @@ impl NewCampaigns {
             },
             business_key: self.business_key,
             window,
+            throttle_per_minute: self.throttle_per_minute,
             schedule,
             conversion,
             tracking,
@@ -286,6 +296,8 @@ impl CampaignChange {
             None => sheet.window,
             Some(hours) => hours.as_ref().and_then(|hours| window(&mut wrong, hours)),
         };
+        let throttle_per_minute = self.throttle_per_minute.unwrap_or(sheet.throttle_per_minute);
+        throttle(&mut wrong, throttle_per_minute);
         let conversion = conversion(&mut wrong, self.conversion.as_ref(), Some(&sheet.conversion));
         let tracking = Tracking {
             links: self.track_links.unwrap_or(sheet.tracking.links),
@@ -300,6 +312,7 @@ impl CampaignChange {
             audience: self.upload_id.map_or(sheet.audience.unwrap_or(all), audience),
             business_key,
             window,
+            throttle_per_minute,
             schedule,
             conversion,
             tracking,
@@ -338,6 +351,12 @@ fn window(wrong: &mut Wrong, hours: &SendingHours) -> Option<(Time, Time)> {
         wrong.note("sendingHours.to", "must differ from `from`");
     }
     Some((from, to))
+}
+
+fn throttle(wrong: &mut Wrong, per_minute: Option<i32>) {
+    if per_minute.is_some_and(|messages| !(1..=FASTEST).contains(&messages)) {
+        wrong.note("throttlePerMinute", format!("must be between 1 and {FASTEST}"));
+    }
 }
 
 fn conversion(

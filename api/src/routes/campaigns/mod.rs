@@ -89,10 +89,9 @@ async fn actors(work: &mut Work<'_>, caller: &Caller) -> Result<Vec<String>, Pro
     Ok(names)
 }
 
-async fn clockwork(service: &Service, caller: &Caller) -> Result<Clockwork, Problem> {
-    let tenant = service.together.tenant(caller.tenant).await?;
-    let zone = TimeZone::get(&tenant.time_zone).unwrap_or(TimeZone::UTC);
-    Ok(Clockwork { now: service.clock.now(), zone, tracks: service.links.exist() })
+fn clockwork(service: &Service, caller: &Caller) -> Clockwork {
+    let zone = TimeZone::get(&caller.home.time_zone).unwrap_or(TimeZone::UTC);
+    Clockwork { now: service.clock.now(), zone, tracks: service.links.exist() }
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -198,7 +197,7 @@ async fn create(
     Body(new): Body<NewCampaigns>,
 ) -> Result<Made<NewlyMade>, Problem> {
     let caller = &may.caller;
-    let wish = new.read(&clockwork(&service, caller).await?)?;
+    let wish = new.read(&clockwork(&service, caller))?;
     let mut look = Work::begin(&service, caller).await?;
     let facts = wish.facts(&mut look.tx, caller.tenant, None).await?;
     let above = drafts::review_above(&mut look.tx, caller.tenant).await?;
@@ -266,7 +265,7 @@ async fn change(
     Body(change): Body<CampaignChange>,
 ) -> Result<Tagged<Data<CampaignView>>, Problem> {
     let caller = &may.caller;
-    let clock = clockwork(&service, caller).await?;
+    let clock = clockwork(&service, caller);
     let mut work = Work::begin(&service, caller).await?;
     let sheet = sheets::lock(&mut work.tx, caller.tenant, id).await?;
     demand.check(sheet.updated_at)?;

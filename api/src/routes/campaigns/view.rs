@@ -60,6 +60,9 @@ pub(super) struct CampaignView {
     business_key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sending_hours: Option<SendingHours>,
+    /// Messages that leave in a minute, at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    throttle_per_minute: Option<i32>,
     conversion: ConversionInput,
     /// Whether links of its e-mails lead over this service, so that clicks are counted.
     track_links: bool,
@@ -124,6 +127,7 @@ impl From<Sheet> for CampaignView {
             class: sheet.class,
             business_key: sheet.business_key,
             sending_hours: sheet.window.map(|(from, to)| SendingHours { from: hours(from), to: hours(to) }),
+            throttle_per_minute: sheet.throttle_per_minute,
             conversion: ConversionInput {
                 within_hours: Some(sheet.conversion.hours),
                 kinds: sheet.conversion.kinds,

@@ -12,14 +12,15 @@ use fanfare_engine::{
         channel::Channel,
         environment::Environment,
         outcome::{Outcome, Reason},
-        price::{self, Micros, Price},
+        price::Micros,
         status::MessageStatus,
     },
-    id::{AccountId, ContactId, MessageId},
+    id::{ContactId, MessageId},
     store::{
         StoreError,
         addressees::{self, Addressee},
-        contacts, message_search, prices,
+        audit::Deed,
+        contacts, message_search,
         tenants::Tenant,
     },
 };
@@ -50,20 +51,10 @@ pub(super) struct Sent {
     pub(super) duplicate: bool,
 }
 
-/// An address in its normal form, who has it, and what it costs to write there.
+/// An address in its normal form, and who has it.
 struct To {
     address: String,
     who: Option<Addressee>,
-    prices: Vec<(AccountId, Price)>,
-}
-
-impl To {
-    /// What an account charges, where that is known.
-    fn price(&self, account: AccountId, at: Timestamp) -> Option<Price> {
-        let of_account = self.prices.iter().filter(|(of, _)| *of == account);
-        let prices: Vec<Price> = of_account.map(|(_, price)| price.clone()).collect();
-        price::price(&prices, &self.address, at).cloned()
-    }
 }
 
 /// Where a message is, and why it is there.
@@ -74,48 +65,39 @@ const FIRST_LOOK: Duration = Duration::from_millis(50);
 
 pub(super) async fn send(service: &Service, caller: &Caller, single: Single) -> Result<Sent, Problem> {
     let until = Instant::now() + service.send_wait;
-    let tenant = service.together.tenant(caller.tenant).await?;
-    let to = to(service, caller, &tenant, &single).await?;
+    let to = to(service, caller, &single).await?;
     let (content, variables) = match &single.content {
         Content::Template { name, parameters } => (DirectContent::Template(name), parameters.clone()),
         Content::Written { class, parts } => (DirectContent::Written(*class), parts.clone()),
     };
     let locale = single.locale.as_deref().or(to.who.as_ref().and_then(|who| who.locale.as_deref()));
     let request = DirectRequest {
-        tenant: &tenant,
-        channel: single.channel,
-        content,
-        to: &to.address,
         contact: to.who.as_ref().map(|who| who.contact),
         locale,
         variables,
         business_key: single.business_key.as_deref(),
         not_before: single.scheduled_at,
         references: single.references.clone(),
+        deed: Some(deed(service, caller, &single, &to.address)),
+        ..DirectRequest::new(&caller.home, single.channel, content, &to.address)
     };
     let taken = service.direct.take(request).await.map_err(|error| problem(error, &single))?;
     match taken {
-        Taken::Refused { message, reason } => {
-            note(service, caller, (message, &single, &to), MessageStatus::Suppressed).await;
-            Err(Problem::refused(message, reason))
-        }
+        Taken::Refused { message, reason } => Err(Problem::refused(message, reason)),
         Taken::Duplicate { message } => again(service, caller, message).await,
-        Taken::Accepted { message, outcome, account, units } => {
+        Taken::Accepted { message, outcome, price, units } => {
             let (status, reason) = match single.scheduled_at {
                 Some(_) => (MessageStatus::Scheduled, None),
                 None => settled(service, caller, message, outcome, until).await,
             };
-            note(service, caller, (message, &single, &to), status).await;
             if let (MessageStatus::Failed | MessageStatus::Suppressed, Some(reason)) = (status, reason) {
                 return Err(Problem::refused(message, reason));
             }
-            let at = service.clock.now();
-            let price = to.price(account, at).map(|price| (price.micros.times(units), price.currency));
             Ok(Sent {
                 message,
                 status,
-                at,
-                cost: price,
+                at: service.clock.now(),
+                cost: price.map(|price| (price.micros.times(units), price.currency)),
                 segments: (single.channel == Channel::Sms).then_some(units),
                 scheduled_at: single.scheduled_at,
                 duplicate: false,
@@ -125,13 +107,13 @@ pub(super) async fn send(service: &Service, caller: &Caller, single: Single) -> 
 }
 
 /// To whom, and whether this caller may write to them.
-async fn to(service: &Service, caller: &Caller, tenant: &Tenant, single: &Single) -> Result<To, Problem> {
+async fn to(service: &Service, caller: &Caller, single: &Single) -> Result<To, Problem> {
     let mut work = Work::begin(service, caller).await?;
     let (address, who) = if single.to.starts_with("cont_") {
         let (address, who) = of_contact(&mut work, caller, single).await?;
         (address, Some(who))
     } else {
-        let address = normal(single.channel, &single.to, tenant)?;
+        let address = normal(single.channel, &single.to, &caller.home)?;
         let who = addressees::at(&mut work.tx, caller.tenant, single.channel, &address).await?;
         (address, who)
     };
@@ -139,8 +121,7 @@ async fn to(service: &Service, caller: &Caller, tenant: &Tenant, single: &Single
     if trying && !addressees::may_be_tried(&mut work.tx, caller.tenant, single.channel, &address).await? {
         return Err(Code::NotAllowListed.into());
     }
-    let prices = prices::for_address(&mut work.tx, caller.tenant, single.channel, &address).await?;
-    Ok(To { address, who, prices })
+    Ok(To { address, who })
 }
 
 async fn of_contact(
@@ -263,26 +244,17 @@ async fn again(service: &Service, caller: &Caller, message: MessageId) -> Result
     })
 }
 
-/// The message can't be taken back: that it could not be noted is for the log, not for the caller.
-async fn note(
-    service: &Service,
-    caller: &Caller,
-    (message, single, to): (MessageId, &Single, &To),
-    status: MessageStatus,
-) {
+/// As the audit log tells it. What became of the message its own record says.
+fn deed(service: &Service, caller: &Caller, single: &Single, address: &str) -> Deed {
     let content = match &single.content {
         Content::Template { name, .. } => json!({"template": name}),
         Content::Written { class, .. } => json!({"class": class}),
     };
     let detail = json!({
         "channel": single.channel,
-        "to": masked(&to.address),
+        "to": masked(address),
         "content": content,
-        "status": status,
         "scheduledAt": single.scheduled_at,
     });
-    let deed = caller.deed(service.clock.now(), "message.send", &message.to_string(), detail);
-    if let Err(problem) = service.together.deeds.ask(deed).await {
-        tracing::error!(?problem, %message, "a message was sent, and could not be noted in the audit log");
-    }
+    caller.deed(service.clock.now(), "message.send", "", detail)
 }

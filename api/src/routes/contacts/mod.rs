@@ -17,10 +17,11 @@ use fanfare_engine::{
         address::{Region, masked},
         permission::{Permission, needs},
     },
-    id::{ContactId, TenantId, UserId},
+    id::{ContactId, UserId},
     store::{
         StoreError,
         contacts::{self, Contact, Keeper, Sight},
+        tenants::Tenant,
         users::RowScope,
     },
 };
@@ -78,8 +79,7 @@ pub(super) fn refused(faults: Vec<Fault>) -> Problem {
 }
 
 /// Where the tenant's phone numbers belong.
-pub(super) async fn region(service: &Service, tenant: TenantId) -> Result<Region, Problem> {
-    let tenant = service.together.tenant(tenant).await?;
+pub(super) fn region(tenant: &Tenant) -> Result<Region, Problem> {
     Region::parse(&tenant.region).map_err(|why| {
         tracing::error!(why, "a tenant's region can't be read");
         Code::Broken.into()
@@ -99,7 +99,7 @@ async fn create(
 ) -> Result<Response, Problem> {
     let caller = &may.caller;
     let (said, branch, assigned_to) = new.parts()?;
-    let person = Person::check(said, &region(&service, caller.tenant).await?).map_err(refused)?;
+    let person = Person::check(said, &region(&caller.home)?).map_err(refused)?;
     let mut work = Work::begin(&service, caller).await?;
     let keeper = keeper(&mut work, caller, branch.as_deref(), assigned_to).await?;
     // Somebody may make the same contact between the look and the insertion; then it is known at the second look.
@@ -200,7 +200,7 @@ async fn change(
     Body(change): Body<ContactChange>,
 ) -> Result<Tagged<Data<ContactView>>, Problem> {
     let caller = &may.caller;
-    let region = region(&service, caller.tenant).await?;
+    let region = region(&caller.home)?;
     let mut work = Work::begin(&service, caller).await?;
     let known = contacts::lock(&mut work.tx, sight(caller), id).await?;
     demand.check(known.updated_at)?;

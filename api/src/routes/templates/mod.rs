@@ -241,8 +241,7 @@ async fn create(
             "must begin with a-z or a digit and go on with a-z, digits and -, 63 at most",
         ));
     }
-    let tenant = service.together.tenant(caller.tenant).await?;
-    let locale = new.locale.as_deref().map(locale).transpose()?.unwrap_or_else(|| tenant.locale.clone());
+    let locale = new.locale.as_deref().map(locale).transpose()?.unwrap_or_else(|| caller.home.locale.clone());
     let (channel, class, draft) = (new.r#type, new.class.unwrap_or(MessageClass::Marketing), new.draft);
     let texts = Texts {
         subject: new.subject,
@@ -258,12 +257,13 @@ async fn create(
     let slug = match new.slug {
         Some(slug) => slug,
         None => {
-            templates::free_slug(&mut work.tx, tenant.id, channel, &slug_of(&new.name, "template")).await?
+            templates::free_slug(&mut work.tx, caller.tenant, channel, &slug_of(&new.name, "template"))
+                .await?
         }
     };
     let id: TemplateId = service.ids.next(service.clock.now());
     let head = TemplateHead { slug: &slug, channel, class, name: &new.name };
-    templates::create(&mut work.tx, tenant.id, id, &head).await?;
+    templates::create(&mut work.tx, caller.tenant, id, &head).await?;
     versions::keep(&mut work, id, &locale, ready, draft).await?;
     let detail = json!({"slug": slug, "type": channel, "class": class, "locale": locale, "draft": draft});
     work.note("template.create", &id.to_string(), detail).await?;

@@ -9,7 +9,6 @@ use fanfare_engine::{
         address::{self, EmailAddress, PhoneNumber, Region},
         channel::Channel,
         permission::{Permission, needs},
-        references::References,
     },
     id::{MessageId, TemplateId},
     store::{
@@ -139,11 +138,11 @@ async fn preview(
     let caller = &may.caller;
     texts::values(&wanted.values)?;
     let asked = wanted.locale.as_deref().map(locale).transpose()?;
-    let tenant = service.together.tenant(caller.tenant).await?;
+    let tenant = &caller.home;
     let mut work = Work::begin(&service, caller).await?;
     let id = templates::resolve(&mut work.tx, tenant.id, &named, None).await?;
     let (mut values, known) = match &wanted.contact {
-        Some(contact) => contact_values(&mut work, caller, &tenant, contact).await?,
+        Some(contact) => contact_values(&mut work, caller, contact).await?,
         None => (Map::new(), None),
     };
     values.extend(wanted.values);
@@ -183,7 +182,6 @@ async fn chosen(
 async fn contact_values(
     work: &mut Work<'_>,
     caller: &Caller,
-    tenant: &Tenant,
     contact: &str,
 ) -> Result<(Map<String, Value>, Option<String>), Problem> {
     caller.needs(Permission::ContactsRead)?;
@@ -191,12 +189,12 @@ async fn contact_values(
         let sentence = "You see some of the contacts only: give `values` instead of a contact.";
         return Err(Problem::say(Code::Forbidden, sentence));
     }
-    let region = region(tenant)?;
+    let region = region(&caller.home)?;
     let sound = contact.chars().count() <= LONGEST && !contact.contains('\0');
     let key = ContactKey::parse(contact, &region).filter(|_| sound).ok_or_else(|| {
         Problem::field("contact", "is no e-mail address, phone number or id of a contact (cont_…)")
     })?;
-    let found = people::find(&mut work.tx, tenant.id, &key).await.map_err(|error| match error {
+    let found = people::find(&mut work.tx, caller.tenant, &key).await.map_err(|error| match error {
         StoreError::NotFound { .. } => Problem::field("contact", "is nobody that is known"),
         error => error.into(),
     })?;
@@ -297,14 +295,14 @@ async fn test(
     let caller = &may.caller;
     texts::values(&send.values)?;
     let wanted = send.locale.as_deref().map(locale).transpose()?;
-    let tenant = service.together.tenant(caller.tenant).await?;
+    let tenant = &caller.home;
     let mut work = Work::begin(&service, caller).await?;
     let id = templates::resolve(&mut work.tx, tenant.id, &named, None).await?;
     let template = templates::lock(&mut work.tx, tenant.id, id).await?;
     if !template.active {
         return Err(refused(DirectError::Inactive(template.slug)));
     }
-    let to = colleagues(&mut work, &tenant, template.channel, &send.to).await?;
+    let to = colleagues(&mut work, tenant, template.channel, &send.to).await?;
     let masked: Vec<String> = to.iter().map(|to| address::masked(to)).collect();
     work.note("template.test", &id.to_string(), json!({"to": masked})).await?;
     work.commit().await?;
@@ -312,16 +310,9 @@ async fn test(
     let mut messages = Vec::with_capacity(to.len());
     for to in to {
         let request = DirectRequest {
-            tenant: &tenant,
-            channel: template.channel,
-            content: DirectContent::Template(&template.slug),
-            to: &to,
-            contact: None,
             locale: wanted.as_deref(),
             variables: send.values.clone(),
-            business_key: None,
-            not_before: None,
-            references: References::default(),
+            ..DirectRequest::new(tenant, template.channel, DirectContent::Template(&template.slug), &to)
         };
         let taken = direct.take(request).await.map_err(refused)?;
         messages.push(told(to, taken));
