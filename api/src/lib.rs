@@ -12,6 +12,7 @@ mod auth;
 mod health;
 mod hooks;
 mod http;
+mod listen;
 mod pages;
 mod public;
 pub mod router;

@@ -1,6 +1,6 @@
 //! The HTTP service of one process.
 
-use std::{net::SocketAddr, num::NonZeroU32, ops::Deref, sync::Arc, time::Duration};
+use std::{num::NonZeroU32, ops::Deref, sync::Arc, time::Duration};
 
 use fanfare_engine::{
     blobs::Blobs,
@@ -34,6 +34,7 @@ use crate::{
         limits::{Allowances, Limits},
         problem::{Code, Problem},
     },
+    listen,
     router::router,
     telemetry,
     together::{Answerers, Together},
@@ -70,6 +71,8 @@ pub struct Parts {
     pub(crate) direct: DirectPath,
     /// How long whoever sends one waits for the provider.
     pub(crate) send_wait: Duration,
+    /// How long a connection may say nothing.
+    pub(crate) idle: Duration,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<Ids>,
     pub(crate) inbox: Inbox,
@@ -135,6 +138,7 @@ impl Service {
             accounts: engine.accounts.clone(),
             direct,
             send_wait: Duration::from_millis(settings.api.send_wait_ms),
+            idle: Duration::from_secs(settings.api.idle_s),
             clock: Arc::clone(&engine.clock),
             ids: Arc::clone(&engine.ids),
             inbox,
@@ -174,23 +178,17 @@ impl Service {
     }
 
     /// Serves until `stop`, then answers what has come in, and returns when all of it is stored.
-    pub async fn serve(
-        self,
-        writers: Writers,
-        listener: TcpListener,
-        stop: CancellationToken,
-    ) -> std::io::Result<()> {
+    pub async fn serve(self, writers: Writers, listener: TcpListener, stop: CancellationToken) {
         let (metrics, limits) = (self.metrics.clone(), Arc::clone(&self.limits));
-        let routes = router(self).into_make_service_with_connect_info::<SocketAddr>();
-        let serve = axum::serve(listener, routes).with_graceful_shutdown(stop.clone().cancelled_owned());
+        let idle = self.idle;
         let http = async {
             tokio::select! {
-                served = serve => served,
-                () = tidy(metrics, limits) => Ok(()),
+                () = listen::serve(listener, router(self), idle, &stop) => {}
+                () = tidy(metrics, limits) => {}
             }
         };
         // The writers end when the last route that holds their other end is gone.
-        tokio::join!(http, writers.inbox.run(), writers.visits.run(), writers.answerers.run()).0
+        tokio::join!(http, writers.inbox.run(), writers.visits.run(), writers.answerers.run());
     }
 }
 

@@ -133,11 +133,7 @@ pub(crate) async fn listen(
     let settings = ApiSettings { api, auth, imports, public };
     let ((service, writer), stop) =
         (Service::new(engine, running.direct.clone(), settings), life.drain().clone());
-    life.spawn(async move {
-        if let Err(error) = service.serve(writer, listener, stop).await {
-            tracing::error!(%error, "the HTTP service ended");
-        }
-    });
+    life.spawn(service.serve(writer, listener, stop));
     Ok(address.port())
 }
 

@@ -101,7 +101,7 @@ impl Open {
         let (service, writer) = Service::new(&engine, running.direct.clone(), api_settings(&config));
         let stop = CancellationToken::new();
         let (mut tasks, until) = (tokio::task::JoinSet::new(), stop.clone());
-        tasks.spawn(async move { service.serve(writer, listener, until).await.unwrap() });
+        tasks.spawn(service.serve(writer, listener, until));
         let (client, _stop) = (client(), stop.drop_guard());
         Self { base, engine, client, house, _running: running, _stop, _tasks: tasks }
     }

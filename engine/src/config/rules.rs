@@ -50,6 +50,7 @@ pub(super) fn check(config: &Config, tree: &Tree) -> Result<(), ConfigErrors> {
         ("launch.chunk", usize::try_from(launch.chunk).unwrap_or(0)),
         ("retention.months", usize::try_from(retention.months).unwrap_or(0)),
         ("http.timeout_ms", usize::try_from(http.timeout_ms).unwrap_or(usize::MAX)),
+        ("api.idle_s", usize::try_from(api.idle_s).unwrap_or(usize::MAX)),
     ] {
         rule(key, key, value > 0, "must be at least 1".to_owned());
     }

@@ -91,6 +91,9 @@ section! {
         stranger_per_second: u32 = 50,
         /// How long a single send waits for the provider before it answers `queued`, in milliseconds, ten seconds at most.
         send_wait_ms: u64 = 2_000,
+        /// How long a connection may say nothing, or be in the midst of a request's head, in seconds; a balancer in front that keeps
+        /// connections has to let go of them sooner.
+        idle_s: u64 = 75,
     }
 }
 

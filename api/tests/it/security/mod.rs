@@ -20,7 +20,7 @@
 //! | A14 | unsubscribe tokens | `links::an_unsubscribe_token_is_neither_forged_nor_guessed`; `public::one_click_stops_the_next_message_and_a_look_stops_nothing`, `public::a_link_that_is_none_gets_one_answer`, `public::visitors_are_limited_by_themselves`; properties in `domain/token.rs` of the engine. What is unsubscribed at the provider is told by webhook (A6) |
 //! | A15 | stored XSS | `links::what_people_wrote_is_text_on_every_page`, `public::pages_are_safe_and_speak_the_persons_language`, `mails::the_page_behind_a_link_runs_its_own_script_only`; `wire::no_answer_is_a_page`, `wire::pages_of_others_do_not_call`; `values_are_data_and_never_templates_or_markup` of the templates. Previews are data, in no page of ours |
 //! | A16 | answers of providers | `outbound::what_a_provider_answers_breaks_nothing`; properties of the hooks and of `classify` in the engine |
-//! | A17 | smuggling, floods | `wire::where_a_request_ends_is_not_argued_about`, `wire::a_flood_ends_its_connection_only` |
+//! | A17 | smuggling, floods | `wire::where_a_request_ends_is_not_argued_about`, `wire::a_flood_ends_its_connection_only`, `wire::whoever_says_nothing_is_let_go_of` |
 //! | A18 | races | `races`, a hundred at once |
 //! | A19 | SQL | `bodies::texts_in_bodies_are_texts`, `bodies::texts_in_queries_and_paths_are_texts` (every field and parameter of the document). Statements are checked at compile time and hold no text of a request |
 //! | A20 | secrets and people in outputs | `leaks::canaries_are_found_nowhere`; `configuration::no_secret_is_printed`, `accounts::secrets_are_sealed_shown_to_nobody_and_rotated` |

@@ -234,6 +234,27 @@ async fn a_flood_ends_its_connection_only(pool: PgPool) {
     }
 }
 
+/// A17: whoever holds a connection and does not say what they want loses it; a request that takes its time is answered.
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn whoever_says_nothing_is_let_go_of(pool: PgPool) {
+    let open = Open::with(&pool, &[("FANFARE__API__IDLE_S", "1")]).await;
+    for begun in ["", "P", "PRI * HTTP/2.0\r\n\r\nSM", "GET /livez HTTP/1.1\r\nHost: x\r\n"] {
+        let mut stream = TcpStream::connect(address(&open)).await.unwrap();
+        stream.write_all(begun.as_bytes()).await.unwrap();
+        let ended = timeout(Duration::from_secs(20), stream.read_to_end(&mut Vec::new())).await;
+        assert!(ended.is_ok(), "{begun:?}: the connection goes on");
+    }
+    // A body may come slower than a head.
+    let mut stream = TcpStream::connect(address(&open)).await.unwrap();
+    let head = "POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    stream.write_all(b"}").await.unwrap();
+    let mut answer = String::new();
+    timeout(Duration::from_secs(20), stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 422"), "{answer}");
+}
+
 /// A21: what the document does not name is not there, and neither is anything that others leave lying about.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
 async fn nothing_is_served_that_is_not_described(pool: PgPool) {
