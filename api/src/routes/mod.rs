@@ -12,6 +12,7 @@ mod messages;
 mod notifications;
 mod reports;
 mod roles;
+mod send_caps;
 mod settings;
 mod suppressions;
 mod templates;
@@ -47,6 +48,7 @@ pub(crate) fn all() -> OpenApiRouter<Service> {
         .merge(notifications::routes())
         .merge(accounts::routes())
         .merge(settings::routes())
+        .merge(send_caps::routes())
         .merge(reports::routes())
 }
 

@@ -104,6 +104,8 @@ pub enum DirectError {
     Render(String),
     #[error("nobody may write freely over {0}: use a template")]
     NeedsTemplate(Channel),
+    #[error("as many single messages as may be have gone to such numbers today")]
+    Capped,
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
     #[error(transparent)]
@@ -271,6 +273,7 @@ impl DirectPath {
         let (message, prices) = match acceptance {
             Acceptance::Refused(message, reason) => return Ok(Taken::Refused { message, reason }),
             Acceptance::Duplicate(message) => return Ok(Taken::Duplicate { message }),
+            Acceptance::Capped => return Err(DirectError::Capped),
             Acceptance::Accepted(message, prices) => (message, prices),
         };
         let (tell, outcome) = tokio::sync::oneshot::channel();
@@ -447,6 +450,7 @@ fn count(plan: &Plan, acceptance: &Acceptance) {
         Acceptance::Accepted(..) => "accepted",
         Acceptance::Refused(..) => "refused",
         Acceptance::Duplicate(_) => "duplicate",
+        Acceptance::Capped => "capped",
     };
     let (channel, class) = (plan.campaign.channel.as_str(), plan.campaign.class.as_str());
     metrics::counter!(crate::metrics::DIRECT, "channel" => channel, "class" => class, "verdict" => verdict)

@@ -52,6 +52,8 @@ pub enum Acceptance {
     Refused(MessageId, Reason),
     /// A message with this business key was accepted before: this one.
     Duplicate(MessageId),
+    /// Not taken in: the day's messages to such numbers are used up.
+    Capped,
 }
 
 /// What the direct messages of a day, or of the hour in which they are due, have in common.
@@ -152,7 +154,7 @@ impl Store {
                ), noted as (
                    insert into audit_pending (tenant_id, at, actor, action, subject, detail, request_id)
                    select $1, $16::timestamptz, $17::text, $18, message_text(campaign, n), $19::text::json, $20
-                   from taken where $17 is not null and verdict <> 'duplicate'
+                   from taken where $17 is not null and verdict in ('accepted', 'refused')
                )
                select verdict as "verdict!", campaign as "campaign!", n as "n!", reason,
                       (select json_agg(json_build_array(prefix, valid_from, micros, currency)) from prices
@@ -187,6 +189,7 @@ impl Store {
         Ok(match row.verdict.as_str() {
             "accepted" => Acceptance::Accepted(id, prices.into_iter().map(price).collect()),
             "duplicate" => Acceptance::Duplicate(id),
+            "capped" => Acceptance::Capped,
             _ => {
                 let reason = row.reason.as_deref().unwrap_or_default();
                 Acceptance::Refused(id, reason.parse().map_err(StoreError::Corrupt)?)

@@ -24,7 +24,7 @@ use fanfare_engine::{
         tenants::Tenant,
     },
 };
-use jiff::Timestamp;
+use jiff::{Timestamp, tz::TimeZone};
 use serde_json::json;
 use tokio::{
     sync::oneshot::Receiver,
@@ -81,7 +81,11 @@ pub(super) async fn send(service: &Service, caller: &Caller, single: Single) -> 
         deed: Some(deed(service, caller, &single, &to.address)),
         ..DirectRequest::new(&caller.home, single.channel, content, &to.address)
     };
-    let taken = service.direct.take(request).await.map_err(|error| problem(error, &single))?;
+    let taken = service
+        .direct
+        .take(request)
+        .await
+        .map_err(|error| problem(error, &single, (&caller.home, service.clock.now())))?;
     match taken {
         Taken::Refused { message, reason } => Err(Problem::refused(message, reason)),
         Taken::Duplicate { message } => again(service, caller, message).await,
@@ -161,7 +165,7 @@ fn normal(channel: Channel, text: &str, tenant: &Tenant) -> Result<String, Probl
 }
 
 /// What the engine can't take, said of the field that it is about.
-fn problem(error: DirectError, single: &Single) -> Problem {
+fn problem(error: DirectError, single: &Single, (tenant, now): (&Tenant, Timestamp)) -> Problem {
     let whole = matches!(single.content, Content::Written { .. });
     match error {
         DirectError::Address(error) => Problem::field("to", error.to_string()),
@@ -170,12 +174,21 @@ fn problem(error: DirectError, single: &Single) -> Problem {
         DirectError::NeedsTemplate(_) | DirectError::NotPublished(_) | DirectError::Inactive(_) => {
             Problem::field("templateId", error.to_string())
         }
+        DirectError::Capped => Problem::from(Code::SendCapReached).retry_after(until_tomorrow(tenant, now)),
         DirectError::Schedule(error) => Problem::field("scheduledAt", error.to_string()),
         DirectError::Store(StoreError::NotFound { .. }) if !whole => {
             Problem::field("templateId", format!("names no template for {}", single.channel))
         }
         DirectError::Store(error) => error.into(),
     }
+}
+
+/// Until the tenant's next day begins.
+fn until_tomorrow(tenant: &Tenant, now: Timestamp) -> Duration {
+    let today = now.to_zoned(TimeZone::get(&tenant.time_zone).unwrap_or(TimeZone::UTC));
+    let tomorrow = today.tomorrow().and_then(|moment| moment.start_of_day());
+    let left = tomorrow.map(|tomorrow| tomorrow.timestamp().duration_since(now));
+    left.ok().and_then(|left| Duration::try_from(left).ok()).unwrap_or_default()
 }
 
 /// Waits until something is known of a message, or the caller has waited long enough.

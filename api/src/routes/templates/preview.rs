@@ -387,6 +387,7 @@ fn refused(error: DirectError) -> Problem {
         | DirectError::NotPublished(_)
         | DirectError::NeedsTemplate(_)
         | DirectError::Schedule(_)
+        | DirectError::Capped
         | DirectError::Inactive(_) => Problem::say(Code::Conflict, error.to_string()),
     }
 }

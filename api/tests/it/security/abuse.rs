@@ -112,6 +112,72 @@ async fn one_request_asks_for_so_much_and_no_more(pool: PgPool) {
     assert_eq!(owner.send(request).await.0, 413);
 }
 
+/// A12: whoever has codes sent to numbers that earn them money has so many sent in a day, and no more however many ask at once.
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn codes_to_costly_numbers_are_capped(pool: PgPool) {
+    const CAPS: &str = "/api/settings/send-caps";
+    let stage = crate::single_sends::Stage::with(&pool, &[]).await;
+    let (owner, stranger) = (&stage.owner, stage.open.stranger().await);
+    let cap = |prefix: &str, per_day: i32| json!({"channel": "sms", "prefix": prefix, "perDay": per_day});
+    for (prefix, per_day) in [("91", 40), ("9198", 8), ("44", 0)] {
+        let (status, made) = owner.put(CAPS, &cap(prefix, per_day)).await;
+        assert_eq!((status, &made["data"]["usedToday"]), (200, &json!(0)), "{made}");
+    }
+    for (body, field) in [
+        (cap("+91", 1), "prefix"),
+        (cap("1234567890123456", 1), "prefix"),
+        (cap("91", -1), "perDay"),
+        (json!({"channel": "email", "prefix": "", "perDay": 1}), "channel"),
+    ] {
+        let (status, problem) = owner.put(CAPS, &body).await;
+        assert_eq!((status, &problem["errors"][0]["field"]), (422, &json!(field)), "{problem}");
+    }
+    let send = |to: String, key: String| async move {
+        let body = json!({"to": to, "message": "Your code is 123456", "businessKey": key});
+        owner.post("/api/communication/sms/send", &body).await
+    };
+    let all = (0..25).map(|n| send(format!("+9198765432{n:02}"), format!("code-{n}")));
+    let answers = join_all(all).await;
+    let (taken, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|(status, _)| *status == 201);
+    assert_eq!((taken.len(), refused.len()), (8, 17));
+    assert!(
+        refused
+            .iter()
+            .all(|(status, problem)| (*status, &problem["code"]) == (429, &json!("send_cap_reached"))),
+        "{refused:?}"
+    );
+    assert_eq!(send("+447911123456".to_owned(), "uk".to_owned()).await.0, 429);
+    assert_eq!(send("+917012345678".to_owned(), "other".to_owned()).await.0, 201, "the wider cap has room");
+    // What was taken in is known, whatever the caps say by now; what was not is not.
+    let (known, _): (Vec<String>, Vec<i32>) =
+        sqlx::query_as::<_, (String, i32)>("select address, n from recipients")
+            .fetch_all(&pool)
+            .await
+            .unwrap()
+            .into_iter()
+            .unzip();
+    assert_eq!(known.len(), 9);
+    let (_, list) = owner.get(CAPS).await;
+    let used: Vec<_> =
+        list["data"]["sendCaps"].as_array().unwrap().iter().map(|cap| cap["usedToday"].clone()).collect();
+    assert_eq!(used, [json!(0), json!(9), json!(8)], "by prefix: {list}");
+    // A day later there is room again.
+    sqlx::query("update send_caps set day = day - 1").execute(&pool).await.unwrap();
+    assert_eq!(send("+919876543299".to_owned(), "tomorrow".to_owned()).await.0, 201);
+
+    assert_eq!(stranger.get(CAPS).await.1["data"]["sendCaps"], json!([]));
+    let off = format!("{CAPS}?channel=sms&prefix=44");
+    assert_eq!(
+        (stranger.delete(&off).await.0, owner.delete(&off).await.0, owner.delete(&off).await.0),
+        (404, 204, 404)
+    );
+    assert_eq!(
+        send("+447911123456".to_owned(), "uk".to_owned()).await.0,
+        201,
+        "a refused one can be asked for again"
+    );
+}
+
 /// A12: a stranger has nobody written to but whoever forgot their password, and them a few times only. Whoever asks is told
 /// nothing about who exists.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
