@@ -18,6 +18,7 @@ mod notifications;
 mod open;
 mod public;
 mod refusals;
+mod repeats;
 mod reports;
 mod routes;
 mod samples;

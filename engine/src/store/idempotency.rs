@@ -14,6 +14,8 @@ pub struct Answer {
     pub status: u16,
     pub content_type: String,
     pub body: Vec<u8>,
+    /// SHA-256 of what a file said that came with the request, as far as it was read to its end.
+    pub contents: Option<RequestHash>,
 }
 
 /// What a key means for a request.
@@ -36,7 +38,7 @@ pub async fn begin(
     let begun = sqlx::query!(
         "insert into idempotency_keys as known (tenant_id, key, request_hash) values ($1, $2, $3)
          on conflict (tenant_id, key) do update
-             set request_hash = excluded.request_hash, started_at = now(), status = null, content_type = null, body = null
+             set request_hash = excluded.request_hash, started_at = now(), status = null, content_type = null, body = null, contents = null
              where known.started_at < now() - interval '24 hours'
                 or (known.status is null and known.request_hash = excluded.request_hash
                     and known.started_at < now() - interval '1 minute')",
@@ -50,7 +52,7 @@ pub async fn begin(
         return Ok(Begun::First);
     }
     let known = sqlx::query!(
-        "select request_hash, status, content_type, body from idempotency_keys where tenant_id = $1 and key = $2",
+        "select request_hash, status, content_type, body, contents from idempotency_keys where tenant_id = $1 and key = $2",
         tenant.uuid(),
         key,
     )
@@ -62,7 +64,8 @@ pub async fn begin(
         Some(known) if known.request_hash != request => Begun::Reused,
         Some(known) => match (known.status, known.content_type, known.body) {
             (Some(status), Some(content_type), Some(body)) => {
-                Begun::Answered(Answer { status: status.unsigned_abs(), content_type, body })
+                let contents = known.contents.and_then(|hash| hash.try_into().ok());
+                Begun::Answered(Answer { status: status.unsigned_abs(), content_type, body, contents })
             }
             _ => Begun::UnderWay,
         },
@@ -71,12 +74,13 @@ pub async fn begin(
 
 pub async fn finish(tx: &mut PgConnection, tenant: TenantId, key: &str, answer: &Answer) -> StoreResult<()> {
     sqlx::query!(
-        "update idempotency_keys set status = $3, content_type = $4, body = $5 where tenant_id = $1 and key = $2",
+        "update idempotency_keys set status = $3, content_type = $4, body = $5, contents = $6 where tenant_id = $1 and key = $2",
         tenant.uuid(),
         key,
         i16::try_from(answer.status).unwrap_or(i16::MAX),
         answer.content_type,
         answer.body,
+        answer.contents.as_ref().map(<[u8; 32]>::as_slice),
     )
     .execute(tx)
     .await?;

@@ -5,7 +5,12 @@
 //! without an answer; after a minute the same request is done again, so what must never happen twice needs a key of its
 //! own in its row, as messages have their business key.
 //!
+//! A file may be larger than memory should be, so it is not read before the key is looked at: what it says is hashed as it passes
+//! ([`contents`]) and kept with the answer, and a repetition is read through and compared before it is answered.
+//!
 //! Answers are kept sealed: some tell an API key or a link, of which the database is to know a hash only.
+
+mod contents;
 
 use axum::{
     body::{Body, Bytes, to_bytes},
@@ -15,8 +20,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use fanfare_engine::store::idempotency::{self, Answer, Begun, RequestHash};
+use futures::StreamExt as _;
 use sha2::{Digest as _, Sha256};
 
+use self::contents::Contents;
 use super::{
     extract::LARGEST,
     problem::{Code, Problem},
@@ -29,6 +36,8 @@ use crate::{
 const LONGEST_KEY: usize = 255;
 /// What is sent as these may be larger than memory should be.
 const FILES: &[&str] = &["multipart/", "application/x-ndjson", "text/csv"];
+/// What a form may be larger than the files in it.
+const MOST_BESIDE: u64 = 1 << 20;
 /// An answer that is larger is not kept.
 const LARGEST_ANSWER: usize = 1 << 20;
 
@@ -63,23 +72,34 @@ fn key(request: &Request) -> Result<Option<String>, Problem> {
 async fn answer(service: &Service, key: &str, request: Request, next: Next) -> Result<Response, Problem> {
     let Some(caller) = SignedIn::seen(request.extensions()) else { return Ok(next.run(request).await) };
     let (parts, body) = request.into_parts();
-    let (hash, body) = fingerprint(&caller, &parts, body).await?;
+    let (hash, contents, body) = fingerprint(&caller, &parts, body).await?;
     let mut tx = service.store.within(caller.tenant).await?;
     let begun = idempotency::begin(&mut tx, caller.tenant, key, &hash).await?;
     tx.commit().await.map_err(fanfare_engine::store::StoreError::from)?;
     match begun {
-        Begun::Answered(answer) => repeat(service, &about(&caller, key), answer),
+        Begun::Answered(answer) => {
+            if let Some((known, contents)) = answer.contents.zip(contents)
+                && through(service, body, &contents).await? != Some(known)
+            {
+                return Err(Code::KeyReused.into());
+            }
+            repeat(service, &about(&caller, key), answer)
+        }
         Begun::UnderWay => Err(Code::UnderWay.into()),
         Begun::Reused => Err(Code::KeyReused.into()),
         Begun::First => {
             let response = next.run(Request::from_parts(parts, body)).await;
-            keep(service, &caller, key, response).await
+            keep(service, &caller, key, (response, contents)).await
         }
     }
 }
 
-/// Of who asks what. A file is not read for it: its upload is known by its contents anyway.
-async fn fingerprint(caller: &Caller, parts: &Parts, body: Body) -> Result<(RequestHash, Body), Problem> {
+/// Of who asks what. Of a file what it says is yet to pass by.
+async fn fingerprint(
+    caller: &Caller,
+    parts: &Parts,
+    body: Body,
+) -> Result<(RequestHash, Option<Contents>, Body), Problem> {
     let mut hash = Sha256::new();
     for part in [
         caller.actor.name().as_str(),
@@ -93,12 +113,25 @@ async fn fingerprint(caller: &Caller, parts: &Parts, body: Body) -> Result<(Requ
     let kind =
         parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if FILES.iter().any(|file| kind.starts_with(file)) {
-        hash.update(parts.headers.get(header::CONTENT_LENGTH).map_or(&b""[..], HeaderValue::as_bytes));
-        return Ok((hash.finalize().into(), body));
+        let contents = Contents::of(kind);
+        let body = contents.tap(body);
+        return Ok((hash.finalize().into(), Some(contents), body));
     }
     let bytes = to_bytes(body, LARGEST).await.map_err(|_| Code::TooLarge)?;
     hash.update(&bytes);
-    Ok((hash.finalize().into(), Body::from(bytes)))
+    Ok((hash.finalize().into(), None, Body::from(bytes)))
+}
+
+/// What a repeated file says, of which nothing is kept.
+async fn through(service: &Service, body: Body, contents: &Contents) -> Result<Option<RequestHash>, Problem> {
+    let files = &service.files;
+    let mut left = files.max_upload_bytes.max(files.limits.max_bytes) + MOST_BESIDE;
+    let mut bytes = body.into_data_stream();
+    while let Some(piece) = bytes.next().await {
+        let piece = piece.map_err(|_| Code::Malformed)?;
+        left = left.checked_sub(piece.len() as u64).ok_or(Code::TooLarge)?;
+    }
+    Ok(contents.hash())
 }
 
 /// What a kept answer is sealed for.
@@ -124,7 +157,7 @@ async fn keep(
     service: &Service,
     caller: &Caller,
     key: &str,
-    response: Response,
+    (response, contents): (Response, Option<Contents>),
 ) -> Result<Response, Problem> {
     let status = response.status();
     let (parts, body) = response.into_parts();
@@ -139,6 +172,7 @@ async fn keep(
         let answer = Answer {
             status: status.as_u16(),
             content_type: kind.unwrap_or_default().to_owned(),
+            contents: contents.and_then(|contents| contents.hash()),
             body: sealed.map_err(|error| {
                 tracing::error!(%error, "an answer could not be sealed");
                 Problem::from(Code::Broken)
