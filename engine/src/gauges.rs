@@ -49,10 +49,12 @@ impl Gauges {
                 State::HalfOpen { .. } => 1.0,
                 State::Open { .. } => 2.0,
             };
-            // Accounts are made by configuration: their names are a closed set.
-            metrics::gauge!(BREAKER, "account" => account.account.slug.clone()).set(state);
+            // Tenants may call theirs the same.
+            let labels =
+                [("account", account.account.slug.clone()), ("account_id", account.account.id.to_string())];
+            metrics::gauge!(BREAKER, &labels).set(state);
             if let Some(pace) = account.pacer.pace() {
-                metrics::gauge!(PACE, "account" => account.account.slug.clone()).set(pace);
+                metrics::gauge!(PACE, &labels).set(pace);
             }
         }
         for lane in Lane::all() {

@@ -22,9 +22,9 @@ pub const CHUNKS_AT_WORK: &str = "fanfare_chunks_at_work";
 pub const IN_FLIGHT: &str = "fanfare_requests_in_flight";
 /// Intents that were void because nothing was on the wire within a second.
 pub const VOIDED: &str = "fanfare_intents_voided_total";
-/// 0 closed, 1 half-open, 2 open. Label: `account`.
+/// 0 closed, 1 half-open, 2 open. Labels: `account` (slug), `account_id`.
 pub const BREAKER: &str = "fanfare_breaker_state";
-/// Requests a second that an account is allowed now, over all processes. Label: `account`.
+/// Requests a second that an account is allowed now, over all processes. Labels: `account` (slug), `account_id`.
 pub const PACE: &str = "fanfare_account_pace";
 /// Webhooks stored, by `provider` and `verdict` (stored, forged, rejected).
 pub const WEBHOOKS: &str = "fanfare_webhooks_total";

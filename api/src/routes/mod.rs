@@ -10,6 +10,7 @@ mod communication;
 mod contacts;
 mod messages;
 mod notifications;
+mod references;
 mod reports;
 mod roles;
 mod send_caps;
@@ -44,6 +45,7 @@ pub(crate) fn all() -> OpenApiRouter<Service> {
         .merge(templates::routes())
         .merge(communication::routes())
         .merge(messages::routes())
+        .merge(references::routes())
         .merge(campaigns::routes())
         .merge(notifications::routes())
         .merge(accounts::routes())

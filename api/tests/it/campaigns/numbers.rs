@@ -1,0 +1,120 @@
+//! What campaigns count: analytics, conversions, and everybody one by one.
+
+use super::*;
+
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn numbers_are_those_of_the_sample_in_whatever_order_they_come(pool: PgPool) {
+    let house = Insurer::new(&pool).await;
+    let id = house.sent().await;
+    house.sample_numbers(&id).await;
+    let sample = json!({"sent": 142, "delivered": 138, "opened": 89, "clicked": 34, "converted": 12,
+                        "openRate": 64.5, "clickRate": 24.6, "conversionRate": 8.7});
+    let metrics = house.metrics(&id).await;
+    for (name, value) in sample.as_object().unwrap() {
+        assert_eq!(&metrics[name], value, "{name} of {metrics}");
+    }
+    let (_, answer) = house.owner.get(&format!("/api/campaigns/{id}/analytics?bucket=day")).await;
+    let sum = |name: &str| {
+        answer["data"]["timeline"].as_array().unwrap().iter().map(|e| e[name].as_i64().unwrap()).sum::<i64>()
+    };
+    assert_eq!((sum("sent"), sum("delivered"), sum("converted")), (142, 138, 12), "{answer}");
+    assert_eq!(answer["data"]["topPerformingContent"][0]["template"], "template-1");
+
+    let campaign: CampaignId = id.parse().unwrap();
+    assert!(!house.store().check_rollup(campaign).await.unwrap(), "they are sums of rows");
+    sqlx::query("update campaign_hours set recipients = recipients + 1 where measure = 'opened'")
+        .execute(&pool)
+        .await
+        .unwrap();
+    sqlx::query("delete from campaign_marks where measure = 'clicked'").execute(&pool).await.unwrap();
+    assert!(house.store().check_rollup(campaign).await.unwrap(), "and somebody notices when they are not");
+    house.folded().await;
+    assert_eq!(house.metrics(&id).await, metrics);
+    assert!(!house.store().check_rollup(campaign).await.unwrap());
+}
+
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn a_conversion_is_found_by_who_did_it_and_when(pool: PgPool) {
+    let house = Insurer::new(&pool).await;
+    let id = house.sent().await;
+    let contacts: Vec<uuid::Uuid> =
+        sqlx::query_scalar("select id from contacts order by name").fetch_all(&pool).await.unwrap();
+    for contact in &contacts {
+        let contact = fanfare_engine::id::ContactId::from_uuid(*contact);
+        let renewed = json!({"kind": "renewal", "contact": contact.to_string()});
+        let (_, counted) = house.owner.post("/api/conversions", &renewed).await;
+        assert_eq!(counted["data"]["conversions"][0]["campaignId"], json!(id), "{contact}: {counted}");
+    }
+    sqlx::query("delete from conversions").execute(&pool).await.unwrap();
+    let late = Timestamp::now_for_tests() - SignedDuration::from_hours(1);
+    for (body, expected) in [
+        (json!({"kind": "payment", "reference": "POL-7"}), 1),
+        (json!({"kind": "payment", "reference": "POL-7"}), 0),
+        (json!({"kind": "payment", "reference": "nobody's"}), 0),
+        (json!({"kind": "payment", "reference": "POL-8", "at": late.to_string()}), 0),
+    ] {
+        let (status, counted) = house.owner.post("/api/conversions", &body).await;
+        assert_eq!(status, 200, "{body}: {counted}");
+        assert_eq!(counted["data"]["conversions"].as_array().unwrap().len(), expected, "{body}: {counted}");
+    }
+    for wrong in [
+        json!({"kind": "payment"}),
+        json!({"kind": "Pay ment", "reference": "POL-1"}),
+        json!({"kind": "payment", "reference": "a\u{0}"}),
+        json!({"kind": "payment", "reference": "POL-1", "at": "9999-01-01T00:00:00Z"}),
+    ] {
+        assert_eq!(house.owner.post("/api/conversions", &wrong).await.0, 422, "{wrong}");
+    }
+    let stranger = house.open.stranger().await;
+    let (_, theirs) =
+        stranger.post("/api/conversions", &json!({"kind": "payment", "reference": "POL-9"})).await;
+    assert_eq!(theirs["data"]["conversions"], json!([]));
+}
+
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn everybody_is_accounted_for_one_by_one(pool: PgPool) {
+    let house = Insurer::new(&pool).await;
+    sqlx::query("update contacts set email = null where name = 'Person 3'").execute(&pool).await.unwrap();
+    let id = house.sent().await;
+    let campaign: CampaignId = id.parse().unwrap();
+    let sendable: Vec<i32> = sqlx::query_scalar(
+        "select n from recipients where campaign_id = $1 and excluded is null order by n limit 2",
+    )
+    .bind(campaign.uuid())
+    .fetch_all(&pool)
+    .await
+    .unwrap();
+    sqlx::query(
+        "update results set kind = 2, reason = 'recipient_rejected' where campaign_id = $1 and n = $2",
+    )
+    .bind(campaign.uuid())
+    .bind(sendable[0])
+    .execute(&pool)
+    .await
+    .unwrap();
+    house.tell(&id, EventKind::Opened, sendable[1], sendable[1]).await;
+    let mut path = format!("/api/campaigns/{id}/recipients?limit=50");
+    let mut all = Vec::new();
+    loop {
+        let (status, page) = house.owner.get(&path).await;
+        assert_eq!(status, 200, "{page}");
+        all.extend(page["data"]["recipients"].as_array().unwrap().iter().cloned());
+        let Some(next) = page["data"]["nextCursor"].as_str() else { break };
+        path = format!("/api/campaigns/{id}/recipients?limit=50&cursor={next}");
+    }
+    assert_eq!(all.len(), 142);
+    let states = |state: &str| all.iter().filter(|one| one["state"] == state).count();
+    assert_eq!((states("failed"), states("read"), states("excluded")), (1, 1, 1));
+    let (_, unsent) = house.owner.get(&format!("/api/campaigns/{id}/unsent")).await;
+    assert_eq!(unsent["data"]["recipients"].as_array().unwrap().len(), 2, "{unsent}");
+    let (status, _) =
+        house.open.key(&["campaigns:read"]).await.get(&format!("/api/campaigns/{id}/unsent")).await;
+    assert_eq!(status, 403, "addresses are for those who may read contacts");
+
+    sqlx::query("select recount_chunks(array_agg(campaign_id), array_agg(no)) from chunks")
+        .execute(&pool)
+        .await
+        .unwrap();
+    let (status, retried) = house.owner.post(&format!("/api/campaigns/{id}/retry-failed"), &json!({})).await;
+    assert_eq!((status, &retried["data"]["messages"]), (200, &json!(1)), "{retried}");
+}
