@@ -244,6 +244,25 @@ async fn a_tenant_keeps_an_owner(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn whoever_was_invited_can_be_blocked_before_they_come(pool: PgPool) {
+    let open = Open::new(&pool).await;
+    let owner = open.owner().await;
+    let invitation = json!({"email": "kim@acme.example", "firstName": "Kim", "role": "auditor"});
+    let (_, invited) = owner.post("/api/users", &invitation).await;
+    let user = format!("/api/users/{}", invited["data"]["user"]["id"].as_str().unwrap());
+    let path = invited["data"]["invitation"]["path"].as_str().unwrap();
+    let change =
+        |blocked: bool| json!({"firstName": "Kim", "role": "auditor", "rowScope": "all", "blocked": blocked});
+    let accept = || async { open.nobody().post(path, &json!({"password": PASSWORD})).await.0 };
+    let (status, blocked) = owner.put(&user, &change(true)).await;
+    assert_eq!((status, &blocked["data"]["status"]), (200, &json!("blocked")), "{blocked}");
+    assert_eq!(accept().await, 404);
+    let (status, unblocked) = owner.put(&user, &change(false)).await;
+    assert_eq!((status, &unblocked["data"]["status"]), (200, &json!("invited")), "{unblocked}");
+    assert_eq!(accept().await, 200);
+}
+
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
 async fn an_edit_of_what_somebody_else_has_changed_is_refused(pool: PgPool) {
     let open = Open::new(&pool).await;
     let owner = open.owner().await;

@@ -136,7 +136,8 @@ pub async fn whose_link(
     token: &TokenHash,
 ) -> StoreResult<Option<(TenantId, UserId)>> {
     let row = sqlx::query!(
-        "select tenant_id, user_id from one_time_links where token_hash = $1 and purpose = $2 and expires_at > now()",
+        "select l.tenant_id, l.user_id from one_time_links l join users u on u.id = l.user_id
+         where l.token_hash = $1 and l.purpose = $2 and l.expires_at > now() and u.status <> 'blocked'",
         token.as_slice(),
         purpose.as_str(),
     )
@@ -153,8 +154,10 @@ pub async fn take_link(
 ) -> StoreResult<Option<(TenantId, UserId)>> {
     let row = sqlx::query!(
         r#"with taken as (
-               delete from one_time_links where token_hash = $1 and purpose = $2 and expires_at > now()
-               returning tenant_id, user_id
+               delete from one_time_links l using users u
+               where l.token_hash = $1 and l.purpose = $2 and l.expires_at > now()
+                 and u.id = l.user_id and u.status <> 'blocked'
+               returning l.tenant_id, l.user_id
            ), others as (
                delete from one_time_links l using taken t
                where l.tenant_id = t.tenant_id and l.user_id = t.user_id and l.purpose = $2 and l.token_hash <> $1
