@@ -17,6 +17,9 @@ begin
     update campaigns
     set throttled_until = greatest(throttled_until, clock_timestamp() - interval '1 second')
                           + p_size * interval '62 seconds' / throttle_per_minute
-    where id = p_campaign and (throttled_until is null or throttled_until <= clock_timestamp());
+    -- Nobody waits for a slice that is being frozen: the turn comes again.
+    where id = (select id from campaigns
+                where id = p_campaign and (throttled_until is null or throttled_until <= clock_timestamp())
+                for no key update skip locked);
     return found;
 end $$;

@@ -14,30 +14,35 @@ create table send_caps (
 select protect('send_caps', 'tenant_id = this_tenant()');
 
 -- Counts a message under every cap that its address falls under, if each has room. Those who write under the same cap wait for
--- each other until the first of them is committed.
+-- each other until the first of them is committed, but not to hear that it is used up: within a day no place comes free.
 create function within_caps(p_tenant uuid, p_channel text, p_address text) returns boolean language plpgsql as $$
 declare
+    -- What the address may begin with: each is found by the primary key.
+    beginnings text[] := array(select left(ltrim(p_address, '+'), length) from generate_series(0, 15) length);
+    zone text;
     today date;
-    digits text := ltrim(p_address, '+');
 begin
-    perform from send_caps where tenant_id = p_tenant and channel = p_channel and starts_with(digits, prefix)
-    order by prefix for update;
-    if not found then
+    if not exists (select from send_caps where tenant_id = p_tenant and channel = p_channel and prefix = any (beginnings)) then
         return true;
     end if;
-    select (now() at time zone time_zone)::date into today from tenants where id = p_tenant;
-    perform from send_caps
-    where tenant_id = p_tenant and channel = p_channel and starts_with(digits, prefix)
-      and case when day = today then used else 0 end >= per_day;
-    if found then
-        return false;
-    end if;
+    select time_zone into zone from tenants where id = p_tenant;
+    for look in 1 .. 2 loop
+        today := (clock_timestamp() at time zone zone)::date;
+        if exists (select from send_caps
+                   where tenant_id = p_tenant and channel = p_channel and prefix = any (beginnings)
+                     and case when day = today then used else 0 end >= per_day) then
+            return false;
+        end if;
+        if look = 1 then
+            perform from send_caps where tenant_id = p_tenant and channel = p_channel and prefix = any (beginnings)
+            order by prefix for update;
+        end if;
+    end loop;
     update send_caps set used = case when day = today then used else 0 end + 1, day = today
-    where tenant_id = p_tenant and channel = p_channel and starts_with(digits, prefix);
+    where tenant_id = p_tenant and channel = p_channel and prefix = any (beginnings);
     return true;
 end $$;
 
--- Under its key a message is known before it is counted.
 create or replace function accept_direct(
     p_tenant uuid, p_campaign uuid, p_account uuid, p_channel text, p_class text, p_variant smallint,
     p_contact uuid, p_address text, p_variables text, p_key_hash uuid, p_owner uuid, p_lease interval,
@@ -46,19 +51,8 @@ create or replace function accept_direct(
 ) language plpgsql set plan_cache_mode = force_generic_plan as $$
 begin
     perform pg_advisory_xact_lock_shared(lock_key) from tenants where id = p_tenant;
-    if p_key_hash is not null then
-        select 'duplicate', b.campaign_id, b.n into verdict, campaign, accept_direct.n from business_keys b
-        where b.tenant_id = p_tenant and b.key_hash = p_key_hash;
-        if found then
-            return;
-        end if;
-    end if;
     campaign := p_campaign;
     n := nextval('direct_n');
-    if not within_caps(p_tenant, p_channel, p_address) then
-        verdict := 'capped';
-        return;
-    end if;
     if p_key_hash is not null then
         insert into business_keys (tenant_id, key_hash, campaign_id, n)
         values (p_tenant, p_key_hash, p_campaign, accept_direct.n) on conflict do nothing;
@@ -71,6 +65,12 @@ begin
     end if;
     select r.reason into accept_direct.reason
     from refusals(p_tenant, p_channel, p_class, array[p_contact], array[p_address]) r;
+    -- Last, so that others wait no longer than they must.
+    if reason is null and not within_caps(p_tenant, p_channel, p_address) then
+        delete from business_keys where tenant_id = p_tenant and key_hash = p_key_hash;
+        verdict := 'capped';
+        return;
+    end if;
     insert into recipients (campaign_id, n, variant, excluded, contact_id, address, variables, business_key)
     values (p_campaign, accept_direct.n, p_variant, accept_direct.reason, p_contact, p_address, concat('[', p_variables, ']'), p_key_hash);
     if cardinality(p_names) > 0 then

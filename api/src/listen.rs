@@ -3,32 +3,30 @@
 //! Whoever connects has a time to say what they want, the first byte and the whole head of each request included: after it the
 //! connection is closed, so that those who only hold on to theirs do not use up the files of the process. One that waits for its
 //! next request is given as long, so what stands in front of this service, with connections that it keeps, has to give up sooner.
+//!
+//! HTTP/1.1 only: what speaks HTTP/2 to people speaks this to us, and most of what floods a service is made of the other.
 
 use std::{io, time::Duration};
 
 use axum::{Extension, Router, extract::ConnectInfo};
+use hyper::server::conn::http1::Builder;
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto::Builder, graceful::GracefulShutdown},
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
     service::TowerToHyperService,
 };
-use tokio::{
-    net::{TcpListener, TcpStream},
-    task::JoinSet,
-    time::{sleep, timeout},
-};
+use tokio::{net::TcpListener, task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
+use tower::Layer as _;
 
-/// How each connection of HTTP/2 begins; RFC 9113, 3.4.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Between one look at a preface that has not come whole and the next.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// The process has as many files open as it may.
 const NO_MORE_FILES: Duration = Duration::from_secs(1);
 
 /// Serves until `stop`, and then until every request that has come is answered.
 pub(crate) async fn serve(listener: TcpListener, routes: Router, idle: Duration, stop: &CancellationToken) {
     let (graceful, mut connections) = (GracefulShutdown::new(), JoinSet::new());
+    let mut builder = Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(idle);
     loop {
         let taken = tokio::select! {
             taken = listener.accept() => taken,
@@ -44,53 +42,20 @@ pub(crate) async fn serve(listener: TcpListener, routes: Router, idle: Duration,
                 continue;
             }
         };
-        let routes = routes.clone().layer(Extension(ConnectInfo(peer)));
-        let (watcher, stop) = (graceful.watcher(), stop.clone());
+        // An answer is one write; what cannot be set is slower.
+        let _ = stream.set_nodelay(true);
+        let service = TowerToHyperService::new(Extension(ConnectInfo(peer)).layer(routes.clone()));
+        let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
         connections.spawn(async move {
-            let begun = tokio::select! {
-                begun = begin(&stream, idle) => begun,
-                () = stop.cancelled() => return,
-            };
-            let served = match begun {
-                Ok(builder) => {
-                    let service = TowerToHyperService::new(routes);
-                    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-                    watcher.watch(connection).await
-                }
-                Err(error) => Err(error.into()),
-            };
-            if let Err(error) = served {
+            if let Err(error) = connection.await {
                 tracing::debug!(%error, %peer, "a connection ended");
             }
         });
     }
     drop(listener);
     graceful.shutdown().await;
-    connections.join_all().await;
-}
-
-/// By what a connection is served, once that can be told.
-async fn begin(stream: &TcpStream, idle: Duration) -> io::Result<Builder<TokioExecutor>> {
-    stream.set_nodelay(true)?;
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(idle);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(idle);
-    let speaks_h2 = timeout(idle, speaks_h2(stream)).await??;
-    Ok(if speaks_h2 { builder.http2_only() } else { builder.http1_only() })
-}
-
-async fn speaks_h2(stream: &TcpStream) -> io::Result<bool> {
-    let mut beginning = [0; PREFACE.len()];
-    loop {
-        let seen = stream.peek(&mut beginning).await?;
-        if seen == 0 || !PREFACE.starts_with(&beginning[..seen]) {
-            return Ok(false);
-        }
-        if seen == PREFACE.len() {
-            return Ok(true);
-        }
-        sleep(LOOK_AGAIN).await;
-    }
+    // One that panicked has said so, and others have yet to be answered.
+    while connections.join_next().await.is_some() {}
 }
 
 fn is_of_the_peer(error: &io::Error) -> bool {

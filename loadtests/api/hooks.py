@@ -134,6 +134,17 @@ def allowed():
     return new
 
 
+# Numbers that nobody here is written to.
+def capped(prefix=""):
+    return "999" + prefix[:12]
+
+
+def cap():
+    named = {"channel": "sms", "prefix": capped(str(number()))}
+    call("PUT", "/api/settings/send-caps", {**named, "perDay": 10})
+    return named
+
+
 # Whom a test of a template may go to.
 def colleague():
     phone = "+23057000001"
@@ -251,6 +262,7 @@ BODIES = {
     ("POST", "/api/templates/{template_id}/preview"): lambda: {"values": {}},
     ("POST", "/api/templates/{template_id}/test"): lambda: {"to": [once("colleague")]},
     ("POST", "/api/settings/allowed-addresses"): lambda: {"channel": "email", "address": f"l{number()}@acme.example"},
+    ("PUT", "/api/settings/send-caps"): lambda: {"channel": "sms", "prefix": capped(), "perDay": 10},
     ("POST", "/api/upload/sessions"): lambda: {"filename": "a.csv", "size": 100},
     ("POST", "/api/users"): lambda: {"email": f"u{number()}@acme.example", "firstName": "Kim", "role": "auditor"},
     ("POST", "/api/contacts/bulk"): lambda: json.dumps({"email": f"b{number()}@acme.example"}),
@@ -264,7 +276,9 @@ BODIES = {
 QUERIES = {
     ("DELETE", "/api/suppressions/{suppression_id}"): lambda: {"reason": "It was a mistake"},
     ("DELETE", "/api/settings/allowed-addresses"): allowed,
+    ("DELETE", "/api/settings/send-caps"): cap,
 }
+CAP = ("PUT", "/api/settings/send-caps")
 PIECE = ("PUT", "/api/upload/sessions/{upload_session_id}")
 OWNER = call("GET", "/api/auth/me")
 
@@ -310,6 +324,9 @@ def before_call(ctx, case, kwargs):
         else:
             given = {name: once(name) for name in names}
         case.path_parameters.update(given)
+    if key == CAP and isinstance(case.body, dict) and isinstance(prefix := case.body.get("prefix"), str):
+        if prefix == "" or prefix.isdecimal():
+            case.body["prefix"] = capped(prefix)
     negative = case.meta is not None and case.meta.generation.mode.is_negative
     if negative or not all(is_good(case, location) for location in ParameterLocation):
         return

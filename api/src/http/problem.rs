@@ -57,7 +57,7 @@ codes! {
     UnderWay => CONFLICT, "under_way", "A request with this Idempotency-Key is still under way.";
     Refused => UNPROCESSABLE_ENTITY, "message_refused", "The message was not sent and will not be; `reason` says why, and it is kept as `messageId`.";
     NotAllowListed => UNPROCESSABLE_ENTITY, "not_allow_listed", "Outside production messages go to addresses on the allow-list only, or over accounts that are sandboxes.";
-    SendCapReached => TOO_MANY_REQUESTS, "send_cap_reached", "As many single messages as your caps allow have gone to such numbers today: nothing was taken in, and tomorrow it can be.";
+    SendCapReached => TOO_MANY_REQUESTS, "send_cap_reached", "As many single messages as your caps allow have gone to such numbers today: nothing was taken in.";
     TooMany => TOO_MANY_REQUESTS, "too_many_requests", "More requests than your limit: wait as Retry-After says.";
     NotReady => SERVICE_UNAVAILABLE, "not_ready", "This process can't do its work at the moment.";
     Broken => INTERNAL_SERVER_ERROR, "internal_error", "Something went wrong here; tell us the request id.";

@@ -40,7 +40,7 @@ struct SendCapView {
     prefix: String,
     #[schema(example = 100)]
     per_day: i32,
-    /// Single messages that went to such numbers today, by the tenant's clock.
+    /// Single messages to such numbers that were taken in today, by the tenant's clock, since there is a cap.
     used_today: i32,
 }
 
@@ -114,8 +114,8 @@ struct NewSendCap {
 /// Caps the single messages of a day to numbers that begin with a prefix.
 ///
 /// Where a number falls under several caps each of them must have room; a message beyond is refused as `send_cap_reached`,
-/// and nothing is taken in. A cap that was there is changed, and what went out today counts. Campaigns are not capped:
-/// they are reviewed.
+/// and nothing is taken in. A message for later counts on the day on which it is taken in. A cap that was there is changed, and
+/// what it has counted today stays. Campaigns are not capped: they are reviewed.
 #[utoipa::path(put, path = "/api/settings/send-caps", tag = "settings", security(("bearer" = ["settings:update"])), request_body = NewSendCap,
     responses((status = 200, description = "The cap", body = Envelope<SendCapView>)))]
 async fn set(

@@ -167,6 +167,7 @@ fn full(method: &Method, path: &str, soon: &str) -> Value {
         }
         (_, "/api/auth/second-factor") => json!({"password": "not this one"}),
         ("POST", "/api/auth/forgot-password") => json!({"email": "nobody@acme.example"}),
+        ("PUT", "/api/settings/send-caps") => json!({"channel": "sms", "prefix": "999", "perDay": 1000}),
         ("POST", "/api/settings/allowed-addresses") => {
             json!({"channel": "email", "address": "a@acme.example"})
         }

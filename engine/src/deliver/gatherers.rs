@@ -9,7 +9,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{
     direct::{DirectContent, DirectError, DirectRequest},
@@ -37,6 +37,8 @@ pub(super) struct Gatherer {
 const GATHERER_LIFETIME: Duration = Duration::from_secs(5);
 /// Whoever comes first in the last part of it looks again; the others need not wait for that.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// For whoever looks at the moment.
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
 /// How many are kept; past that those whose time is over are forgotten.
 const GATHERERS_KEPT: usize = 4_096;
 
@@ -74,10 +76,11 @@ impl Gatherers {
         let name = format!("{kind}/{}/{}/{:?}/{due:?}", request.tenant.id, request.channel, request.content);
         let known = self.known(&name);
         let _look = match known.with_at_least(Duration::ZERO) {
-            None => known.looking.lock().await,
+            // Where looking fails it takes long, and whoever comes next must not wait for everybody before.
+            None => timeout(LONGEST_WAIT, known.looking.lock()).await.ok(),
             Some(gatherer) if known.with_at_least(LOOK_AGAIN).is_some() => return Ok(gatherer.clone()),
             Some(gatherer) => match known.looking.try_lock() {
-                Ok(look) => look,
+                Ok(look) => Some(look),
                 Err(_) => return Ok(gatherer.clone()),
             },
         };

@@ -84,7 +84,8 @@ pub struct DueChunk {
 }
 
 impl Store {
-    /// Takes ownership of those of `wanted` that are due and free. Each claim raises the chunk's epoch.
+    /// Takes ownership of those of `wanted` that are due and free. Each claim raises the chunk's epoch. A chunk of a throttled
+    /// campaign takes its turn first, which is lost if somebody else has the chunk: that is slower, never faster.
     pub async fn claim_chunks(
         &self,
         process: ProcessId,
@@ -217,15 +218,18 @@ impl Store {
                              and (c.not_before is null or c.not_before <= now())
                              and next_window(c.time_zone, k.window_from, k.window_to) is null
                            order by c.no + 0
-                           -- One is at work at a time, but some may turn out to be somebody else's.
-                           limit case when k.throttle_per_minute is null then $3::bigint else 4 end) c)
+                           -- As many as may begin before somebody looks again, and some that may turn out to be another's.
+                           limit case when k.throttle_per_minute is null then $3::bigint
+                                      else least($3, 4 + k.throttle_per_minute / 3000) end) c)
                        union all
                        (select campaign_id, no, account_id, 0 from chunks c
                         where c.campaign_id = k.id and c.no + 0 >= 4294967296
                           and c.done_at is null and (c.owned_until is null or c.owned_until < now())
                           and (c.not_before is null or c.not_before <= now())
                           and next_window(c.time_zone, k.window_from, k.window_to) is null
-                        order by c.no + 0 limit case when k.throttle_per_minute is null then $3::bigint else 4 end)
+                        order by c.no + 0
+                        limit case when k.throttle_per_minute is null then $3::bigint
+                                   else least($3, 4 + k.throttle_per_minute / 3000) end)
                    ) c
                    where k.state in ('launching', 'sending') and k.channel = $1 and k.class = $2
                      and (k.throttled_until is null or k.throttled_until <= now())

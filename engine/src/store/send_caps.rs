@@ -53,7 +53,7 @@ pub async fn list(
     Ok((rows.fetch_all(tx).await?, total))
 }
 
-/// From now on this holds. What was sent today counts.
+/// From now on this holds. What an earlier one has counted today stays.
 pub async fn set(
     tx: &mut PgConnection,
     tenant: TenantId,

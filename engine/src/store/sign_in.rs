@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sqlx::PgConnection;
 
-use super::{Store, StoreResult, sessions::TokenHash, users::UserStatus};
+use super::{Store, StoreError, StoreResult, sessions::TokenHash, users::UserStatus};
 use crate::{
     domain::channel::text_enum,
     id::{TenantId, UserId},
@@ -31,18 +31,15 @@ pub struct Credentials {
     pub totp_step: Option<i64>,
 }
 
-/// A first password makes an invited user active; the second factor stays.
+/// A first password makes an invited user active; the second factor stays. Nobody gets one who was blocked meanwhile.
 pub async fn set_password(tx: &mut PgConnection, user: UserId, hash: &str) -> StoreResult<()> {
-    sqlx::query!(
-        "update users set password_hash = $2, updated_at = clock_timestamp(),
-             status = case status when 'invited' then 'active' else status end
-         where id = $1",
+    let set = sqlx::query!(
+        "update users set password_hash = $2, updated_at = clock_timestamp(), status = 'active'
+         where id = $1 and status <> 'blocked'",
         user.uuid(),
         hash,
-    )
-    .execute(tx)
-    .await?;
-    Ok(())
+    );
+    if set.execute(tx).await?.rows_affected() == 0 { Err(StoreError::not_found(user)) } else { Ok(()) }
 }
 
 /// A sealed secret switches the second factor on, `None` off; recovery codes belong to it.

@@ -163,7 +163,11 @@ async fn keep(
     let (parts, body) = response.into_parts();
     let body: Bytes = to_bytes(body, usize::MAX).await.map_err(|_| Code::Broken)?;
     let mut tx = service.store.within(caller.tenant).await?;
-    let again = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+    // A file that was refused before its end is not known, and may come again corrected.
+    let unread = contents.as_ref().is_some_and(|contents| contents.hash().is_none());
+    let again = status.is_server_error()
+        || status == StatusCode::TOO_MANY_REQUESTS
+        || (unread && status.is_client_error());
     if again || body.len() > LARGEST_ANSWER {
         idempotency::forget(&mut tx, caller.tenant, key).await?;
     } else {

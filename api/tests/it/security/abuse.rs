@@ -157,6 +157,12 @@ async fn codes_to_costly_numbers_are_capped(pool: PgPool) {
             .into_iter()
             .unzip();
     assert_eq!(known.len(), 9);
+    // Whoever asks twice at once is told of the one message, although it took the last place.
+    let last = json!({"channel": "sms", "prefix": "2305", "perDay": 1});
+    assert_eq!(owner.put(CAPS, &last).await.0, 200);
+    let twice = join_all((0..8).map(|_| send("+23052345678".to_owned(), "twice".to_owned()))).await;
+    assert!(twice.iter().all(|(status, _)| [200, 201].contains(status)), "{twice:?}");
+    assert_eq!(owner.delete(&format!("{CAPS}?channel=sms&prefix=2305")).await.0, 204);
     let (_, list) = owner.get(CAPS).await;
     let used: Vec<_> =
         list["data"]["sendCaps"].as_array().unwrap().iter().map(|cap| cap["usedToday"].clone()).collect();
