@@ -140,7 +140,7 @@ def capped(prefix=""):
 
 
 def cap():
-    named = {"channel": "sms", "prefix": capped(str(number()))}
+    named = {"channel": "sms", "prefix": capped(str(next(count)))}
     call("PUT", "/api/settings/send-caps", {**named, "perDay": 10})
     return named
 
