@@ -56,8 +56,7 @@ impl Lifecycle {
     }
 
     /// Waits until [`Self::stop`] or a first signal, then for the tasks, at most [`GRACE`] or until a second signal.
-    pub async fn ended(&self) -> std::io::Result<Ended> {
-        let mut signals = Signals::new()?;
+    pub async fn ended(&self, signals: &mut Signals) -> Ended {
         tokio::select! {
             () = self.drain.cancelled() => {}
             name = signals.next() => tracing::info!(signal = name, grace_s = GRACE.as_secs(), "finishing what is at work"),
@@ -65,28 +64,34 @@ impl Lifecycle {
         self.drain.cancel();
         self.tasks.close();
         let reason = tokio::select! {
-            () = self.tasks.wait() => return Ok(Ended::Drained),
+            () = self.tasks.wait() => return Ended::Drained,
             name = signals.next() => name,
             () = tokio::time::sleep(GRACE) => "it took too long",
         };
         tracing::warn!(reason, "cutting off what is at work");
         self.cut.cancel();
         self.tasks.wait().await;
-        Ok(Ended::Cut)
+        Ended::Cut
     }
 }
 
-struct Signals {
+/// SIGINT and SIGTERM. From its making on they end nothing by themselves, so a process has it before it says that it is ready.
+#[derive(Debug)]
+pub struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    /// # Errors
+    ///
+    /// The system gives no handler.
+    pub fn new() -> std::io::Result<Self> {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    async fn next(&mut self) -> &'static str {
+    /// The name of the next one that comes.
+    pub async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.terminate.recv() => "SIGTERM",
@@ -109,7 +114,7 @@ mod tests {
             let _ = done.send(());
         });
         life.stop();
-        assert_eq!(life.ended().await.expect("signals"), Ended::Drained);
+        assert_eq!(life.ended(&mut Signals::new().expect("signals")).await, Ended::Drained);
         assert!(finished.await.is_ok());
     }
 
@@ -118,6 +123,6 @@ mod tests {
         let life = Lifecycle::new();
         life.spawn(std::future::pending());
         life.stop();
-        assert_eq!(life.ended().await.expect("signals"), Ended::Cut);
+        assert_eq!(life.ended(&mut Signals::new().expect("signals")).await, Ended::Cut);
     }
 }

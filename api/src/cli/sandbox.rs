@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use fanfare_engine::lifecycle::Signals;
 use fanfare_sandbox::{RunningSandbox, Sandbox, SandboxConfig};
 use serde_json::json;
 
@@ -33,13 +34,10 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
     };
     config.port = args.port;
     let shown = config.clone();
+    let mut signals = Signals::new()?;
     let sandbox = Sandbox::start(config).await.map_err(Failure::refused)?;
     describe(context, &sandbox, &shown)?;
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
+    signals.next().await;
     sandbox.shutdown().await;
     Ok(())
 }

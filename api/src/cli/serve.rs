@@ -3,7 +3,7 @@
 use fanfare_engine::{
     config::Config,
     engine::{Engine, Role, Running},
-    lifecycle::{Ended, Lifecycle},
+    lifecycle::{Ended, Lifecycle, Signals},
     store::{Store, health::Schema},
 };
 use tokio::net::TcpListener;
@@ -55,7 +55,7 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
     prepare(context, &store).await?;
     let engine = assemble::engine(context.config(), store, &context.sources).await?;
     let roles: Vec<Role> = args.roles.iter().copied().map(Role::from).collect();
-    let life = Lifecycle::new();
+    let (life, mut signals) = (Lifecycle::new(), Signals::new()?);
     let running = engine.start(&roles);
     if roles.contains(&Role::Api)
         && let Err(failure) = listen(context, &engine, &running, &life).await
@@ -68,7 +68,7 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
         hint_at_owners(&engine.store).await;
     }
     tracing::info!(process = %engine.process, roles = ?roles, accounts = engine.accounts.all().len(), "fanfare serves");
-    match life.ended().await? {
+    match life.ended(&mut signals).await {
         Ended::Drained => Ok(()),
         Ended::Cut => Err(Failure::say(
             Exit::Interrupted,

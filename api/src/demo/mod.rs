@@ -15,7 +15,7 @@ use fanfare_engine::{
     domain::address::EmailAddress,
     engine::{Engine, Role},
     launch,
-    lifecycle::Lifecycle,
+    lifecycle::{Lifecycle, Signals},
     store::{Store, sign_in::LinkPurpose, tenants::Tenant},
 };
 use fanfare_sandbox::RunningSandbox;
@@ -69,17 +69,17 @@ pub(crate) async fn run(global: &Global, caller: &Context, args: &Args) -> Resul
         plan.add_generated(args.messages);
     }
     let sandbox = house::sandbox(&plan).await?;
-    let life = Lifecycle::new();
+    let (life, mut signals) = (Lifecycle::new(), Signals::new()?);
     let outcome = tokio::select! {
         outcome = show(caller, args, &plan, &sandbox, &life) => outcome,
-        _ = tokio::signal::ctrl_c() => Err(Failure::say(Exit::Interrupted, "interrupted")),
+        _ = signals.next() => Err(Failure::say(Exit::Interrupted, "interrupted")),
     };
     if outcome.is_ok() && !args.once {
         say("everything keeps running; Ctrl-C ends it");
     } else {
         life.stop();
     }
-    life.ended().await?;
+    life.ended(&mut signals).await;
     sandbox.shutdown().await;
     outcome
 }

@@ -8,7 +8,10 @@ use axum::{
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::problem::{Code, FieldError, Problem};
+use super::{
+    objects::Objects,
+    problem::{Code, FieldError, Problem},
+};
 
 /// Of a JSON body; files have limits of their own.
 pub(crate) const LARGEST: usize = 8 << 20;
@@ -47,7 +50,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     keepable(bytes)?;
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+    let value = serde_path_to_error::deserialize(Objects(&mut json)).map_err(|error| {
         if error.inner().is_data() {
             Problem::field(named(&error.path().to_string()), error.inner().to_string())
         } else {

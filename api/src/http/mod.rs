@@ -8,6 +8,7 @@ pub(crate) mod extract;
 pub(crate) mod headers;
 pub(crate) mod idempotency;
 pub(crate) mod limits;
+mod objects;
 pub(crate) mod openapi;
 pub(crate) mod page;
 pub(crate) mod problem;

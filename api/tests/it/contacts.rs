@@ -44,14 +44,17 @@ async fn a_person_is_known_by_the_address_and_without_one_by_the_phone(pool: PgP
     let owner = open.owner().await;
     let ann = made(&owner, json!({"name": "Ann", "email": " Ann@Example.COM", "attributes": {"plan": "A", "due": {"minor": 1250, "currency": "MUR"}}})).await;
     assert_eq!((&ann["email"], &ann["timeZone"]), (&json!("ann@example.com"), &json!("Indian/Mauritius")));
-    let again = json!({"email": "ann@example.com", "phone": "5234 5678", "attributes": {"plan": "B"}});
+    let again = json!({"email": "ann@example.com", "phone": "5234 5678", "attributes": {"plan": "B", "rate": f64::MAX}});
     let (status, told) = owner.post("/api/contacts", &again).await;
     assert_eq!(
         (status, &told["data"]["id"], &told["data"]["name"]),
         (200, &ann["id"], &json!("Ann")),
         "{told}"
     );
-    assert_eq!(told["data"]["attributes"], json!({"plan": "B", "due": {"minor": 1250, "currency": "MUR"}}));
+    assert_eq!(
+        told["data"]["attributes"],
+        json!({"plan": "B", "rate": f64::MAX, "due": {"minor": 1250, "currency": "MUR"}})
+    );
     assert_eq!(told["data"]["phone"], "+23052345678");
 
     // Known by phone alone, until an address comes.

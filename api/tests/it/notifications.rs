@@ -25,7 +25,7 @@ async fn a_broadcast_is_listed_read_and_deleted(pool: PgPool) {
         .post(
             "/api/notifications/broadcast",
             &json!({"type": "system", "title": "Maintenance", "message": "Saturday, 20:00", "priority": "urgent",
-                   "data": {"url": "/status"}, "expiresAt": "2099-01-01T00:00:00Z"}),
+                   "data": {"url": "/status", "largest": f64::MAX, "exact": 0.1 + 0.2}, "expiresAt": "2099-01-01T00:00:00Z"}),
         )
         .await;
     assert_eq!((status, &made["data"]["readers"]), (201, &json!(1)), "{made}");
@@ -39,7 +39,7 @@ async fn a_broadcast_is_listed_read_and_deleted(pool: PgPool) {
     );
     let one = &listed["data"]["notifications"][0];
     assert_eq!(one["id"], json!(id));
-    assert_eq!(one["data"], json!({"url": "/status"}));
+    assert_eq!(one["data"], json!({"url": "/status", "largest": f64::MAX, "exact": 0.1 + 0.2}));
     assert_eq!((&one["isRead"], &one["readAt"]), (&json!(false), &Value::Null));
     assert_eq!((&one["priority"], &one["expiresAt"]), (&json!("urgent"), &json!("2099-01-01T00:00:00Z")));
 

@@ -167,6 +167,65 @@ async fn what_nobody_may_set_is_refused_by_name(pool: PgPool) {
         .await;
 }
 
+/// Lists are not objects without names: where the document has an object, a list is refused, at every depth.
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn a_list_is_no_object(pool: PgPool) {
+    let open = open(&pool).await;
+    let owner = open.owner().await;
+    let (document, ids) = (document(&open).await, ids(&open).await);
+    let mut requests = Vec::new();
+    for operation in operations(&document) {
+        let Some(schema) = body_schema(&document, &operation) else { continue };
+        let mut places = Vec::new();
+        objects(&document, schema, "", &mut places);
+        for (at, named) in places {
+            for list in [json!([]), json!([null]), json!(vec![Value::Null; named.len()])] {
+                requests.push((
+                    operation.method.clone(),
+                    filled(&operation.path, &ids),
+                    at.clone(),
+                    alone(&at, list),
+                ));
+            }
+        }
+    }
+    assert!(requests.len() > 150, "{}", requests.len());
+    let owner = &owner;
+    let taken: Vec<String> = stream::iter(requests)
+        .map(|(method, path, at, body)| async move {
+            let (status, answer) = owner.send(owner.request(method.clone(), &path).json(&body)).await;
+            let told = &answer["errors"][0];
+            // What a tag tells apart is read from a list by serde itself, and then the tag is wrong.
+            let by_its_tag =
+                told["message"].as_str().is_some_and(|message| message.contains("variant identifier"));
+            let refused = status == 422 && (told["field"] == json!(path_of(&at)) || by_its_tag);
+            (!refused).then(|| format!("{method} {path}: a list in `{at}`: {status} {answer}"))
+        })
+        .buffer_unordered(AT_ONCE)
+        .filter_map(async |taken| taken)
+        .collect()
+        .await;
+    assert!(taken.is_empty(), "{}", taken.join("\n"));
+}
+
+/// How an error names the place that a pointer leads to.
+fn path_of(at: &str) -> String {
+    let path = at.split('/').skip(1).fold(String::new(), |path, step| match (path.as_str(), step) {
+        (_, "0") => path + "[0]",
+        ("", name) => name.to_owned(),
+        (_, name) => path + "." + name,
+    });
+    if path.is_empty() { "body".to_owned() } else { path }
+}
+
+/// A body with nothing in it but what leads to this place, so that nothing is wrong before it.
+fn alone(at: &str, value: Value) -> Value {
+    at.rsplit('/').filter(|step| !step.is_empty()).fold(value, |inner, step| match step {
+        "0" => json!([inner]),
+        name => json!({name: inner}),
+    })
+}
+
 /// With this field before all others, so that nothing else is wrong before it.
 fn first(field: &str, whole: &Value) -> String {
     let rest = whole.to_string();
