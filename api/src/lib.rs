@@ -20,4 +20,5 @@ pub mod router;
 mod routes;
 pub mod service;
 pub mod telemetry;
+mod threads;
 mod together;

@@ -126,14 +126,19 @@ const HEAVY: usize = 4;
 const HEAVY_WAIT: Duration = Duration::from_secs(20);
 
 impl Service {
-    /// The service, and the tasks that commit what it takes in. `direct` is that of the engine at work: it is let go
+    /// The service, and the tasks that commit what it takes in. `store` has the connections for it. `direct` is that of the engine at work: it is let go
     /// of when the last request has been answered, and only then the engine has ended.
-    pub fn new(engine: &Engine, direct: DirectPath, settings: ApiSettings<'_>) -> (Self, Writers) {
-        let (inbox, writer) = Inbox::new(engine.store.clone(), InboxSettings::default());
-        let (visits, visits_writer) = Visits::new(engine.store.clone());
-        let (together, answerers) = Together::new(engine.store.clone());
+    pub fn new(
+        engine: &Engine,
+        store: Store,
+        direct: DirectPath,
+        settings: ApiSettings<'_>,
+    ) -> (Self, Writers) {
+        let (inbox, writer) = Inbox::new(store.clone(), InboxSettings::default());
+        let (visits, visits_writer) = Visits::new(store.clone());
+        let (together, answerers) = Together::new(store.clone());
         let parts = Parts {
-            store: engine.store.clone(),
+            store,
             queue: engine.queue.clone(),
             accounts: engine.accounts.clone(),
             direct,

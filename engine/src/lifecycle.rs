@@ -6,7 +6,10 @@
 
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    runtime::Handle,
+    signal::unix::{SignalKind, signal},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How long a drain may take. Supervisors commonly kill after 30 seconds.
@@ -53,6 +56,12 @@ impl Lifecycle {
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let cut = self.cut.clone();
         self.tasks.spawn(async move { cut.run_until_cancelled(task).await });
+    }
+
+    /// The same on another runtime.
+    pub fn spawn_on(&self, runtime: &Handle, task: impl Future<Output = ()> + Send + 'static) {
+        let cut = self.cut.clone();
+        self.tasks.spawn_on(async move { cut.run_until_cancelled(task).await }, runtime);
     }
 
     /// Waits until [`Self::stop`] or a first signal, then for the tasks, at most [`GRACE`] or until a second signal.

@@ -177,7 +177,10 @@ async fn settings(context: &Context, store: &Store) -> Look {
         .find(|setting| setting.name == "max_connections")
         .and_then(|setting| setting.value.parse::<u32>().ok());
     let database = &context.config().database;
-    let ours = database.connections + database.urgent_connections + assemble::PACE_CONNECTIONS;
+    let ours = database.connections
+        + database.api_connections
+        + database.urgent_connections
+        + assemble::PACE_CONNECTIONS;
     Ok(match most {
         Some(most) if most < ours + 5 => {
             let note = format!(

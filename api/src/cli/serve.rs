@@ -1,5 +1,7 @@
 //! `fanfare serve`: the service, in any of its roles.
 
+use std::io;
+
 use fanfare_engine::{
     config::Config,
     engine::{Engine, Role, Running},
@@ -7,6 +9,7 @@ use fanfare_engine::{
     store::{Store, health::Schema},
 };
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     context::Context,
@@ -15,6 +18,7 @@ use super::{
 use crate::{
     assemble,
     service::{ApiSettings, Service},
+    threads::Threads,
 };
 
 #[derive(Debug, clap::Args)]
@@ -57,13 +61,18 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
     let roles: Vec<Role> = args.roles.iter().copied().map(Role::from).collect();
     let (life, mut signals) = (Lifecycle::new(), Signals::new()?);
     let running = engine.start(&roles);
-    if roles.contains(&Role::Api)
-        && let Err(failure) = listen(context, &engine, &running, &life).await
-    {
-        running.shut_down().await;
-        return Err(failure);
-    }
-    work(&engine, running, &life);
+    let listening = if roles.contains(&Role::Api) {
+        match listen(context, &engine, &running, &life).await {
+            Ok(listening) => Some(listening),
+            Err(failure) => {
+                running.shut_down().await;
+                return Err(failure);
+            }
+        }
+    } else {
+        None
+    };
+    work(&engine, running, listening, &life);
     if roles.contains(&Role::Api) {
         hint_at_owners(&engine.store).await;
     }
@@ -112,15 +121,26 @@ async fn prepare(context: &Context, store: &Store) -> Result<(), Failure> {
     }
 }
 
-/// Starts the HTTP service; returns its port.
+/// The HTTP service at work.
+#[derive(Debug)]
+pub(crate) struct Listening {
+    pub(crate) port: u16,
+    /// Cancelled when every request has been answered, and what came with them is stored.
+    served: CancellationToken,
+    threads: Threads,
+}
+
+/// Starts the HTTP service.
 pub(crate) async fn listen(
     context: &Context,
     engine: &Engine,
     running: &Running,
     life: &Lifecycle,
-) -> Result<u16, Failure> {
+) -> Result<Listening, Failure> {
     let api = &context.config().api;
-    let listener = TcpListener::bind((api.bind, api.port)).await.map_err(|error| {
+    let threads = Threads::new()?;
+    let bound = threads.handle().spawn(TcpListener::bind((api.bind, api.port))).await;
+    let listener = bound.map_err(io::Error::from).flatten().map_err(|error| {
         let sentence = format!(
             "port {} of {} cannot be had ({error}): choose another by PORT or `api.port`",
             api.port, api.bind
@@ -129,21 +149,31 @@ pub(crate) async fn listen(
     })?;
     let address = listener.local_addr()?;
     tracing::info!(%address, "listening");
-    let Config { auth, imports, public, .. } = context.config();
+    let Config { auth, imports, public, database, .. } = context.config();
     let settings = ApiSettings { api, auth, imports, public };
-    let ((service, writer), stop) =
-        (Service::new(engine, running.direct.clone(), settings), life.drain().clone());
-    life.spawn(service.serve(writer, listener, stop));
-    Ok(address.port())
+    let store = Store::connect(database.url.expose(), database.api_connections).map_err(Failure::refused)?;
+    let (service, writers) = Service::new(engine, store, running.direct.clone(), settings);
+    let (served, stop) = (CancellationToken::new(), life.drain().clone());
+    let ends = served.clone().drop_guard();
+    life.spawn_on(threads.handle(), async move {
+        service.serve(writers, listener, stop).await;
+        drop(ends);
+    });
+    Ok(Listening { port: address.port(), served, threads })
 }
 
 /// Leaves an engine at work to the process, to be drained with it.
-pub(crate) fn work(engine: &Engine, running: Running, life: &Lifecycle) {
+pub(crate) fn work(engine: &Engine, running: Running, listening: Option<Listening>, life: &Lifecycle) {
     let drain = life.drain().clone();
     let (store, process) = (engine.store.clone(), engine.process);
     life.spawn(async move {
         drain.cancelled().await;
         running.shut_down().await;
+        if let Some(Listening { served, threads, .. }) = listening {
+            served.cancelled().await;
+            // Only now: single messages were sent on them.
+            drop(threads);
+        }
         // Another process takes the duties over at once, not when their leases end.
         if let Err(error) = store.drop_duties(process).await {
             tracing::debug!(%error, "the duties are left to their leases");

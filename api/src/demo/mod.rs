@@ -98,9 +98,10 @@ async fn show(
     let context = Context { loaded, out: caller.out, sources: caller.sources.clone() };
     let engine = assemble::engine(context.config(), context.store().await?, &context.sources).await?;
     let running = engine.start(&Role::ALL);
-    let port = serve::listen(&context, &engine, &running, life).await?;
+    let listening = serve::listen(&context, &engine, &running, life).await?;
+    let port = listening.port;
     house::hook_up(sandbox, &engine.accounts, port);
-    serve::work(&engine, running, life);
+    serve::work(&engine, running, Some(listening), life);
     say(format!(
         "the service: http://127.0.0.1:{port}/readyz and /metrics; the providers' ledger: {}/sandbox/audit",
         sandbox.base_url()

@@ -2,6 +2,7 @@
 //! programs: it neither skips nor repeats when rows come in meanwhile, and the thousandth costs what the first does.
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use fanfare_engine::store::listing::Part;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use utoipa::{IntoParams, ToSchema};
 
@@ -11,10 +12,13 @@ const USUAL: u32 = 20;
 const MOST: u32 = 500;
 /// Rows before a page are read and thrown away: further in there is the cursor.
 const FURTHEST: u64 = 100_000;
+/// As JSON writes it.
+const NUL: &[u8] = br"\u0000";
 
 /// Which part of a list.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Wanted {
     /// From 1; not together with `cursor`.
     pub(crate) page: Option<u32>,
@@ -85,6 +89,18 @@ impl<K> Window<K> {
         }
     }
 
+    /// What a query is to give: one row more than the window, which tells whether more follow.
+    pub(crate) fn part(&self) -> Part<K>
+    where
+        K: Clone,
+    {
+        let after = match &self.start {
+            Start::After(key) => Some(key.clone()),
+            Start::Page(_) => None,
+        };
+        Part { after, offset: self.offset(), limit: i64::from(self.limit) + 1 }
+    }
+
     /// Of a list that was asked for one row more than the window: those within, and the key of their last if more follow.
     pub(crate) fn cut<T>(&self, mut rows: Vec<T>, key: impl Fn(&T) -> K) -> (Vec<T>, Option<K>) {
         let limit = self.limit as usize;
@@ -125,6 +141,8 @@ fn read<K: DeserializeOwned>(cursor: &str) -> Result<K, Problem> {
     BASE64_URL_SAFE_NO_PAD
         .decode(cursor)
         .ok()
+        // The database takes no NUL, and no list has given one.
+        .filter(|bytes| !bytes.windows(NUL.len()).any(|part| part == NUL))
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .ok_or_else(|| Problem::field("cursor", "is not the `nextCursor` of this list"))
 }
@@ -177,6 +195,7 @@ mod tests {
             (wanted(Some(1), None, Some("W10")), "cursor"),
             (wanted(None, None, Some("not base64!")), "cursor"),
             (wanted(None, None, Some("W10")), "cursor"),
+            (wanted(None, None, Some(&write((7, "a\0b")))), "cursor"),
         ];
         for (wanted, field) in refused {
             let problem = wanted.window::<(i64, String)>().expect_err(field);

@@ -11,7 +11,7 @@ use fanfare_engine::{
     id::{NotificationId, UserId},
     store::{
         StoreError,
-        notifications::{self, Filter, Marked, News, Notification, Part, Preference, Reader},
+        notifications::{self, Filter, Marked, News, Notification, Preference, Reader},
     },
 };
 use jiff::Timestamp;
@@ -27,7 +27,7 @@ use crate::{
     http::{
         envelope::{Data, Envelope, Made},
         extract::{Body, PathId, Query},
-        page::{Pagination, Start, Wanted, Window},
+        page::{Pagination, Wanted},
         problem::{Code, Problem},
     },
     service::Service,
@@ -110,9 +110,6 @@ struct Listing {
     kind: Option<String>,
 }
 
-/// Where a list ended: microseconds of 1970, and the id.
-type Key = (i64, NotificationId);
-
 fn reader(caller: &Caller) -> Result<Reader, Problem> {
     Ok(Reader { tenant: caller.tenant, user: caller.user()?.0 })
 }
@@ -126,32 +123,19 @@ async fn list(
     Query(asked): Query<Listing>,
 ) -> Result<Data<Notifications>, Problem> {
     let Listing { page, limit, cursor, unread, kind } = asked;
-    let window: Window<Key> = Wanted { page, limit, cursor }.window()?;
+    let window = Wanted { page, limit, cursor }.window::<(Timestamp, NotificationId)>()?;
     // A word that no type can be would match nothing; one with a NUL the database would not even take.
     let kind = kind.map(|kind| input::kind("type", &kind).map(|()| kind)).transpose()?;
     let (reader, filter) = (reader(&may.caller)?, Filter { unread, kind: kind.as_deref() });
-    let part = part(&window)?;
     let mut work = Work::begin(&service, &may.caller).await?;
     let counts = notifications::counts(&mut work.tx, reader, filter).await?;
-    let found = notifications::list(&mut work.tx, reader, filter, part).await?;
-    let (found, next) = window.cut(found, |last| (last.created_at.as_microsecond(), last.id));
+    let found = notifications::list(&mut work.tx, reader, filter, window.part()).await?;
+    let (found, next) = window.cut(found, |last| (last.created_at, last.id));
     Ok(Data(Notifications {
         pagination: window.pagination(counts.total, next),
         unread_count: counts.unread,
         notifications: found.into_iter().map(NotificationView::from).collect(),
     }))
-}
-
-fn part(window: &Window<Key>) -> Result<Part, Problem> {
-    let after = match window.start {
-        Start::Page(_) => None,
-        Start::After((at, id)) => {
-            let at = Timestamp::from_microsecond(at)
-                .map_err(|_| Problem::field("cursor", "is not the `nextCursor` of this list"))?;
-            Some((at, id))
-        }
-    };
-    Ok(Part { after, offset: window.offset(), limit: i64::from(window.limit) + 1 })
 }
 
 /// Marks one as read. A message of a campaign counts as read with it.

@@ -3,7 +3,7 @@
 use axum::{extract::State, http::StatusCode};
 use fanfare_engine::{
     domain::{channel::Channel, permission::needs},
-    store::send_caps::{self, Part, SendCap},
+    store::send_caps::{self, SendCap},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -16,7 +16,7 @@ use crate::{
     http::{
         envelope::{Data, Envelope},
         extract::{Body, Query},
-        page::{Pagination, Start, Wanted},
+        page::{Pagination, Wanted},
         problem::{Code, Problem},
     },
     service::Service,
@@ -57,41 +57,17 @@ struct SendCaps {
     pagination: Pagination,
 }
 
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-struct Which {
-    /// From 1; not together with `cursor`.
-    page: Option<u32>,
-    /// At most 500; 20 if not said.
-    limit: Option<u32>,
-    /// `nextCursor` of the list before.
-    cursor: Option<String>,
-}
-
 /// The caps on single messages, by channel and prefix.
-#[utoipa::path(get, path = "/api/settings/send-caps", tag = "settings", security(("bearer" = ["settings:update"])), params(Which),
+#[utoipa::path(get, path = "/api/settings/send-caps", tag = "settings", security(("bearer" = ["settings:update"])), params(Wanted),
     responses((status = 200, description = "The caps", body = Envelope<SendCaps>)))]
 async fn list(
     State(service): State<Service>,
     may: May<needs::SettingsUpdate>,
-    Query(which): Query<Which>,
+    Query(wanted): Query<Wanted>,
 ) -> Result<Data<SendCaps>, Problem> {
-    let Which { page, limit, cursor } = which;
-    let window = Wanted { page, limit, cursor }.window::<(Channel, String)>()?;
-    let part = Part {
-        after: match &window.start {
-            Start::After((_, prefix)) if prefix.contains('\0') => {
-                return Err(Problem::field("cursor", "is none that a list has given"));
-            }
-            Start::After((channel, prefix)) => Some((*channel, prefix)),
-            Start::Page(_) => None,
-        },
-        offset: window.offset(),
-        limit: i64::from(window.limit) + 1,
-    };
+    let window = wanted.window::<(Channel, String)>()?;
     let mut work = Work::begin(&service, &may.caller).await?;
-    let (rows, total) = send_caps::list(&mut work.tx, may.caller.tenant, &part).await?;
+    let (rows, total) = send_caps::list(&mut work.tx, may.caller.tenant, &window.part()).await?;
     let (rows, next) = window.cut(rows, |last: &SendCap| (last.channel, last.prefix.clone()));
     let send_caps = rows.into_iter().map(SendCapView::from).collect();
     Ok(Data(SendCaps { send_caps, pagination: window.pagination(total, next) }))

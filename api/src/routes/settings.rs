@@ -9,7 +9,7 @@ use fanfare_engine::{
     },
     store::{
         StoreError,
-        addressees::{self, Allowed, Part},
+        addressees::{self, Allowed},
         tenants::Tenant,
     },
 };
@@ -25,7 +25,7 @@ use crate::{
     http::{
         envelope::{Data, Envelope, Made},
         extract::{Body, Query},
-        page::{Pagination, Start, Wanted},
+        page::{Pagination, Wanted},
         problem::{Code, Problem},
     },
     service::Service,
@@ -60,41 +60,17 @@ struct AllowedAddresses {
     pagination: Pagination,
 }
 
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-struct Which {
-    /// From 1; not together with `cursor`.
-    page: Option<u32>,
-    /// At most 500; 20 if not said.
-    limit: Option<u32>,
-    /// `nextCursor` of the list before.
-    cursor: Option<String>,
-}
-
 /// The addresses that messages reach outside production, by channel and address.
-#[utoipa::path(get, path = "/api/settings/allowed-addresses", tag = "settings", security(("bearer" = ["settings:update"])), params(Which),
+#[utoipa::path(get, path = "/api/settings/allowed-addresses", tag = "settings", security(("bearer" = ["settings:update"])), params(Wanted),
     responses((status = 200, description = "The addresses", body = Envelope<AllowedAddresses>)))]
 async fn list(
     State(service): State<Service>,
     may: May<needs::SettingsUpdate>,
-    Query(which): Query<Which>,
+    Query(wanted): Query<Wanted>,
 ) -> Result<Data<AllowedAddresses>, Problem> {
-    let Which { page, limit, cursor } = which;
-    let window = Wanted { page, limit, cursor }.window::<(Channel, String)>()?;
-    let part = Part {
-        after: match &window.start {
-            Start::After((_, address)) if address.contains('\0') => {
-                return Err(Problem::field("cursor", "is none that a list has given"));
-            }
-            Start::After((channel, address)) => Some((*channel, address)),
-            Start::Page(_) => None,
-        },
-        offset: window.offset(),
-        limit: i64::from(window.limit) + 1,
-    };
+    let window = wanted.window::<(Channel, String)>()?;
     let mut work = Work::begin(&service, &may.caller).await?;
-    let (rows, total) = addressees::allowed(&mut work.tx, may.caller.tenant, &part).await?;
+    let (rows, total) = addressees::allowed(&mut work.tx, may.caller.tenant, &window.part()).await?;
     let (rows, next) = window.cut(rows, |last: &Allowed| (last.channel, last.address.clone()));
     let allowed_addresses = rows.into_iter().map(AllowedAddress::from).collect();
     Ok(Data(AllowedAddresses { allowed_addresses, pagination: window.pagination(total, next) }))

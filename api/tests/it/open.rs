@@ -98,7 +98,8 @@ impl Open {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let running = engine.start(&[]);
-        let (service, writer) = Service::new(&engine, running.direct.clone(), api_settings(&config));
+        let (service, writer) =
+            Service::new(&engine, engine.store.clone(), running.direct.clone(), api_settings(&config));
         let stop = CancellationToken::new();
         let (mut tasks, until) = (tokio::task::JoinSet::new(), stop.clone());
         tasks.spawn(service.serve(writer, listener, until));

@@ -45,6 +45,7 @@ pub(super) fn check(config: &Config, tree: &Tree) -> Result<(), ConfigErrors> {
         ("worker.urgent_in_flight", worker.urgent_in_flight),
         ("recorder.batch", recorder.batch),
         ("queue.high_water", queue.high_water),
+        ("database.api_connections", database.api_connections as usize),
         ("database.urgent_connections", database.urgent_connections as usize),
         ("launch.first_slice", usize::try_from(launch.first_slice).unwrap_or(0)),
         ("launch.chunk", usize::try_from(launch.chunk).unwrap_or(0)),

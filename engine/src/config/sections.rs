@@ -49,8 +49,10 @@ section! {
     DatabaseConfig in "database" {
         /// Where it is. DATABASE_URL says it, too.
         url: SecretUrl = SecretUrl::from("postgres://fanfare@localhost:5432/fanfare"),
-        /// Connections that one process may hold for campaigns, webhooks and upkeep.
+        /// Connections that one process may hold for campaigns and upkeep.
         connections: u32 = 20,
+        /// Connections beside those, for requests and webhooks.
+        api_connections: u32 = 10,
         /// Connections beside those, for transactional messages alone.
         urgent_connections: u32 = 4,
         /// Whether `fanfare serve` brings the schema up to date before it starts.

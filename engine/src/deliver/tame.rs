@@ -6,6 +6,9 @@
 //! share of the processors beside a freeze (chunks leave meanwhile, but what is yet to be frozen comes first), and is given
 //! back one by one. Chunks that wait, for a distant database or a slow provider, cost the freeze nothing.
 //!
+//! Where many requests come in while nothing of bulk is at work, it begins with a single chunk and gets the others one by one: they
+//! would wait before anything told that they do.
+//!
 //! A single chunk still takes what processors there are. Where that is too much for people who wait, it rests before the next
 //! one, a little longer each time, and never for as long as a second: bulk is slow then, and does not stand still. A freeze
 //! rests between its steps in the same way.
@@ -13,7 +16,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -31,6 +34,8 @@ const TOO_LONG: Duration = Duration::from_millis(50);
 /// Requests to the API that may wait at the same time for their transactions to begin. Whoever watches a campaign is one now
 /// and then, however long they wait; a thousand requests a second are that many once each of them waits a millisecond.
 const CALLERS: f64 = 1.0;
+/// Requests to the API in a second beside which bulk begins with one chunk.
+const MANY: f64 = 100.0;
 const STEP: Duration = Duration::from_millis(100);
 /// Of a latency that nobody has met again, after a step.
 const KEPT: f64 = 15.0 / 16.0;
@@ -77,17 +82,28 @@ impl UrgentLatency {
 #[derive(Debug, Clone, Default)]
 pub struct CallersWait {
     micros: Arc<AtomicU64>,
+    requests: Arc<AtomicU32>,
+}
+
+/// Of the requests since bulk last looked, on average.
+#[derive(Debug, Clone, Copy)]
+struct Callers {
+    /// How many waited at the same time.
+    at_once: f64,
+    per_second: f64,
 }
 
 impl CallersWait {
     pub fn add(&self, waited: Duration) {
         self.micros.fetch_add(u64::try_from(waited.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many waited at the same time, on average since the last look.
-    fn at_once(&self, passed: Duration) -> f64 {
+    fn look(&self, passed: Duration) -> Callers {
         let waited = Duration::from_micros(self.micros.swap(0, Ordering::Relaxed));
-        waited.as_secs_f64() / passed.max(STEP).as_secs_f64()
+        let requests = f64::from(self.requests.swap(0, Ordering::Relaxed));
+        let passed = passed.max(STEP).as_secs_f64();
+        Callers { at_once: waited.as_secs_f64() / passed, per_second: requests / passed }
     }
 }
 
@@ -101,10 +117,13 @@ pub struct Pressure {
 
 impl Pressure {
     /// How far bulk should step aside, from how far it has, after a time in which this process took `used` of all processors.
-    fn aside(&self, aside: Aside, total: usize, (passed, used): (Duration, f64)) -> Aside {
-        let freezing = self.freezing.is_under_way();
-        if self.latency.fade(passed) > TOO_LONG || self.callers.at_once(passed) > CALLERS {
+    fn aside(&self, aside: Aside, bulk: Bulk, (passed, used): (Duration, f64)) -> Aside {
+        let (freezing, callers, total) =
+            (self.freezing.is_under_way(), self.callers.look(passed), bulk.total);
+        if self.latency.fade(passed) > TOO_LONG || callers.at_once > CALLERS {
             if aside.is_alone(total) { aside.longer() } else { aside.further(total) }
+        } else if bulk.is_idle && callers.per_second > MANY {
+            Aside { chunks: total - 1, rest: 1 }
         } else if freezing && used > BESIDE_A_FREEZE {
             aside.further(total).shorter()
         } else if freezing && used > BESIDE_A_FREEZE * ROOM_FOR_MORE {
@@ -113,6 +132,13 @@ impl Pressure {
             aside.back()
         }
     }
+}
+
+/// Chunks that may be at work, and whether none is.
+#[derive(Debug, Clone, Copy)]
+struct Bulk {
+    total: usize,
+    is_idle: bool,
 }
 
 /// How far bulk steps aside.
@@ -193,7 +219,8 @@ pub async fn tame(
             () = tokio::time::sleep(STEP) => {}
             () = stop.cancelled() => return,
         }
-        aside = pressure.aside(aside, total, meter.used());
+        let is_idle = room.available_permits() + held.len() == total;
+        aside = pressure.aside(aside, Bulk { total, is_idle }, meter.used());
         pressure.freezing.rest(STEP * aside.rest);
         held.truncate(aside.chunks);
         while held.len() < aside.chunks {
@@ -258,6 +285,33 @@ mod tests {
             assert_eq!(room.available_permits(), 8, "they have their answers");
             tasks.shutdown().await;
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bulk_begins_slowly_beside_many_requests() {
+        let (room, pressure, stop) =
+            (Arc::new(Semaphore::new(8)), Pressure::default(), CancellationToken::new());
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(tame(Arc::clone(&room), 8, pressure.clone(), Duration::default, stop.clone()));
+        let step = async || {
+            (0..50).for_each(|_| pressure.callers.add(Duration::from_millis(1)));
+            tokio::time::sleep(STEP).await;
+        };
+        for _ in 0..10 {
+            step().await;
+        }
+        assert!(room.available_permits() <= 1);
+        // Whoever begins stays at work, and nobody waits for it.
+        let mut at_work = Vec::new();
+        for steps in 1..=20 {
+            while let Ok(permit) = Arc::clone(&room).try_acquire_owned() {
+                at_work.push(permit);
+            }
+            assert!(at_work.len() <= steps, "{} after {steps} steps", at_work.len());
+            step().await;
+        }
+        assert_eq!(at_work.len(), 8);
+        tasks.shutdown().await;
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use sqlx::PgConnection;
 
-use super::StoreResult;
+use super::{StoreResult, listing::Part};
 use crate::{
     domain::channel::Channel,
     id::{ContactId, TenantId},
@@ -115,27 +115,19 @@ pub struct Allowed {
     pub since: Timestamp,
 }
 
-/// By channel and address.
-#[derive(Debug, Clone, Copy)]
-pub struct Part<'a> {
-    /// The last one before.
-    pub after: Option<(Channel, &'a str)>,
-    pub offset: i64,
-    pub limit: i64,
-}
-
-/// The allowed addresses of a tenant, and how many there are.
+/// The allowed addresses of a tenant by channel and address, and how many there are.
 pub async fn allowed(
     tx: &mut PgConnection,
     tenant: TenantId,
-    part: &Part<'_>,
+    part: &Part<(Channel, String)>,
 ) -> StoreResult<(Vec<Allowed>, u64)> {
     let total = sqlx::query_scalar!(
         r#"select count(*) as "total!" from allowed_addresses where tenant_id = $1"#,
         tenant.uuid()
     );
     let total = total.fetch_one(&mut *tx).await?.unsigned_abs();
-    let (channel, address) = part.after.map(|(channel, address)| (channel.as_str(), address)).unzip();
+    let (channel, address) =
+        part.after.as_ref().map(|(channel, address)| (channel.as_str(), address.as_str())).unzip();
     let rows = sqlx::query!(
         r#"select channel as "channel: Channel", address, created_at as "since: jiff_sqlx::Timestamp"
            from allowed_addresses

@@ -1,4 +1,4 @@
-//! Lists for people who look for a name or an id.
+//! Lists: a part of any, and those for people who look for a name or an id.
 
 use serde::Serialize;
 
@@ -7,6 +7,15 @@ use crate::{
     domain::channel::{Channel, MessageClass},
     id::TenantId,
 };
+
+/// A part of a list that is ordered by `K`, down to something unique.
+#[derive(Debug, Clone)]
+pub struct Part<K> {
+    /// The last one before.
+    pub after: Option<K>,
+    pub offset: i64,
+    pub limit: i64,
+}
 
 /// A template with what is published of it.
 #[derive(Debug, Clone, Serialize)]

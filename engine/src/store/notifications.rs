@@ -15,6 +15,7 @@ use super::{
     Store, StoreError, StoreResult,
     accounts::moment,
     events::{self, TenantEvent},
+    listing::Part,
 };
 use crate::{
     domain::{
@@ -55,15 +56,6 @@ pub struct Filter<'a> {
     pub kind: Option<&'a str>,
 }
 
-/// Which part of a list, newest first.
-#[derive(Debug, Clone, Copy)]
-pub struct Part {
-    /// Only what comes after this: when it was made, and its id.
-    pub after: Option<(Timestamp, NotificationId)>,
-    pub offset: i64,
-    pub limit: i64,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
     /// Of what the filter lets through.
@@ -100,12 +92,12 @@ impl From<Row> for Notification {
     }
 }
 
-/// What a reader sees, newest first.
+/// What a reader sees, newest first: by when it was made, and its id.
 pub async fn list(
     tx: &mut PgConnection,
     reader: Reader,
     filter: Filter<'_>,
-    part: Part,
+    part: Part<(Timestamp, NotificationId)>,
 ) -> StoreResult<Vec<Notification>> {
     let rows = sqlx::query_as!(
         Row,

@@ -3,7 +3,7 @@
 
 use sqlx::PgConnection;
 
-use super::StoreResult;
+use super::{StoreResult, listing::Part};
 use crate::{domain::channel::Channel, id::TenantId};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,27 +16,19 @@ pub struct SendCap {
     pub used_today: i32,
 }
 
-/// By channel and prefix.
-#[derive(Debug, Clone, Copy)]
-pub struct Part<'a> {
-    /// The last one before.
-    pub after: Option<(Channel, &'a str)>,
-    pub offset: i64,
-    pub limit: i64,
-}
-
-/// The caps of a tenant, and how many there are.
+/// The caps of a tenant by channel and prefix, and how many there are.
 pub async fn list(
     tx: &mut PgConnection,
     tenant: TenantId,
-    part: &Part<'_>,
+    part: &Part<(Channel, String)>,
 ) -> StoreResult<(Vec<SendCap>, u64)> {
     let total = sqlx::query_scalar!(
         r#"select count(*) as "total!" from send_caps where tenant_id = $1"#,
         tenant.uuid()
     );
     let total = total.fetch_one(&mut *tx).await?.unsigned_abs();
-    let (channel, prefix) = part.after.map(|(channel, prefix)| (channel.as_str(), prefix)).unzip();
+    let (channel, prefix) =
+        part.after.as_ref().map(|(channel, prefix)| (channel.as_str(), prefix.as_str())).unzip();
     let rows = sqlx::query_as!(
         SendCap,
         r#"select c.channel as "channel: Channel", c.prefix, c.per_day,

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::{
     StoreError, StoreResult,
     campaigns::{Audience, StateRow, Tracking},
+    listing::Part,
 };
 use crate::{
     domain::{
@@ -227,14 +228,6 @@ pub struct Filter {
 /// What a list of campaigns is ordered by.
 pub type ListKey = (Timestamp, CampaignId);
 
-/// A part of a list.
-#[derive(Debug, Clone, Default)]
-pub struct Part {
-    pub after: Option<ListKey>,
-    pub offset: i64,
-    pub limit: i64,
-}
-
 /// Rows that are counted of a list at most: nobody reads further than that by page.
 const COUNTED: i64 = 100_000;
 
@@ -243,7 +236,7 @@ pub async fn list(
     tx: &mut PgConnection,
     tenant: TenantId,
     filter: &Filter,
-    part: &Part,
+    part: &Part<ListKey>,
 ) -> StoreResult<Vec<Sheet>> {
     let (states, channels) = (filter.states.as_deref(), filter.channels.as_deref());
     let (after, after_id) = part.after.map(|(at, id)| (at.to_sqlx(), id.uuid())).unzip();

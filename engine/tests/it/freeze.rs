@@ -1,11 +1,16 @@
 //! An audience becomes numbered recipients and chunks, once, whatever happens on the way.
 
+use std::time::Duration;
+
 use fanfare_engine::{
     domain::{
         channel::{Channel, MessageClass},
         token::PublicLinks,
     },
-    launch::{self, LaunchError, check},
+    launch::{
+        self, LaunchError, check,
+        freeze::{Freezing, LaunchSettings, Launcher},
+    },
     store::recipients::{Slice, SliceSizes},
 };
 use sqlx::PgPool;
@@ -51,6 +56,26 @@ async fn launch_only(house: &House, campaign: fanfare_engine::id::CampaignId) {
     // An engine declares the accounts that a launch pins.
     let _ = house.engine(fanfare_engine::engine::Settings::default()).await;
     house.launch(campaign).await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn steps_are_small_while_people_wait(pool: PgPool) {
+    let house = House::new(pool).await;
+    house.contacts(200).await;
+    let campaign = house.draft(Channel::Email, MessageClass::Obligation).await;
+    launch_only(&house, campaign).await;
+    let launcher = Launcher {
+        store: house.store.clone(),
+        settings: LaunchSettings { first_slice: 10, slice: 100, chunk: 10 },
+        freezing: Freezing::default(),
+    };
+    let mut frozen = Vec::new();
+    for rest in [0, 1, 0, 0] {
+        launcher.freezing.rest(Duration::from_millis(rest));
+        launcher.step().await.unwrap();
+        frozen.push(house.store.progress(house.tenant_id(), campaign).await.unwrap().recipients);
+    }
+    assert_eq!(frozen, [10, 30, 130, 200]);
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]

@@ -6,7 +6,8 @@ use fanfare_engine::{
     id::{ContactId, NotificationId, UserId},
     providers::{Adapter as _, Envelope, in_app::InApp},
     store::{
-        notifications::{self, Filter, Hearers, Marked, News, Notification, Part, Preference, Reader},
+        listing::Part,
+        notifications::{self, Filter, Hearers, Marked, News, Notification, Preference, Reader},
         roles,
     },
 };
@@ -16,7 +17,7 @@ use sqlx::PgPool;
 use crate::house::{ALL, House, stop};
 
 const MIGRATOR: &sqlx::migrate::Migrator = &fanfare_engine::store::MIGRATOR;
-const EVERYTHING: Part = Part { after: None, offset: 0, limit: 100 };
+const EVERYTHING: Part<(jiff::Timestamp, NotificationId)> = Part { after: None, offset: 0, limit: 100 };
 
 /// Users of the house, and what they see.
 struct Readers(House);

@@ -26,6 +26,15 @@ async fn throttled(house: &House, people: i32, per_minute: i32) -> CampaignId {
     campaign
 }
 
+/// One that is launched, with its chunks, while nobody works on them.
+async fn frozen(house: &House, people: i32, per_minute: i32) -> CampaignId {
+    let campaign = throttled(house, people, per_minute).await;
+    let _ = house.engine(Settings::default()).await;
+    house.launch(campaign).await;
+    house.store.freeze_slice(campaign, SliceSizes { first: 200, slice: 200, chunk: 50 }).await.unwrap();
+    campaign
+}
+
 /// Claims what is due and may begin.
 async fn claimed(house: &House, campaign: CampaignId) -> Vec<Claim> {
     let wanted: Vec<_> =
@@ -56,10 +65,7 @@ async fn shift_turn(house: &House, campaign: CampaignId, seconds: f64) {
 async fn its_chunks_are_small_and_take_turns(pool: PgPool) {
     let house = House::new(pool).await;
     // Ten messages are a second's worth.
-    let campaign = throttled(&house, 100, 620).await;
-    let _ = house.engine(Settings::default()).await;
-    house.launch(campaign).await;
-    house.store.freeze_slice(campaign, SliceSizes { first: 200, slice: 200, chunk: 50 }).await.unwrap();
+    let campaign = frozen(&house, 100, 620).await;
     let largest: i32 = sqlx::query_scalar("select max(size) from chunks where campaign_id = $1")
         .bind(campaign.uuid())
         .fetch_one(house.store.pool())
@@ -81,10 +87,7 @@ async fn its_chunks_are_small_and_take_turns(pool: PgPool) {
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn what_failed_is_tried_again_as_slowly(pool: PgPool) {
     let house = House::new(pool).await;
-    let campaign = throttled(&house, 30, 620).await;
-    let _ = house.engine(Settings::default()).await;
-    house.launch(campaign).await;
-    house.store.freeze_slice(campaign, SliceSizes { first: 50, slice: 50, chunk: 50 }).await.unwrap();
+    let campaign = frozen(&house, 30, 620).await;
     sqlx::query(
         "insert into results (campaign_id, n, attempt, kind, reason)
          select campaign_id, n, 1, 2, 'invalid_recipient' from recipients where campaign_id = $1",

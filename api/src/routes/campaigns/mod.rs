@@ -23,7 +23,7 @@ use fanfare_engine::{
     store::{
         campaigns,
         drafts::{self, ReviewAction},
-        sheets::{self, Filter, ListKey, Part, Sheet},
+        sheets::{self, Filter, ListKey, Sheet},
     },
 };
 use jiff::tz::TimeZone;
@@ -44,7 +44,7 @@ use crate::{
         envelope::{Data, Envelope, Made},
         etag::{IfMatch, Tagged},
         extract::{Body, PathId, Query},
-        page::{Pagination, Start, Wanted},
+        page::{Pagination, Wanted},
         problem::{Code, Problem},
     },
     service::Service,
@@ -160,16 +160,8 @@ async fn list(
     let filter = which.filter()?;
     let Which { page, limit, cursor, .. } = which;
     let window = Wanted { page, limit, cursor }.window::<ListKey>()?;
-    let part = Part {
-        after: match &window.start {
-            Start::After(key) => Some(*key),
-            Start::Page(_) => None,
-        },
-        offset: window.offset(),
-        limit: i64::from(window.limit) + 1,
-    };
     let mut work = Work::begin(&service, &may.caller).await?;
-    let sheets = sheets::list(&mut work.tx, may.caller.tenant, &filter, &part).await?;
+    let sheets = sheets::list(&mut work.tx, may.caller.tenant, &filter, &window.part()).await?;
     let limit = usize::try_from(window.limit).unwrap_or(usize::MAX);
     let total = match window.total(sheets.len(), sheets.len() > limit) {
         Some(total) => total,
