@@ -127,7 +127,7 @@ pub(crate) struct Listening {
     pub(crate) port: u16,
     /// Cancelled when every request has been answered, and what came with them is stored.
     served: CancellationToken,
-    threads: Threads,
+    _threads: Threads,
 }
 
 /// Starts the HTTP service.
@@ -159,7 +159,7 @@ pub(crate) async fn listen(
         service.serve(writers, listener, stop).await;
         drop(ends);
     });
-    Ok(Listening { port: address.port(), served, threads })
+    Ok(Listening { port: address.port(), served, _threads: threads })
 }
 
 /// Leaves an engine at work to the process, to be drained with it.
@@ -169,10 +169,8 @@ pub(crate) fn work(engine: &Engine, running: Running, listening: Option<Listenin
     life.spawn(async move {
         drain.cancelled().await;
         running.shut_down().await;
-        if let Some(Listening { served, threads, .. }) = listening {
-            served.cancelled().await;
-            // Only now: single messages were sent on them.
-            drop(threads);
+        if let Some(listening) = &listening {
+            listening.served.cancelled().await;
         }
         // Another process takes the duties over at once, not when their leases end.
         if let Err(error) = store.drop_duties(process).await {
@@ -181,5 +179,7 @@ pub(crate) fn work(engine: &Engine, running: Running, listening: Option<Listenin
         if let Err(error) = store.drop_claims(process).await {
             tracing::debug!(%error, "the files that were being taken are left to their leases");
         }
+        // Only now: connections that were opened on its threads go with them.
+        drop(listening);
     });
 }
