@@ -133,6 +133,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn nothing_but_an_object_is_an_object() {
+        #[derive(Debug, PartialEq, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Asked {
+            #[serde(default)]
+            free: serde_json::Map<String, Value>,
+            inner: Option<Box<Asked>>,
+        }
+        for (json, field) in [
+            ("[]", "body"),
+            ("null", "body"),
+            (r#"{"free": null}"#, "free"),
+            (r#"{"free": []}"#, "free"),
+            (r#"{"inner": [{}, null]}"#, "inner"),
+            (r#"{"inner": {"inner": []}}"#, "inner.inner"),
+        ] {
+            let problem = format!("{:?}", read::<Asked>(json.as_bytes()).expect_err(json));
+            assert!(problem.contains(&format!("field: \"{field}\"")), "{json}: {problem}");
+        }
+        let sound = read::<Asked>(br#"{"free": {"a": [1, null, {"b": 2.5}]}, "inner": {"inner": null}}"#)
+            .expect("sound");
+        assert_eq!(Value::Object(sound.free), serde_json::json!({"a": [1, null, {"b": 2.5}]}));
+        assert_eq!(sound.inner.map(|inner| (inner.free.len(), inner.inner)), Some((0, None)));
+    }
+
+    #[test]
     fn every_text_with_nul_is_named() {
         let refused = |json: &str| format!("{:?}", read::<Value>(json.as_bytes()).expect_err(json));
         let problem = refused(r#"{"a": [{"b": "x\u0000"}, "\u0000"], "c": "d", "\u0000": 1}"#);
