@@ -126,8 +126,8 @@ const HEAVY: usize = 4;
 const HEAVY_WAIT: Duration = Duration::from_secs(20);
 
 impl Service {
-    /// The service, and the tasks that commit what it takes in. `store` has the connections for it. `direct` is that of the engine at work: it is let go
-    /// of when the last request has been answered, and only then the engine has ended.
+    /// The service, and the tasks that commit what it takes in, over the connections of `store`. `direct` is that of the engine
+    /// at work: it is let go of when the last request has been answered, and only then the engine has ended.
     pub fn new(
         engine: &Engine,
         store: Store,

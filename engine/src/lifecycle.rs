@@ -54,8 +54,7 @@ impl Lifecycle {
 
     /// Runs a task until it ends by itself or is cut. [`Self::ended`] waits for it.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let cut = self.cut.clone();
-        self.tasks.spawn(async move { cut.run_until_cancelled(task).await });
+        self.spawn_on(&Handle::current(), task);
     }
 
     /// The same on another runtime.

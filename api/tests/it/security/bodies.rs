@@ -76,7 +76,7 @@ fn example(document: &Value, schema: &Value) -> Value {
 }
 
 /// Where in an example an object stands whose fields the schema names, and which.
-fn objects(document: &Value, schema: &Value, at: &str, found: &mut Vec<(String, Vec<String>)>) {
+fn objects(document: &Value, schema: &Value, at: &str, found: &mut Vec<Place>) {
     let schema = resolved(document, schema);
     for several in ["oneOf", "anyOf"] {
         if let Some(one) =
@@ -100,6 +100,20 @@ fn body_schema<'a>(document: &'a Value, operation: &Operation) -> Option<&'a Val
     let item = &document["paths"][&operation.path][operation.method.as_str().to_lowercase()];
     let schema = &item["requestBody"]["content"]["application/json"]["schema"];
     (!schema.is_null()).then_some(schema)
+}
+
+/// Where an object stands in a body, and the fields that the document names in it.
+type Place = (String, Vec<String>);
+
+/// Every operation with a body, its schema, and every object in it.
+fn objects_of_bodies(document: &Value) -> Vec<(Operation, &Value, Vec<Place>)> {
+    let bodies = operations(document).into_iter().filter_map(|operation| {
+        let schema = body_schema(document, &operation)?;
+        let mut places = Vec::new();
+        objects(document, schema, "", &mut places);
+        Some((operation, schema, places))
+    });
+    bodies.collect()
 }
 
 /// Ids of every kind, of another tenant: what is asked is read, and then there is no such thing.
@@ -127,10 +141,8 @@ async fn what_nobody_may_set_is_refused_by_name(pool: PgPool) {
     let owner = open.owner().await;
     let (document, ids) = (document(&open).await, ids(&open).await);
     let mut requests = Vec::new();
-    for operation in operations(&document) {
-        let Some(schema) = body_schema(&document, &operation) else { continue };
-        let (whole, mut places) = (example(&document, schema), Vec::new());
-        objects(&document, schema, "", &mut places);
+    for (operation, schema, places) in objects_of_bodies(&document) {
+        let whole = example(&document, schema);
         for (at, named) in places {
             for coveted in COVETED.iter().filter(|coveted| !named.iter().any(|name| name == *coveted)) {
                 let mut body = whole.clone();
@@ -174,10 +186,7 @@ async fn a_list_is_no_object(pool: PgPool) {
     let owner = open.owner().await;
     let (document, ids) = (document(&open).await, ids(&open).await);
     let mut requests = Vec::new();
-    for operation in operations(&document) {
-        let Some(schema) = body_schema(&document, &operation) else { continue };
-        let mut places = Vec::new();
-        objects(&document, schema, "", &mut places);
+    for (operation, _, places) in objects_of_bodies(&document) {
         for (at, named) in places {
             for list in [json!([]), json!([null]), json!(vec![Value::Null; named.len()])] {
                 requests.push((
