@@ -30,9 +30,8 @@ trap 'exit 143' TERM HUP
 need_build_tools
 command -v curl >/dev/null || deploy/packages.sh curl
 python3 -c 'import ensurepip' 2>/dev/null || deploy/packages.sh python3 python3-venv
-cargo build -q -p fanfare
+need_fanfare
 servers_up api-fuzz
-fanfare=${CARGO_TARGET_DIR:-$root/target}/debug/fanfare
 venv=$root/.fanfare/api-fuzz-venv
 [[ -x $venv/bin/python ]] || python3 -m venv "$venv"
 "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$here/requirements.txt"
@@ -42,22 +41,9 @@ export FANFARE_CONFIG=$here/fanfare.toml
 export FANFARE_SEALING_KEYS=2026:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=
 export FANFARE__REDIS__PREFIX=api-fuzz PORT=0
 
-# What a program prints when it listens; `field NAME` of one JSON document.
+# field NAME: what one JSON document says.
 field() { python3 -c 'import json, sys; print(json.load(sys.stdin)[sys.argv[1]])' "$1"; }
-awaited() { # FILE PATTERN: waits until a line of the file has it, and prints what the group is
-    local end=$((SECONDS + 60)) found
-    while ((SECONDS < end)); do
-        found=$(sed -nE "s#$2#\1#p" "$1" | head -1)
-        [[ -z $found ]] || { echo "$found"; return; }
-        sleep 0.2
-    done
-    echo "$1 does not say within a minute where it listens" >&2
-    return 1
-}
-
-"$fanfare" --json sandbox --port 0 >"$scratch/sandbox.log" 2>&1 8>&- &
-sandbox_PID=$!
-sandbox=$(awaited "$scratch/sandbox.log" '.*"baseUrl": "([^"]+)".*')
+sandbox_up "$scratch/sandbox.log"
 export FANFARE__ACCOUNTS__SMS__BASE_URL=$sandbox/v3 FANFARE__ACCOUNTS__MAIL__BASE_URL=$sandbox/v3
 export FANFARE__ACCOUNTS__WHATSAPP__BASE_URL=$sandbox
 "$fanfare" migrate

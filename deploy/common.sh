@@ -58,6 +58,34 @@ need_cargo_tool() {
     command -v "$command" >/dev/null || cargo install "$crate" --locked --root "$tools" "$@"
 }
 
+# need_fanfare: sets $fanfare. `make test` names the program that it has built; by itself a script builds its own.
+need_fanfare() {
+    fanfare=${FANFARE_PROGRAM:-}
+    [[ -z $fanfare ]] || return 0
+    cargo build -q -p fanfare
+    fanfare=${CARGO_TARGET_DIR:-$root/target}/debug/fanfare
+}
+
+# awaited FILE PATTERN: waits until a line of the file has it, and prints what the group is.
+awaited() {
+    local end=$((SECONDS + 60)) found
+    while ((SECONDS < end)); do
+        found=$(sed -nE "s#$2#\1#p" "$1" | head -1)
+        [[ -z $found ]] || { echo "$found"; return; }
+        sleep 0.2
+    done
+    echo "$1 does not say within a minute where it listens" >&2
+    return 1
+}
+
+# sandbox_up LOG: a sandbox on a free port; sets $sandbox, its address, and $sandbox_PID.
+sandbox_up() {
+    : >"$1"
+    "$fanfare" --json sandbox >"$1" 2>&1 7>&- 8>&- &
+    sandbox_PID=$!
+    sandbox=$(awaited "$1" '.*"baseUrl": "([^"]+)".*')
+}
+
 # servers_up NAME: fresh private servers in .fanfare/NAME, for one run at a time.
 servers_up() {
     mkdir -p "$root/.fanfare"

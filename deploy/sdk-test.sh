@@ -19,11 +19,10 @@ need_build_tools
 command -v curl >/dev/null || deploy/packages.sh curl
 python3 -c 'import ensurepip' 2>/dev/null || deploy/packages.sh python3 python3-venv
 command -v npm >/dev/null || deploy/packages.sh nodejs npm
-cargo build -p fanfare-sandbox --example serve
+need_fanfare
 
 mkdir -p .fanfare/sdk
 exec 7>.fanfare/sdk/lock
 flock -w 300 7 || { echo "another run has used .fanfare/sdk in this checkout for five minutes: wait for it, or stop it" >&2; exit 1; }
-coproc sandbox { exec 7>&-; exec "${CARGO_TARGET_DIR:-$root/target}/debug/examples/serve" 0; }
-read -r -t 30 base_url <&"${sandbox[0]}" || { echo "the sandbox did not start" >&2; exit 1; }
-loadtests/sdk/run.sh "$base_url" "$root/.fanfare/sdk" 7>&-
+sandbox_up "$root/.fanfare/sdk/sandbox.log"
+loadtests/sdk/run.sh "$sandbox" "$root/.fanfare/sdk" 7>&-

@@ -16,9 +16,11 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
+export FANFARE_PROGRAM=${CARGO_TARGET_DIR:-$root/target}/debug/fanfare
+
 # Each test has a database of its own. As a copy of one that is migrated it is there in a fifth of the time.
 migrate_template() {
-    DATABASE_URL=${DATABASE_URL%/*}/template1 "${CARGO_TARGET_DIR:-$root/target}/debug/fanfare" migrate 8>&-
+    DATABASE_URL=${DATABASE_URL%/*}/template1 "$FANFARE_PROGRAM" migrate 8>&-
 }
 
 need_build_tools
