@@ -12,7 +12,7 @@ use fanfare_benches::{
     insurer::{Insurer, Launched},
 };
 use fanfare_engine::{
-    domain::channel::MessageClass,
+    domain::channel::{Channel, MessageClass},
     feedback::{HookAccount, HookAccounts, Inbox, InboxSettings, Worker},
     id::MessageId,
 };
@@ -122,7 +122,7 @@ fn apply(criterion: &mut Criterion) {
         (insurer, accepted, unknown)
     });
     let adapter = brevo("http://127.0.0.1:9/v3".to_owned()).expect("sound settings");
-    let account = HookAccount { tenant: insurer.tenant, adapter };
+    let account = HookAccount { tenant: insurer.tenant, channel: Channel::Email, adapter };
     let told = |campaign| Told {
         bed: &bed,
         insurer: &insurer,

@@ -131,6 +131,7 @@ impl Insurer {
         let campaign: CampaignId = id.parse().unwrap();
         let event = |n| TenantEvent {
             tenant: self.tenant,
+            channel: None,
             event: Event {
                 message: MessageId { campaign, n },
                 kind,

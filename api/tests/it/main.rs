@@ -9,6 +9,7 @@ mod commands;
 mod configuration;
 mod contacts;
 mod contract;
+mod drain;
 mod faults;
 mod files;
 mod identity;

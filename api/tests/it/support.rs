@@ -3,6 +3,7 @@
 use std::{
     io::{BufRead as _, BufReader},
     process::{Child, Command, Output, Stdio},
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -106,36 +107,65 @@ impl From<Output> for Ran {
     }
 }
 
-/// `fanfare serve` in all roles but HTTP; killed with the test.
-pub(crate) struct Serving(Child);
+/// `fanfare serve`, with everything that it logs; killed with the test.
+pub(crate) struct Serving {
+    child: Child,
+    /// Where its HTTP service is; nowhere without that role.
+    pub(crate) base: String,
+    log: Option<JoinHandle<String>>,
+}
 
 impl Serving {
-    /// Returns once the process says that it serves.
+    /// In all roles but HTTP.
     pub(crate) fn start(house: &House) -> Self {
-        let mut child = house
-            .command(&["serve", "--roles", "worker,scheduler,upkeep"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-        let serving = Self(child);
-        assert!(log.by_ref().any(|line| line.contains("fanfare serves")), "it ended before it served");
-        // The pipe must not fill.
-        std::thread::spawn(move || log.for_each(drop));
-        serving
+        Self::by(house.command(&["serve", "--roles", "worker,scheduler,upkeep"]))
     }
 
-    pub(crate) fn stop(mut self) {
-        let told = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status().unwrap();
-        assert!(told.success() && self.0.wait().unwrap().success(), "it drains and ends in order");
+    /// In all roles; the house says `PORT=0`.
+    pub(crate) fn all(house: &House) -> Self {
+        Self::by(house.command(&["serve"]))
+    }
+
+    /// Returns once the process says that it serves.
+    fn by(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let (mut log, mut base) = (String::new(), String::new());
+        loop {
+            let line = lines.next().unwrap_or_else(|| panic!("it ended before it served:\n{log}"));
+            log.extend([&line, "\n"]);
+            if let Some((_, port)) =
+                line.split_once("listening").and_then(|(_, rest)| rest.split_once("127.0.0.1:"))
+            {
+                let digits = port.find(|c: char| !c.is_ascii_digit()).unwrap_or(port.len());
+                base = format!("http://127.0.0.1:{}", &port[..digits]);
+            }
+            if line.contains("fanfare serves") {
+                break;
+            }
+        }
+        // The pipe must not fill.
+        let rest = std::thread::spawn(move || {
+            lines.for_each(|line| log.extend([&line, "\n"]));
+            log
+        });
+        Self { child, base, log: Some(rest) }
+    }
+
+    /// It drains and ends in order; all that it has logged.
+    pub(crate) fn stop(mut self) -> String {
+        let told = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        let ended = self.child.wait().unwrap();
+        let log = self.log.take().unwrap().join().unwrap();
+        assert!(told.success() && ended.success(), "{ended}:\n{log}");
+        log
     }
 }
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

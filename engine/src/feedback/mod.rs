@@ -33,6 +33,7 @@ pub use worker::{Pass, Worker};
 
 use crate::{
     deliver::accounts::Accounts,
+    domain::channel::Channel,
     id::{AccountId, TenantId},
     metrics,
     providers::Adapter,
@@ -53,6 +54,7 @@ const SETTLE_BATCH: i64 = 1_000;
 #[derive(Debug, Clone)]
 pub struct HookAccount {
     pub tenant: TenantId,
+    pub channel: Channel,
     pub adapter: Arc<dyn Adapter>,
 }
 
@@ -68,9 +70,16 @@ impl FromIterator<(AccountId, HookAccount)> for HookAccounts {
 
 impl From<&Accounts> for HookAccounts {
     fn from(accounts: &Accounts) -> Self {
-        let hooked =
-            |adapter: &Arc<dyn Adapter>, tenant| HookAccount { tenant, adapter: Arc::clone(adapter) };
-        accounts.all().iter().map(|a| (a.account.id, hooked(&a.adapter, a.account.tenant))).collect()
+        let handles = accounts.all();
+        let hooked = handles.iter().map(|handle| {
+            let account = HookAccount {
+                tenant: handle.account.tenant,
+                channel: handle.account.provider.channel(),
+                adapter: Arc::clone(&handle.adapter),
+            };
+            (handle.account.id, account)
+        });
+        hooked.collect()
     }
 }
 

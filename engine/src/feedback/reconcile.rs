@@ -44,7 +44,9 @@ pub async fn look_up(
     let sought: Vec<Sought> =
         destinations.messages.into_iter().map(|(message, to)| Sought { message, to }).collect();
     let events = adapter.look_up(&sought, since - MARGIN, now).await.map_err(LookUpError::Provider)?;
-    let events: Vec<TenantEvent> = events.into_iter().map(|event| TenantEvent { tenant, event }).collect();
+    // Only what this account was asked about is in the answer.
+    let events: Vec<TenantEvent> =
+        events.into_iter().map(|event| TenantEvent { tenant, channel: None, event }).collect();
     let mut tx = store.begin().await?;
     let applied = events::apply(&mut tx, &events, &[], "look_up").await?;
     tx.commit().await.map_err(StoreError::from)?;

@@ -148,7 +148,7 @@ async fn apply(
         let machine = judge(visit, *taken, &greedy);
         let verdict = machine.map_or("person", Machine::as_str);
         metrics::counter!(VISITS, "verdict" => verdict).increment(1);
-        told.push(TenantEvent { tenant: taken.tenant, event: event(visit, machine) });
+        told.push(TenantEvent { tenant: taken.tenant, channel: None, event: event(visit, machine) });
     }
     let mut tx = store.begin().await?;
     events::apply(&mut tx, &told, &[], "visit").await?;

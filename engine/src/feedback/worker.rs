@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{HookAccount, HookAccounts, count};
 use crate::{
-    id::{AccountId, TenantId},
+    id::AccountId,
     metrics::{FEEDBACK, STAGE_SECONDS, WEBHOOK_LAG_SECONDS, WEBHOOKS},
     providers::{HookItem, TemplateNews},
     store::{
@@ -154,10 +154,10 @@ impl Said {
         let mut said = Self::default();
         for InboxRow { account, received_at, waited, bodies, .. } in rows {
             said.waited.extend(std::iter::repeat_n(waited, bodies.len()));
-            let Some(HookAccount { tenant, adapter }) = accounts.get(account) else { continue };
+            let Some(teller) = accounts.get(account) else { continue };
             for body in bodies {
-                match adapter.parse(&body, received_at) {
-                    Ok(items) => items.into_iter().for_each(|item| said.take((*tenant, account), item)),
+                match teller.adapter.parse(&body, received_at) {
+                    Ok(items) => items.into_iter().for_each(|item| said.take(account, teller, item)),
                     Err(error) => {
                         let reason = error.to_string();
                         said.rejected.push(Rejected { account, received_at, body, reason });
@@ -168,9 +168,12 @@ impl Said {
         said
     }
 
-    fn take(&mut self, (tenant, account): (TenantId, AccountId), item: HookItem) {
+    fn take(&mut self, account: AccountId, teller: &HookAccount, item: HookItem) {
+        let tenant = teller.tenant;
         match item {
-            HookItem::Event(event) => self.events.push(TenantEvent { tenant, event }),
+            HookItem::Event(event) => {
+                self.events.push(TenantEvent { tenant, channel: Some(teller.channel), event })
+            }
             HookItem::Wish { channel, address, stop, scope, at } => {
                 self.wishes.push(TenantWish { tenant, channel, address, stop, scope, at });
             }

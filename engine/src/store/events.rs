@@ -23,10 +23,12 @@ use crate::{
     id::{AccountId, MessageId, TenantId},
 };
 
-/// An event, and the tenant whose account it came over: it is believed only about that tenant's messages.
+/// An event, and whose word it is: it is believed about that tenant's messages only, and of an account about its channel's.
 #[derive(Debug, Clone)]
 pub struct TenantEvent {
     pub tenant: TenantId,
+    /// Of the account that it came over; absent where it was seen by us.
+    pub channel: Option<Channel>,
     pub event: Event,
 }
 
@@ -48,7 +50,7 @@ pub struct Applied {
     pub events: BTreeMap<EventKind, u64>,
     /// Events that were.
     pub repeated: u64,
-    /// Events of messages that the tenant does not have.
+    /// Events of messages that the tenant does not have, or not on that channel.
     pub orphans: u64,
     /// Suppressions that are new or newer.
     pub suppressed: u64,
@@ -81,6 +83,7 @@ pub async fn apply(
     let ours: Vec<(&TenantEvent, &Recipient)> = events
         .iter()
         .filter_map(|event| Some((event, known.get(&(event.tenant, event.event.message))?)))
+        .filter(|(event, recipient)| event.channel.is_none_or(|channel| channel == recipient.channel))
         .collect();
     let new = insert(tx, &ours).await?;
     let known_now = ours.iter().filter(|(event, _)| new.contains(&key(&event.event)));

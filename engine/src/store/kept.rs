@@ -2,7 +2,7 @@
 //!
 //! Nothing here opens a seal, and nothing that is listed holds one: only [`sealed`] and [`Store::kept_accounts`] give them out.
 
-use std::num::NonZeroU64;
+use std::{num::NonZeroU64, time::Duration};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -17,6 +17,9 @@ use crate::{
     id::{AccountId, TenantId},
     limit::Window,
 };
+
+/// Whoever has read a route, a launch or a request, has committed what goes over it within this, or never will.
+const CHOSEN_WITHIN: Duration = Duration::from_secs(120);
 
 /// An account, whoever made it.
 #[derive(Debug, Clone, PartialEq)]
@@ -226,8 +229,29 @@ pub async fn change_secrets(
     Ok(())
 }
 
-/// Deletes an account over which nothing is still to be sent. Its row stays for the results that name it; secrets do not.
+/// Deletes an account over which nothing is still to be sent: it is in no list and no new route. Its row stays for the
+/// results that name it, and its secrets until [`Store::forget_deleted_accounts`]: a launch or a single message may have
+/// chosen it a moment ago.
 pub async fn delete(tx: &mut PgConnection, tenant: TenantId, id: AccountId) -> StoreResult<()> {
+    let campaigns = in_use(&mut *tx, tenant, id).await?;
+    if campaigns > 0 {
+        return Err(StoreError::Conflict(format!(
+            "{campaigns} campaigns are still being sent over this account: let them finish, or cancel them"
+        )));
+    }
+    sqlx::query!(
+        "update accounts set deleted_at = now(), slug = slug || '~' || no
+         where tenant_id = $1 and id = $2 and not configured",
+        tenant.uuid(),
+        id.uuid(),
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// How many campaigns may still send over an account.
+async fn in_use(tx: &mut PgConnection, tenant: TenantId, id: AccountId) -> StoreResult<i64> {
     let campaigns = sqlx::query_scalar!(
         r#"select count(*) as "campaigns!" from campaigns k
            where k.tenant_id = $1 and k.state in ('launching', 'sending', 'paused') and $2 = any (k.route)
@@ -237,22 +261,7 @@ pub async fn delete(tx: &mut PgConnection, tenant: TenantId, id: AccountId) -> S
         tenant.uuid(),
         id.uuid(),
     );
-    let campaigns = campaigns.fetch_one(&mut *tx).await?;
-    if campaigns > 0 {
-        return Err(StoreError::Conflict(format!(
-            "{campaigns} campaigns are still being sent over this account: let them finish, or cancel them"
-        )));
-    }
-    sqlx::query!(
-        r"update accounts set deleted_at = now(), updated_at = clock_timestamp(), slug = slug || '~' || no,
-              settings = '{}', secrets = '\x', secret_hint = null
-          where tenant_id = $1 and id = $2 and not configured",
-        tenant.uuid(),
-        id.uuid(),
-    )
-    .execute(tx)
-    .await?;
-    Ok(())
+    Ok(campaigns.fetch_one(tx).await?)
 }
 
 struct KeptRow {
@@ -290,16 +299,42 @@ impl From<KeptRow> for Kept {
 }
 
 impl Store {
-    /// The accounts of all tenants that the API made.
+    /// The accounts of all tenants that the API made, and those deleted over which something may still be sent.
     pub async fn kept_accounts(&self) -> StoreResult<Vec<Kept>> {
         let rows = sqlx::query_as!(
             KeptRow,
             r#"select id, no, tenant_id, slug, provider as "provider: _", limits as "limits: _",
                       settings as "settings!: _", secrets as "secrets!", people_per_day, updated_at as "updated_at: _"
-               from accounts where not configured and deleted_at is null order by id"#,
+               from accounts where not configured and secrets <> '\x' order by id"#,
         )
         .fetch_all(self.pool())
         .await?;
         Ok(rows.into_iter().map(Kept::from).collect())
+    }
+
+    /// Takes their secrets and settings from accounts that were deleted, once nobody who chose one before can still send over
+    /// it; how many those were.
+    pub async fn forget_deleted_accounts(&self) -> StoreResult<u64> {
+        let mut tx = self.begin().await?;
+        let deleted = sqlx::query!(
+            r"select id, tenant_id from accounts
+              where deleted_at < now() - make_interval(secs => $1) and secrets <> '\x'",
+            CHOSEN_WITHIN.as_secs_f64(),
+        )
+        .fetch_all(&mut *tx)
+        .await?;
+        let mut forgotten = 0;
+        for row in deleted {
+            if in_use(&mut tx, row.tenant_id.into(), row.id.into()).await? > 0 {
+                continue;
+            }
+            let forget = sqlx::query!(
+                r"update accounts set settings = '{}', secrets = '\x', secret_hint = null where id = $1",
+                row.id
+            );
+            forgotten += forget.execute(&mut *tx).await?.rows_affected();
+        }
+        tx.commit().await?;
+        Ok(forgotten)
     }
 }

@@ -192,6 +192,7 @@ pub async fn mark_read(tx: &mut PgConnection, reader: Reader, what: Marked) -> S
             let message = MessageId { campaign: row.campaign_id?.into(), n: row.n? };
             Some(TenantEvent {
                 tenant: reader.tenant,
+                channel: None,
                 event: read_event(message, reader.user, row.at.to_jiff()),
             })
         })

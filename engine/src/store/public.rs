@@ -200,7 +200,11 @@ async fn set(
         .collect();
     let left = changes.iter().any(|(channel, _, on)| *channel == holder.channel && !on);
     let events: Vec<TenantEvent> = left
-        .then(|| TenantEvent { tenant: holder.tenant, event: unsubscribed(holder.message, now) })
+        .then(|| TenantEvent {
+            tenant: holder.tenant,
+            channel: None,
+            event: unsubscribed(holder.message, now),
+        })
         .into_iter()
         .collect();
     events::apply(&mut *tx, &events, &wishes, source).await?;

@@ -94,6 +94,7 @@ enum Task {
     Retention,
     Notifications,
     Spent,
+    DeletedAccounts,
     Approvals,
     AuditLog,
 }
@@ -117,6 +118,7 @@ const TASKS: &[(Task, &str, Role, Duration)] = &[
     (Task::Retention, "retention", Role::Upkeep, Duration::from_secs(6 * 3_600)),
     (Task::Notifications, "notifications", Role::Upkeep, Duration::from_secs(60)),
     (Task::Spent, "spent", Role::Upkeep, Duration::from_secs(600)),
+    (Task::DeletedAccounts, "deleted_accounts", Role::Upkeep, Duration::from_secs(30)),
     (Task::Approvals, "approvals", Role::Upkeep, Duration::from_secs(60)),
     (Task::AuditLog, "audit_log", Role::Upkeep, Duration::from_secs(1)),
 ];

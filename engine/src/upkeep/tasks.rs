@@ -46,6 +46,7 @@ impl Upkeep {
             Task::Retention => self.retention().await,
             Task::Notifications => self.notifications().await,
             Task::Spent => self.spent().await,
+            Task::DeletedAccounts => self.deleted_accounts().await,
             Task::Approvals => self.approvals().await,
             Task::AuditLog => self.store.chain_audit_logs().await,
         }
@@ -224,6 +225,14 @@ impl Upkeep {
             if self.store.delete_spent(SPENT_BATCH).await? < SPENT_BATCH.unsigned_abs() {
                 break;
             }
+        }
+        Ok(())
+    }
+
+    async fn deleted_accounts(&self) -> StoreResult<()> {
+        let forgotten = self.store.forget_deleted_accounts().await?;
+        if forgotten > 0 {
+            tracing::info!(accounts = forgotten, "the secrets of deleted accounts are gone");
         }
         Ok(())
     }

@@ -98,7 +98,10 @@ impl Desk {
             .await
             .unwrap();
             let adapter = build(&settings, &HttpSettings::default()).unwrap();
-            accounts.push((account, HookAccount { tenant: owner.id, adapter }));
+            accounts.push((
+                account,
+                HookAccount { tenant: owner.id, channel: settings.provider().channel(), adapter },
+            ));
             channels.push((account, campaign));
         }
         let worker = Worker::new(store.clone());

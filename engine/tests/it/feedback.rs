@@ -258,6 +258,17 @@ async fn nobody_tells_about_another_tenants_messages(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn an_account_tells_about_messages_of_its_channel(pool: PgPool) {
+    let desk = Desk::new(pool).await;
+    let message = MessageId { campaign: desk.channels[1].1, n: 1 };
+    // Whoever holds the secret of the tenant's e-mail account knows the id of one of its SMS.
+    desk.put(0, &json!([mail("hard_bounce", message), mail("delivered", message)])).await;
+    let pass = desk.apply().await;
+    assert_eq!((pass.applied.orphans, pass.applied.suppressed), (2, 0));
+    assert_eq!(desk.suppressed().await, vec![]);
+}
+
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
 async fn what_breaks_off_is_applied_once(pool: PgPool) {
     let desk = Desk::new(pool).await;
     desk.record(1, FactKind::Unknown).await;

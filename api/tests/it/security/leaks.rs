@@ -1,11 +1,6 @@
 //! A20 canaries: what is nobody's business is sent through the whole program, and then looked for wherever it must not be.
 
-use std::{
-    io::{BufRead as _, BufReader},
-    process::{Child, Stdio},
-    sync::{Arc, Mutex},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use fanfare_sandbox::{Sandbox, SandboxConfig};
 use redis::AsyncCommands as _;
@@ -13,7 +8,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use crate::{open::Open, support::House};
+use crate::{
+    open::Open,
+    support::{House, Serving},
+};
 
 const CONFIG: &str = r#"
 [[tenants]]
@@ -50,56 +48,6 @@ const BODY: &str = "canary-of-a-text";
 const PASSWORD: &str = "canary horse battery staple";
 const ACCOUNT_KEY: &str = "xkeysib-canary-of-an-account";
 const JWT: &str = "canary-of-the-secret-that-signs-tokens";
-
-/// `fanfare serve` with everything that it logs.
-struct Serving {
-    child: Child,
-    log: Arc<Mutex<String>>,
-    base: String,
-}
-
-impl Serving {
-    fn start(house: &House) -> Self {
-        let mut child =
-            house.command(&["serve"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-        let log: Arc<Mutex<String>> = Arc::default();
-        let keep = |line: &str| {
-            let mut log = log.lock().unwrap();
-            log.push_str(line);
-            log.push('\n');
-        };
-        let mut base = None;
-        for line in lines.by_ref() {
-            keep(&line);
-            if let Some((_, address)) =
-                line.split_once("listening").and_then(|(_, rest)| rest.split_once("address\":\""))
-            {
-                base = address.split_once('"').map(|(address, _)| format!("http://{address}"));
-            }
-            if line.contains("fanfare serves") {
-                break;
-            }
-        }
-        let base = base.unwrap_or_else(|| panic!("it does not listen: {}", log.lock().unwrap()));
-        let kept = Arc::clone(&log);
-        std::thread::spawn(move || {
-            for line in lines {
-                let mut log = kept.lock().unwrap();
-                log.push_str(&line);
-                log.push('\n');
-            }
-        });
-        Self { child, log, base }
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// A caller of a process of its own.
 struct Caller<'a> {
@@ -178,7 +126,7 @@ async fn canaries_are_found_nowhere(pool: PgPool) {
         house.set(name, value);
     }
     let invited = house.run(&["--json", "user", "owner", EMAIL, "--name", "Asha", "--tenant", "acme"]).json();
-    let serving = Serving::start(&house);
+    let serving = Serving::all(&house);
     let link = format!("/api/auth/{}", text(&invited, "/url").split_once('#').unwrap().1);
     let http = Open::http();
     let mut caller =
@@ -293,8 +241,7 @@ async fn canaries_are_found_nowhere(pool: PgPool) {
     check_absent("the metrics", &metrics, &all);
     check_absent("an answer that refuses", &caller.refusals.join("\n"), &secrets);
     check_absent("Redis", &redis_of(&house).await, &all);
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    let log = serving.log.lock().unwrap().clone();
+    let log = tokio::task::spawn_blocking(|| serving.stop()).await.unwrap();
     assert!(log.contains("answered") && log.lines().count() > 50, "{log}");
     check_absent("the log", &log, &all);
     // A mail is kept with what is written in it, so a link that was mailed stands in that mail's row, and there only.
