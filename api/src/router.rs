@@ -38,21 +38,29 @@ pub fn router(service: Service) -> Router {
         .layer(from_fn_with_state(service.clone(), seen_through))
         .layer(from_fn_with_state(service.clone(), identify))
         .layer(CompressionLayer::new());
+    // No page asks for these.
+    let hooks = Router::new()
+        .route("/hooks/{account_id}", get(hooks::handshake).post(hooks::receive))
+        .method_not_allowed_fallback(no_such_method);
     Router::new()
         .route("/livez", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
-        .route("/hooks/{account_id}", get(hooks::handshake).post(hooks::receive))
         .merge(public::routes(service.clone()))
         .merge(layered)
         .merge(openapi::routes(document))
         .merge(pages::routes())
         .fallback(|| async { Problem::from(Code::NoSuchRoute) })
-        .method_not_allowed_fallback(|| async { Problem::from(Code::NoSuchMethod) })
+        .method_not_allowed_fallback(no_such_method)
         // Around the answers to methods that a path does not take, too: OPTIONS, with which a page asks first, is one of them.
         .layer(cors(&service.cors_origins))
+        .merge(hooks)
         .layer(from_fn_with_state(service.clone(), headers::traced))
         .with_state(service)
+}
+
+async fn no_such_method() -> Problem {
+    Code::NoSuchMethod.into()
 }
 
 /// Whoever goes away before the answer does not stop half-way what they asked for.
