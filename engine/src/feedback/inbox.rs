@@ -1,13 +1,14 @@
 //! Group commit for webhooks: callers wait, together, for the commit that holds their bodies.
 //!
-//! While one commit is under way the next callers gather, so the number of commits follows the database's speed and not
-//! the number of webhooks. What waits is bounded in rows and in bytes; beyond the bound a caller is told at once, and
+//! While one commit is under way the next is gathered and begun, so that the processors do not wait for the disk; with two under
+//! way callers gather until one has ended. So the number of commits follows the database's speed and not the number of webhooks. What waits is bounded in rows and in bytes; beyond the bound a caller is told at once, and
 //! the provider sends its webhook again. A crash before the commit loses nothing that anybody was told was taken.
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    task::JoinSet,
     time::{Instant, timeout_at},
 };
 use uuid::Uuid;
@@ -15,7 +16,7 @@ use uuid::Uuid;
 use crate::{
     id::AccountId,
     metrics::{INBOX_COMMIT_ROWS, STAGE_SECONDS},
-    store::{Store, StoreError},
+    store::Store,
 };
 
 #[derive(Debug, Clone, Copy)]
@@ -89,6 +90,9 @@ impl Inbox {
     }
 }
 
+/// Commits under way at once. A third would make them smaller, and wait for the same disk.
+const COMMITS: usize = 2;
+
 /// Commits what the inbox takes in.
 #[derive(Debug)]
 pub struct InboxWriter {
@@ -100,12 +104,19 @@ pub struct InboxWriter {
 impl InboxWriter {
     /// Runs until every [`Inbox`] is gone and everything that was handed over is committed or refused.
     pub async fn run(mut self) {
-        let mut batch = Vec::new();
-        while self.incoming.recv_many(&mut batch, self.settings.commit_rows).await > 0 {
+        let (mut commits, mut batch) = (JoinSet::new(), Vec::new());
+        loop {
+            while commits.len() >= COMMITS {
+                commits.join_next().await;
+            }
+            if self.incoming.recv_many(&mut batch, self.settings.commit_rows).await == 0 {
+                break;
+            }
             self.gather(&mut batch).await;
             metrics::histogram!(INBOX_COMMIT_ROWS).record(batch.len() as f64);
-            self.commit(std::mem::take(&mut batch)).await;
+            commits.spawn(commit(self.store.clone(), std::mem::take(&mut batch)));
         }
+        while commits.join_next().await.is_some() {}
     }
 
     async fn gather(&mut self, batch: &mut Vec<Incoming>) {
@@ -118,22 +129,15 @@ impl InboxWriter {
             }
         }
     }
+}
 
-    async fn commit(&self, batch: Vec<Incoming>) {
-        match self.insert(&batch).await {
-            Ok(()) => batch.into_iter().for_each(|one| answer(one, Ok(()))),
-            Err(error) => {
-                let error = InboxError::Database(error.to_string());
-                batch.into_iter().for_each(|one| answer(one, Err(error.clone())));
-            }
-        }
-    }
-
-    async fn insert(&self, batch: &[Incoming]) -> Result<(), StoreError> {
-        let accounts: Vec<Uuid> = batch.iter().map(|one| one.account.uuid()).collect();
-        let bodies: Vec<&[u8]> = batch.iter().map(|one| one.body.as_slice()).collect();
-        self.store.add_to_inbox(&accounts, &bodies).await
-    }
+/// Its callers are told also if it panics: then their senders are dropped.
+async fn commit(store: Store, batch: Vec<Incoming>) {
+    let accounts: Vec<Uuid> = batch.iter().map(|one| one.account.uuid()).collect();
+    let bodies: Vec<&[u8]> = batch.iter().map(|one| one.body.as_slice()).collect();
+    let stored = store.add_to_inbox(&accounts, &bodies).await;
+    let stored = stored.map_err(|error| InboxError::Database(error.to_string()));
+    batch.into_iter().for_each(|one| answer(one, stored.clone()));
 }
 
 fn answer(one: Incoming, result: Result<(), InboxError>) {

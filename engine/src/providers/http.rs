@@ -10,14 +10,14 @@
 
 use std::time::{Duration, SystemTime};
 
-use backon::{ExponentialBuilder, Retryable};
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{
     HeaderMap, Method, Request, Uri,
     header::{self, HeaderName, HeaderValue},
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::{
     Quota,
@@ -90,21 +90,17 @@ impl Http {
     }
 
     pub(super) async fn post(&self, url: &Uri, body: Vec<u8>, size: Size) -> Result<Reply, SendError> {
-        let body = Bytes::from(body);
-        let request = || {
-            let mut request = self.request(Method::POST, body.clone());
-            request.headers_mut().insert(header::CONTENT_TYPE, JSON);
-            request
-        };
+        let mut request = self.request(Method::POST, body.into());
+        request.headers_mut().insert(header::CONTENT_TYPE, JSON);
         self.exchange(url, request, size).await
     }
 
     pub(super) async fn get(&self, url: &Uri, size: Size) -> Result<Reply, SendError> {
-        self.exchange(url, || self.request(Method::GET, Bytes::new()), size).await
+        self.exchange(url, self.request(Method::GET, Bytes::new()), size).await
     }
 
-    fn request(&self, method: Method, body: Bytes) -> Request<Full<Bytes>> {
-        let mut request = Request::new(Full::new(body));
+    fn request(&self, method: Method, body: Bytes) -> Box<Request<Full<Bytes>>> {
+        let mut request = Box::new(Request::new(Full::new(body)));
         *request.method_mut() = method;
         let (name, value) = &self.key;
         let headers = request.headers_mut();
@@ -117,39 +113,37 @@ impl Http {
     async fn exchange(
         &self,
         url: &Uri,
-        request: impl Fn() -> Request<Full<Bytes>>,
+        mut request: Box<Request<Full<Bytes>>>,
         size: Size,
     ) -> Result<Reply, SendError> {
         let (timeout, bytes) = match size {
             Size::One => (self.one, ANSWER_BYTES),
             Size::Many => (self.many, LARGE_ANSWER_BYTES),
         };
-        let send = || {
-            let bounds = Bounds { until: Instant::now() + timeout, bytes };
-            self.wires.exchange(url, request(), bounds)
-        };
-        let waits = ExponentialBuilder::default()
+        let mut waits = ExponentialBuilder::default()
             .with_min_delay(CONNECT_WAIT)
             .with_max_times(CONNECT_RETRIES)
-            .with_jitter();
-        // One that took its whole time to connect has used up the patience of whoever waits for it.
-        let answer =
-            send.retry(waits).when(|failure| matches!(failure, Failure::NotSent { slow: false })).await?;
+            .with_jitter()
+            .build();
+        let answer = loop {
+            let bounds = Bounds { until: Instant::now() + timeout, bytes };
+            match self.wires.exchange(url, request, bounds).await {
+                Ok(answer) => break answer,
+                Err(Failure::Lost(reason)) => return Err(SendError::Ambiguous(reason)),
+                // One that took its whole time to connect has used up the patience of whoever waits for it.
+                Err(Failure::NotSent { slow: true, .. }) => return Err(SendError::NotSent),
+                Err(Failure::NotSent { request: unsent, slow: false }) => {
+                    sleep(waits.next().ok_or(SendError::NotSent)?).await;
+                    request = unsent;
+                }
+            }
+        };
         Ok(Reply {
             status: answer.status.as_u16(),
             retry_after: retry_after(&answer.headers),
             quota: quota(&answer.headers),
             body: answer.body,
         })
-    }
-}
-
-impl From<Failure> for SendError {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::NotSent { .. } => Self::NotSent,
-            Failure::Lost(reason) => Self::Ambiguous(reason),
-        }
     }
 }
 

@@ -4,7 +4,9 @@
 //! socket, so an answer wakes nobody but its sender. The connection that was used last is used next, so that no more are
 //! warm than are needed. One that the other side has closed meanwhile is noticed before a byte is written to it.
 //!
-//! HTTP/1.1 only: the connections of a process are never more than its places on the wire.
+//! HTTP/1.1 only: the connections of a process are never more than its places on the wire. There may be thousands, each waiting
+//! for an answer most of the time, so what a waiting one holds is what the process holds: a request is handed over, given up
+//! as it is written, and given back only if not a byte of it was.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -47,10 +49,11 @@ pub(super) struct Answer {
 }
 
 /// No answer came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Failure {
     /// No connection came about, or it was closed before a byte of the request was written.
     NotSent {
+        request: Box<Request<Full<Bytes>>>,
         /// Connecting took all the time that it is given.
         slow: bool,
     },
@@ -72,7 +75,7 @@ pub(super) struct Wires {
     idle_timeout: Duration,
     most_idle: usize,
     /// By origin; the last used last.
-    idle: Mutex<HashMap<Origin, VecDeque<Wire>>>,
+    idle: Mutex<HashMap<Origin, VecDeque<Box<Wire>>>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -108,60 +111,65 @@ impl Wires {
     pub(super) async fn exchange(
         &self,
         url: &Uri,
-        mut request: Request<Full<Bytes>>,
+        mut request: Box<Request<Full<Bytes>>>,
         bounds: Bounds,
     ) -> Result<Answer, Failure> {
-        let origin = Origin::of(url).ok_or(Failure::NotSent { slow: false })?;
+        let Some(origin) = Origin::of(url) else {
+            return Err(Failure::NotSent { request, slow: false });
+        };
         request.headers_mut().insert(HOST, origin.authority.clone());
         *request.uri_mut() = url.path_and_query().map_or_else(Uri::default, |path| path.clone().into());
-        let mut unsent = request;
         loop {
             let kept = self.take(&origin);
             let fresh = kept.is_none();
             let mut wire = match kept {
                 Some(wire) => wire,
-                None => self.connect(url).await?,
+                // Boxed: it is rare, and would make every exchange as large as itself.
+                None => match Box::pin(self.connect(url)).await {
+                    Ok(wire) => wire,
+                    Err(slow) => return Err(Failure::NotSent { request, slow }),
+                },
             };
-            match timeout_at(bounds.until, wire.exchange(unsent, bounds)).await {
+            match timeout_at(bounds.until, wire.exchange(request, bounds)).await {
                 Ok(Ok(answer)) => {
                     if answer.body.is_ok() && wire.connection.is_some() {
                         self.keep(origin, wire);
                     }
                     return Ok(answer);
                 }
-                Ok(Err(Undone::Unsent(_))) if fresh => return Err(Failure::NotSent { slow: false }),
-                Ok(Err(Undone::Unsent(request))) => unsent = *request,
+                Ok(Err(Undone::Unsent(request))) if fresh => {
+                    return Err(Failure::NotSent { request, slow: false });
+                }
+                Ok(Err(Undone::Unsent(unsent))) => request = unsent,
                 Ok(Err(Undone::Lost)) => return Err(Failure::Lost(Reason::ConnectionLost)),
                 Err(_) => return Err(Failure::Lost(Reason::TimedOut)),
             }
         }
     }
 
-    async fn connect(&self, url: &Uri) -> Result<Wire, Failure> {
+    /// A new connection, or whether it took all its time not to come about.
+    async fn connect(&self, url: &Uri) -> Result<Box<Wire>, bool> {
         let connecting = async {
             let stream = self.https.clone().ready().await?.call(url.clone()).await?;
             let (sender, connection) =
                 http1::Builder::new().read_buf_exact_size(Some(READ_BUFFER)).handshake(stream).await?;
-            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Wire {
-                sender,
-                connection: Some(connection),
-                used: Instant::now(),
-            })
+            let wire = Wire { sender, connection: Some(connection), used: Instant::now() };
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Box::new(wire))
         };
         match timeout(self.connect_timeout, connecting).await {
             Ok(Ok(wire)) => Ok(wire),
-            Ok(Err(_)) => Err(Failure::NotSent { slow: false }),
-            Err(_) => Err(Failure::NotSent { slow: true }),
+            Ok(Err(_)) => Err(false),
+            Err(_) => Err(true),
         }
     }
 
-    fn take(&self, origin: &Origin) -> Option<Wire> {
+    fn take(&self, origin: &Origin) -> Option<Box<Wire>> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         // The last one is the youngest: if it is too old, all are.
         idle.get_mut(origin)?.pop_back().filter(|wire| wire.used.elapsed() < self.idle_timeout)
     }
 
-    fn keep(&self, origin: Origin, mut wire: Wire) {
+    fn keep(&self, origin: Origin, mut wire: Box<Wire>) {
         wire.used = Instant::now();
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = idle.entry(origin).or_default();
@@ -196,13 +204,17 @@ enum Undone {
 }
 
 impl Wire {
-    async fn exchange(&mut self, request: Request<Full<Bytes>>, bounds: Bounds) -> Result<Answer, Undone> {
+    async fn exchange(
+        &mut self,
+        request: Box<Request<Full<Bytes>>>,
+        bounds: Bounds,
+    ) -> Result<Answer, Undone> {
         let Self { sender, connection, .. } = self;
         let mut exchange = pin!(async {
             if sender.ready().await.is_err() {
-                return Err(Undone::Unsent(Box::new(request)));
+                return Err(Undone::Unsent(request));
             }
-            let response = sender.try_send_request(request).await.map_err(|mut error| {
+            let response = sender.try_send_request(*request).await.map_err(|mut error| {
                 error.take_message().map_or(Undone::Lost, |request| Undone::Unsent(Box::new(request)))
             })?;
             let (head, body) = response.into_parts();
