@@ -97,7 +97,7 @@ async fn after_the_request_was_written_nobody_can_tell() {
     assert_eq!(answer("").await.unwrap_err(), SendError::Ambiguous(Reason::ConnectionLost), "closed");
     assert_eq!(answer("Hello").await.unwrap_err(), SendError::Ambiguous(Reason::ConnectionLost), "no HTTP");
     let silent = against(|stream| async move {
-        tokio::time::sleep(TIMEOUT * 3).await;
+        sleep(TIMEOUT * 3).await;
         drop(stream);
     });
     assert_eq!(silent.await.unwrap_err(), SendError::Ambiguous(Reason::TimedOut), "silent");
@@ -113,7 +113,7 @@ async fn a_body_that_does_not_come_whole_is_told_apart_from_its_status() {
     let slow = against(|mut stream| async move {
         let _ = stream.write_all(b"HTTP/1.1 201 Created\r\nContent-Length: 50\r\n\r\n").await;
         while stream.write_all(b"x").await.is_ok() {
-            tokio::time::sleep(TIMEOUT / 2).await;
+            sleep(TIMEOUT / 2).await;
         }
     });
     assert_eq!(slow.await.unwrap().body, Err(Reason::TimedOut));
@@ -152,7 +152,7 @@ async fn a_connection_that_fails_to_come_about_is_tried_again_shortly() {
     let sent = http();
     let late = async {
         // The first try finds nobody; the listener is there before the last one.
-        tokio::time::sleep(CONNECT_WAIT / 2).await;
+        sleep(CONNECT_WAIT / 2).await;
         let listener = TcpListener::bind(address).await.unwrap();
         server.spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
