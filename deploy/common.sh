@@ -83,7 +83,7 @@ sandbox_up() {
     : >"$1"
     "$fanfare" --json sandbox >"$1" 2>&1 7>&- 8>&- &
     sandbox_PID=$!
-    sandbox=$(awaited "$1" '.*"baseUrl": "([^"]+)".*')
+    sandbox=$(awaited "$1" '.*"baseUrl": "([^"]+)".*') || { cat "$1" >&2; return 1; }
 }
 
 # servers_up NAME: fresh private servers in .fanfare/NAME, for one run at a time.

@@ -67,7 +67,7 @@ pub(crate) async fn identify(State(service): State<Service>, mut request: Reques
     };
     let left = match counted {
         Ok(left) => left,
-        Err(problem) => return problem.into_response(),
+        Err(refused) => return refused.into_response(),
     };
     request.extensions_mut().insert::<Identified>(identified);
     let mut response = next.run(request).await;

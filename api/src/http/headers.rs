@@ -49,15 +49,15 @@ pub(crate) async fn traced(State(service): State<Service>, mut request: Request,
     let id = RequestId::theirs(request.headers())
         .unwrap_or_else(|| RequestId(format!("req_{}", service.ids.random_uuid().simple()).into()));
     request.extensions_mut().insert(id.clone());
-    let asked = (request.method().clone(), request.uri().clone());
+    let logged = tracing::enabled!(tracing::Level::DEBUG)
+        .then(|| (request.method().clone(), shown(without_token(request.uri().path()))));
     let in_chunks = request.headers().contains_key(header::TRANSFER_ENCODING);
     let mut response = next.run(request).await;
     if in_chunks {
         // Whoever passed it on may have seen another end of it, by its Content-Length: what follows is not to be a request.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    if tracing::enabled!(tracing::Level::DEBUG) {
-        let (method, path) = (asked.0, shown(without_token(asked.1.path())));
+    if let Some((method, path)) = logged {
         let elapsed_ms = started.elapsed().as_secs_f64() * 1_000.0;
         let status = response.status().as_u16();
         tracing::debug!(%method, path, status, elapsed_ms, request_id = id.as_str(), "answered");

@@ -6,7 +6,10 @@
 
 use std::{net::IpAddr, num::NonZeroU32, time::Duration};
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::{
+    http::{HeaderMap, HeaderName, HeaderValue},
+    response::{IntoResponse, Response},
+};
 use fanfare_engine::id::{ApiKeyId, TenantId};
 use governor::{
     Quota, RateLimiter,
@@ -42,6 +45,13 @@ pub(crate) struct Limits {
     clock: DefaultClock,
 }
 
+/// A request above a limit; what it is answered says which, as every other answer does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Refused {
+    limit: u32,
+    wait: Duration,
+}
+
 /// What is left to a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Left {
@@ -62,19 +72,19 @@ impl Limits {
     }
 
     /// Counts a request of somebody known.
-    pub(crate) fn known(&self, tenant: TenantId, key: Option<ApiKeyId>) -> Result<Left, Problem> {
+    pub(crate) fn known(&self, tenant: TenantId, key: Option<ApiKeyId>) -> Result<Left, Refused> {
         let by_key = key.map(|key| self.count(&self.keys, &key, self.allowed.key)).transpose()?;
         let by_tenant = self.count(&self.tenants, &tenant, self.allowed.tenant)?;
         Ok(by_key.into_iter().chain([by_tenant]).min_by_key(|left| left.remaining).unwrap_or(by_tenant))
     }
 
     /// Counts a request of somebody who has not proved who they are.
-    pub(crate) fn stranger(&self, peer: IpAddr) -> Result<Left, Problem> {
+    pub(crate) fn stranger(&self, peer: IpAddr) -> Result<Left, Refused> {
         self.count(&self.strangers, &peer, self.allowed.stranger)
     }
 
     /// Counts a request to a page for recipients.
-    pub(crate) fn visitor(&self, peer: IpAddr) -> Result<(), Problem> {
+    pub(crate) fn visitor(&self, peer: IpAddr) -> Result<(), Refused> {
         self.count(&self.visitors, &peer, self.allowed.visitor).map(drop)
     }
 
@@ -83,12 +93,12 @@ impl Limits {
         limiter: &Keyed<K>,
         key: &K,
         limit: NonZeroU32,
-    ) -> Result<Left, Problem> {
+    ) -> Result<Left, Refused> {
         match limiter.check_key(key) {
             Ok(state) => Ok(Left { limit: limit.get(), remaining: state.remaining_burst_capacity() }),
             Err(refused) => {
-                let wait = refused.wait_time_from(self.clock.now());
-                Err(Problem::from(Code::TooMany).retry_after(wait.max(Duration::from_secs(1))))
+                let wait = refused.wait_time_from(self.clock.now()).max(Duration::from_secs(1));
+                Err(Refused { limit: limit.get(), wait })
             }
         }
     }
@@ -104,6 +114,14 @@ impl Limits {
 
 fn keyed<K: Clone + Eq + std::hash::Hash>(allowed: NonZeroU32) -> Keyed<K> {
     RateLimiter::keyed(Quota::per_second(allowed)).with_middleware()
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let mut response = Problem::from(Code::TooMany).retry_after(self.wait).into_response();
+        Left { limit: self.limit, remaining: 0 }.write(response.headers_mut());
+        response
+    }
 }
 
 impl Left {
@@ -135,6 +153,13 @@ mod tests {
         assert_eq!(taken, 4, "five in all");
         assert!(limits.known(other, None).is_ok());
         let peer = IpAddr::from([192, 0, 2, 1]);
-        assert!(limits.stranger(peer).is_ok() && limits.stranger(peer).is_err());
+        assert!(limits.stranger(peer).is_ok());
+        let refused = limits.stranger(peer).expect_err("one a second").into_response();
+        let said = |name: &str| refused.headers()[name].to_str().expect("a number").to_owned();
+        assert_eq!(
+            [LIMIT, REMAINING, RESET].map(|name| said(name.as_str())),
+            ["1", "0", "1"].map(str::to_owned)
+        );
+        assert_eq!((refused.status().as_u16(), said("retry-after")), (429, "1".to_owned()));
     }
 }

@@ -230,7 +230,7 @@ async fn change(
     Ok(Tagged(after.updated_at, Data(after.into())))
 }
 
-/// Deletes an account over which nothing is still to be sent; its secrets are gone some minutes later. What it has sent stays.
+/// Deletes an account over which nothing is still to be sent; its secrets stay until nothing that has chosen it can be sent or told of any more, an hour or longer: to end a key at once, end it at the provider. What it has sent stays.
 #[utoipa::path(delete, path = "/api/accounts/{account_id}", tag = "accounts", security(("bearer" = ["accounts:update"])),
     params(("account_id" = String, Path, description = "`acct_…`"), ("If-Match" = Option<String>, Header, description = "The ETag that was read")),
     responses((status = 204, description = "It is gone"), (status = 409, description = "Campaigns still use it, or it is configured", body = crate::http::problem::ProblemDetails, content_type = "application/problem+json")))]

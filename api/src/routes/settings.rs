@@ -72,6 +72,7 @@ async fn list(
     let mut work = Work::begin(&service, &may.caller).await?;
     let (rows, total) = addressees::allowed(&mut work.tx, may.caller.tenant, &window.part()).await?;
     let (rows, next) = window.cut(rows, |last: &Allowed| (last.channel, last.address.clone()));
+    work.seen("allowed_address.list", "allowed-addresses", json!({"addresses": rows.len()})).await?;
     let allowed_addresses = rows.into_iter().map(AllowedAddress::from).collect();
     Ok(Data(AllowedAddresses { allowed_addresses, pagination: window.pagination(total, next) }))
 }

@@ -91,6 +91,7 @@ async fn list(
     let mut work = Work::begin(&service, &may.caller).await?;
     let (rows, total) = users::list(&mut work.tx, may.caller.tenant, &filter).await?;
     let (rows, next) = window.cut(rows, |user: &User| (user.created_at, user.id));
+    work.seen("user.list", "users", json!({"users": rows.len()})).await?;
     let users = rows.into_iter().map(UserView::from).collect();
     Ok(Data(Users { users, pagination: window.pagination(total, next) }))
 }
@@ -182,6 +183,7 @@ async fn show(
 ) -> Result<Tagged<Data<UserView>>, Problem> {
     let mut work = Work::begin(&service, &may.caller).await?;
     let user = users::get(&mut work.tx, may.caller.tenant, id).await?;
+    work.seen("user.read", &id.to_string(), json!({})).await?;
     Ok(Tagged(user.updated_at, Data(user.into())))
 }
 

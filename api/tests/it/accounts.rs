@@ -1,6 +1,8 @@
 //! Provider accounts over HTTP: kept, sealed, tried, and known to the process that sends.
 
-use fanfare_engine::id::AccountId;
+use std::time::Duration;
+
+use fanfare_engine::{id::AccountId, store::StoreError};
 use fanfare_sandbox::{RunningSandbox, Sandbox, SandboxConfig};
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -42,7 +44,7 @@ impl Ground {
     }
 
     async fn forget(&self) -> u64 {
-        self.open.engine.store.forget_deleted_accounts().await.unwrap()
+        self.open.engine.store.forget_deleted_accounts(Duration::from_secs(3_600)).await.unwrap()
     }
 
     async fn execute(&self, sql: &str) {
@@ -111,7 +113,7 @@ async fn an_account_is_made_changed_and_deleted_and_processes_follow(pool: PgPoo
     // A launch may have chosen it just before: it works until nobody needs it, and then nothing of its secrets is left.
     assert_eq!((ground.forget().await, ground.works_here(&id).await), (0, Some(true)));
     ground
-        .execute("update accounts set deleted_at = now() - interval '3 minutes' where deleted_at is not null")
+        .execute("update accounts set deleted_at = now() - interval '2 hours' where deleted_at is not null")
         .await;
     ground
         .execute(&format!(
@@ -129,7 +131,16 @@ async fn an_account_is_made_changed_and_deleted_and_processes_follow(pool: PgPoo
     assert_eq!((ground.forget().await, ground.works_here(&id).await), (0, Some(true)));
     ground.execute("update campaigns set state = 'finished'").await;
     assert_eq!((ground.forget().await, ground.works_here(&id).await), (1, None));
+    // What comes in for it later is put aside, and what failed over it can't be tried again over it.
+    ground.execute(&format!("insert into inbox (account_id, webhooks, bytes, bodies) values ('{}', 2, 2, array['a'::bytea, 'b'])", account.uuid())).await;
     assert_eq!(ground.forget().await, 0);
+    let aside: i64 =
+        sqlx::query_scalar("select count(*) from inbox_rejected").fetch_one(&pool).await.unwrap();
+    assert_eq!(aside, 2);
+    let (tenant, campaign): (uuid::Uuid, uuid::Uuid) =
+        sqlx::query_as("select tenant_id, id from campaigns").fetch_one(&pool).await.unwrap();
+    let replayed = ground.open.engine.store.replay_failed(tenant.into(), campaign.into(), 500).await;
+    assert!(matches!(replayed, Err(StoreError::Conflict(_))), "{replayed:?}");
     let left: bool =
         sqlx::query_scalar("select bool_or(secrets <> '\\x') from accounts where deleted_at is not null")
             .fetch_one(&pool)

@@ -123,14 +123,17 @@ impl Serving {
 
     /// In all roles; the house says `PORT=0`.
     pub(crate) fn all(house: &House) -> Self {
-        Self::by(house.command(&["serve"]))
+        let serving = Self::by(house.command(&["serve"]));
+        assert!(!serving.base.is_empty(), "it does not say where it listens");
+        serving
     }
 
     /// Returns once the process says that it serves.
     fn by(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-        let (mut log, mut base) = (String::new(), String::new());
+        let mut serving = Self { child, base: String::new(), log: None };
+        let mut log = String::new();
         loop {
             let line = lines.next().unwrap_or_else(|| panic!("it ended before it served:\n{log}"));
             log.extend([&line, "\n"]);
@@ -138,7 +141,7 @@ impl Serving {
                 line.split_once("listening").and_then(|(_, rest)| rest.split_once("127.0.0.1:"))
             {
                 let digits = port.find(|c: char| !c.is_ascii_digit()).unwrap_or(port.len());
-                base = format!("http://127.0.0.1:{}", &port[..digits]);
+                serving.base = format!("http://127.0.0.1:{}", &port[..digits]);
             }
             if line.contains("fanfare serves") {
                 break;
@@ -149,7 +152,8 @@ impl Serving {
             lines.for_each(|line| log.extend([&line, "\n"]));
             log
         });
-        Self { child, base, log: Some(rest) }
+        serving.log = Some(rest);
+        serving
     }
 
     /// It drains and ends in order; all that it has logged.

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
-    task::JoinSet,
+    task::{JoinError, JoinSet},
     time::{Instant, timeout_at},
 };
 use uuid::Uuid;
@@ -107,7 +107,7 @@ impl InboxWriter {
         let (mut commits, mut batch) = (JoinSet::new(), Vec::new());
         loop {
             while commits.len() >= COMMITS {
-                commits.join_next().await;
+                ended(commits.join_next().await);
             }
             if self.incoming.recv_many(&mut batch, self.settings.commit_rows).await == 0 {
                 break;
@@ -116,7 +116,7 @@ impl InboxWriter {
             metrics::histogram!(INBOX_COMMIT_ROWS).record(batch.len() as f64);
             commits.spawn(commit(self.store.clone(), std::mem::take(&mut batch)));
         }
-        while commits.join_next().await.is_some() {}
+        while ended(commits.join_next().await) {}
     }
 
     async fn gather(&mut self, batch: &mut Vec<Incoming>) {
@@ -129,6 +129,14 @@ impl InboxWriter {
             }
         }
     }
+}
+
+/// Whether there was one.
+fn ended(commit: Option<Result<(), JoinError>>) -> bool {
+    if let Some(Err(error)) = &commit {
+        tracing::error!(%error, "webhooks were put off: their commit broke off");
+    }
+    commit.is_some()
 }
 
 /// Its callers are told also if it panics: then their senders are dropped.

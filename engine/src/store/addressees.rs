@@ -95,7 +95,9 @@ pub async fn may_be_tried(
         r#"select exists (select from allowed_addresses
                           where tenant_id = $1 and channel = $2 and (address = $3 or address = $4))
                or coalesce((select bool_and(sandbox) from accounts
-                            where tenant_id = $1 and provider = any ($5) and deleted_at is null), false)
+                            where tenant_id = $1 and provider = any ($5)
+                              -- One that was deleted a moment ago may still have been chosen.
+                              and (deleted_at is null or secrets <> '\x')), false)
                as "allowed!""#,
         tenant.uuid(),
         channel.as_str(),

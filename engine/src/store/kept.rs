@@ -18,9 +18,6 @@ use crate::{
     limit::Window,
 };
 
-/// Whoever has read a route, a launch or a request, has committed what goes over it within this, or never will.
-const CHOSEN_WITHIN: Duration = Duration::from_secs(120);
-
 /// An account, whoever made it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Listed {
@@ -312,14 +309,14 @@ impl Store {
         Ok(rows.into_iter().map(Kept::from).collect())
     }
 
-    /// Takes their secrets and settings from accounts that were deleted, once nobody who chose one before can still send over
-    /// it; how many those were.
-    pub async fn forget_deleted_accounts(&self) -> StoreResult<u64> {
+    /// Takes their secrets and settings from accounts that were deleted so long ago, unless something may still be sent over
+    /// them; how many those were. What comes in for them afterwards nobody can read: it is put aside.
+    pub async fn forget_deleted_accounts(&self, after: Duration) -> StoreResult<u64> {
         let mut tx = self.begin().await?;
         let deleted = sqlx::query!(
             r"select id, tenant_id from accounts
               where deleted_at < now() - make_interval(secs => $1) and secrets <> '\x'",
-            CHOSEN_WITHIN.as_secs_f64(),
+            after.as_secs_f64(),
         )
         .fetch_all(&mut *tx)
         .await?;
@@ -334,6 +331,16 @@ impl Store {
             );
             forgotten += forget.execute(&mut *tx).await?.rows_affected();
         }
+        sqlx::query!(
+            r"with left_over as (
+                  delete from inbox where account_id = any (array(
+                      select id from accounts where deleted_at is not null and secrets = '\x'))
+                  returning account_id, received_at, bodies)
+              insert into inbox_rejected (account_id, received_at, reason, body)
+              select account_id, received_at, 'its account is deleted', body from left_over cross join unnest(bodies) body"
+        )
+        .execute(&mut *tx)
+        .await?;
         tx.commit().await?;
         Ok(forgotten)
     }

@@ -11,7 +11,7 @@ use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Store, StoreResult, chunks::columns};
+use super::{Store, StoreError, StoreResult, chunks::columns};
 use crate::{
     domain::{
         chunk::ChunkRef,
@@ -155,6 +155,21 @@ pub async fn replay_failed(
     campaign: CampaignId,
     chunk: i32,
 ) -> StoreResult<i64> {
+    let account = sqlx::query_scalar!(
+        r"select a.id from campaigns k
+          cross join unnest(k.route) with ordinality as route (account_id, place)
+          join accounts a on a.id = route.account_id and (a.deleted_at is null or a.secrets <> '\x')
+          where k.id = $2 and k.tenant_id = $1
+          order by route.place limit 1",
+        tenant.uuid(),
+        campaign.uuid(),
+    );
+    let Some(account) = account.fetch_optional(&mut *tx).await? else {
+        return Err(StoreError::Conflict(
+            "every account that this campaign was sent over is deleted: clone it to send it over another"
+                .to_owned(),
+        ));
+    };
     let rows = sqlx::query!(
         r#"with failed as (
                select r.n, r.attempt, row_number() over (partition by r.attempt order by r.n) - 1 as rank
@@ -166,10 +181,10 @@ pub async fn replay_failed(
                      and (other.attempt > r.attempt or other.kind = 0 or (other.attempt = r.attempt and other.kind = 1)))
            ), made as (
                insert into chunks (campaign_id, no, tenant_id, account_id, attempt, burned, members, size)
-               select $2, nextval('chunk_no'), $1, k.route[1], f.attempt + 1, 0, array_agg(f.n order by f.n), count(*)
+               select $2, nextval('chunk_no'), $1, $4, f.attempt + 1, 0, array_agg(f.n order by f.n), count(*)
                from failed f, campaigns k
                where k.id = $2 and k.tenant_id = $1
-               group by k.route, f.attempt, f.rank / least($3, throttled_chunk(k.throttle_per_minute))
+               group by f.attempt, f.rank / least($3, throttled_chunk(k.throttle_per_minute))
                returning size
            ), moved as (
                -- The failure stays a fact; the message is counted where it is tried again.
@@ -181,6 +196,7 @@ pub async fn replay_failed(
         tenant.uuid(),
         campaign.uuid(),
         chunk,
+        account,
     )
     .fetch_all(&mut *tx)
     .await?;

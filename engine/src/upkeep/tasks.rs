@@ -22,6 +22,8 @@ const ENDED_BATCH: i64 = 5_000;
 const ENDED_BATCHES: usize = 20;
 /// Rows that proved something once, of each table and statement.
 const SPENT_BATCH: i64 = 1_000;
+/// Whoever has read a route, a launch or a request, has committed what goes over it within this.
+const CHOSEN_WITHIN: Duration = Duration::from_secs(120);
 /// A reader that has not come back for so long is gone.
 const IDLE_READER: Duration = Duration::from_secs(600);
 
@@ -230,7 +232,9 @@ impl Upkeep {
     }
 
     async fn deleted_accounts(&self) -> StoreResult<()> {
-        let forgotten = self.store.forget_deleted_accounts().await?;
+        // Until then a webhook, or the provider when asked, may still tell what became of a message.
+        let after = Duration::from_secs(self.settings.unknown_deadline_s) + CHOSEN_WITHIN;
+        let forgotten = self.store.forget_deleted_accounts(after).await?;
         if forgotten > 0 {
             tracing::info!(accounts = forgotten, "the secrets of deleted accounts are gone");
         }

@@ -320,6 +320,9 @@ async fn webhooks_are_committed_together_before_they_are_acknowledged(pool: PgPo
     }
     assert!(callers.join_all().await.iter().all(Result::is_ok));
     assert_eq!(desk.store.inbox_backlog().await.unwrap().webhooks, 200);
+    let rows: i64 =
+        sqlx::query_scalar("select count(*) from inbox").fetch_one(desk.store.pool()).await.unwrap();
+    assert!(rows <= 20, "those of one commit share a row: {rows}");
     drop(inbox);
     tokio::time::timeout(Duration::from_secs(5), tasks.join_all())
         .await
