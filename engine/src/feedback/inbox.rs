@@ -1,8 +1,9 @@
 //! Group commit for webhooks: callers wait, together, for the commit that holds their bodies.
 //!
 //! While one commit is under way the next is gathered and begun, so that the processors do not wait for the disk; with two under
-//! way callers gather until one has ended. So the number of commits follows the database's speed and not the number of webhooks. What waits is bounded in rows and in bytes; beyond the bound a caller is told at once, and
-//! the provider sends its webhook again. A crash before the commit loses nothing that anybody was told was taken.
+//! way callers gather until one has ended. So the number of commits follows the database's speed and not the number of webhooks.
+//! What waits is bounded in rows and in bytes; beyond the bound a caller is told at once, and the provider sends its webhook again.
+//! A crash before the commit loses nothing that anybody was told was taken.
 
 use std::{sync::Arc, time::Duration};
 
