@@ -223,9 +223,17 @@ OWN_PERSON = {
     ("POST", "/api/auth/second-factor"),
     ("DELETE", "/api/auth/second-factor"),
 }
+
+
+def stranger():
+    call("PUT", "/api/settings/registration", {"role": "customer"})
+    return {"email": f"r{number()}@acme.example", "password": PASSWORD, "firstName": "Kim"}
+
+
 # Now and then a body that is sure to be taken, where what is valid depends on more than its shape.
 BODIES = {
     ("POST", "/api/auth/login"): lambda: {"email": OWNER["email"], "password": PASSWORD},
+    ("POST", "/api/auth/register"): stranger,
     ("POST", "/api/auth/refresh"): lambda: {"refreshToken": signed_in()["refreshToken"]},
     ("PUT", "/api/auth/change-password"): lambda: {"currentPassword": PASSWORD, "newPassword": "another horse battery"},
     ("POST", "/api/auth/second-factor"): lambda: {"password": PASSWORD},
@@ -262,6 +270,7 @@ BODIES = {
     ("POST", "/api/templates/{template_id}/preview"): lambda: {"values": {}},
     ("POST", "/api/templates/{template_id}/test"): lambda: {"to": [once("colleague")]},
     ("POST", "/api/settings/allowed-addresses"): lambda: {"channel": "email", "address": f"l{number()}@acme.example"},
+    ("PUT", "/api/settings/registration"): lambda: {"role": "customer"},
     ("PUT", "/api/settings/send-caps"): lambda: {"channel": "sms", "prefix": capped(), "perDay": 10},
     ("POST", "/api/upload/sessions"): lambda: {"filename": "a.csv", "size": 100},
     ("POST", "/api/users"): lambda: {"email": f"u{number()}@acme.example", "firstName": "Kim", "role": "auditor"},

@@ -9,7 +9,6 @@ import urllib.request
 
 # What no request here can have done, and why. One that was answered 2xx, or is no operation, has no place in it.
 OUT_OF_REACH = {
-    "POST /api/auth/register": "people come by invitation, unless the database says otherwise",
     "POST /api/auth/second-factor/confirm": "takes the code that a device shows at the moment",
     "POST /api/templates/{template_id}/versions/{version}/submit": "takes a version that names a template of Meta's",
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use fanfare_engine::{
-    domain::{campaign::CampaignState, channel::Channel},
+    domain::{campaign::CampaignState, channel::Channel, price::Micros},
     id::{CampaignId, TenantId, UploadId},
     launch::{self, check::Problem, control},
     store::{
@@ -227,6 +227,9 @@ async fn check(context: &Context, args: Check) -> Result<(), Failure> {
         }
         if let Some(seconds) = report.forecast_seconds {
             text += &format!(", in about {} at the configured quota", duration(seconds));
+        }
+        for (currency, micros) in &report.forecast_cost.micros {
+            text += &format!(", for {} {currency}", Micros(*micros));
         }
         for (reason, count) in &report.not_sent {
             text += &format!("\n{count:>9}  not: {reason}");

@@ -52,12 +52,13 @@ pub(crate) fn basis() -> Document {
     document
 }
 
-/// Adds to every operation its name, the header that every POST takes, and the problems that follow from what it takes.
+/// Adds to every operation its name, the header that every POST of a caller takes, and the problems that follow from what it takes.
 pub(crate) fn finish(document: &mut Document) {
     for (path, item) in &mut document.paths.paths {
         for (method, operation) in operations(item) {
             operation.operation_id = Some(name(method, path));
-            if method == "post" {
+            // Of somebody who is nobody yet it could not be told whose key it is.
+            if method == "post" && signed_in(operation) {
                 operation.parameters.get_or_insert_default().push(RefOr::T(idempotency_key()));
             }
             let problems = problems(operation);
@@ -103,9 +104,13 @@ fn idempotency_key() -> Parameter {
         .build()
 }
 
+fn signed_in(operation: &Operation) -> bool {
+    operation.security.as_ref().is_some_and(|security| !security.is_empty())
+}
+
 fn problems(operation: &Operation) -> Vec<Code> {
     let mut codes = vec![Code::TooMany, Code::Broken, Code::NotReady];
-    if operation.security.as_ref().is_some_and(|security| !security.is_empty()) {
+    if signed_in(operation) {
         codes.extend([Code::Unauthenticated, Code::Forbidden]);
     }
     let (mut in_path, mut in_query) = (false, false);

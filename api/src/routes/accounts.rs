@@ -193,7 +193,7 @@ async fn show(
 ) -> Result<Tagged<Data<AccountView>>, Problem> {
     let mut work = Work::begin(&service, &may.caller).await?;
     let account = kept::get(&mut work.tx, may.caller.tenant, id).await?;
-    Ok(Tagged(account.updated_at, Data(account.into())))
+    Ok(Tagged::new(account.updated_at, Data(account.into())))
 }
 
 /// Changes everything of an account but its name, its provider and its secrets.
@@ -227,7 +227,7 @@ async fn change(
     work.note("account.change", &id.to_string(), json!({"before": shown(&before), "after": shown(&after)}))
         .await?;
     work.commit().await?;
-    Ok(Tagged(after.updated_at, Data(after.into())))
+    Ok(Tagged::new(after.updated_at, Data(after.into())))
 }
 
 /// Deletes an account over which nothing is still to be sent; its secrets stay until nothing that has chosen it can be sent or told of any more, an hour or longer: to end a key at once, end it at the provider. What it has sent stays.

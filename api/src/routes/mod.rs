@@ -8,9 +8,11 @@ mod auth;
 mod campaigns;
 mod communication;
 mod contacts;
+mod cost;
 mod messages;
 mod notifications;
 mod references;
+mod registration;
 mod reports;
 mod roles;
 mod send_caps;
@@ -50,6 +52,7 @@ pub(crate) fn all() -> OpenApiRouter<Service> {
         .merge(notifications::routes())
         .merge(accounts::routes())
         .merge(settings::routes())
+        .merge(registration::routes())
         .merge(send_caps::routes())
         .merge(reports::routes())
 }

@@ -12,6 +12,7 @@ use fanfare_engine::{
     store::{
         StoreError,
         notifications::{self, Filter, Marked, News, Notification, Preference, Reader},
+        users,
     },
 };
 use jiff::Timestamp;
@@ -26,6 +27,7 @@ use crate::{
     auth::caller::{Caller, May},
     http::{
         envelope::{Data, Envelope, Made},
+        etag::{IfMatch, Tag, Tagged},
         extract::{Body, PathId, Query},
         page::{Pagination, Wanted},
         problem::{Code, Problem},
@@ -275,29 +277,34 @@ async fn broadcast(
 async fn preferences(
     State(service): State<Service>,
     may: May<needs::NotificationsRead>,
-) -> Result<Data<Preferences>, Problem> {
+) -> Result<Tagged<Data<Preferences>>, Problem> {
     let reader = reader(&may.caller)?;
     let mut work = Work::begin(&service, &may.caller).await?;
     let said = notifications::preferences(&mut work.tx, reader).await?;
-    Ok(Data(Preferences::with_usual(said)))
+    Ok(Tagged::whole(Preferences::with_usual(said)))
 }
 
 /// Says over which channels you want to be told of which types. Types that are not named have all channels again. What is
 /// not wanted `in_app` is not listed.
 #[utoipa::path(put, path = "/api/notifications/preferences", tag = "notifications",
-    security(("bearer" = ["notifications:read"])), request_body = Preferences,
+    security(("bearer" = ["notifications:read"])),
+    params(("If-Match" = Option<String>, Header, description = "The ETag that was read")), request_body = Preferences,
     responses((status = 200, description = "Of each type", body = Envelope<Preferences>)))]
 async fn set_preferences(
     State(service): State<Service>,
     may: May<needs::NotificationsRead>,
+    demand: IfMatch,
     Body(wanted): Body<Preferences>,
-) -> Result<Data<Preferences>, Problem> {
+) -> Result<Tagged<Data<Preferences>>, Problem> {
     let reader = reader(&may.caller)?;
     let wanted: Vec<Preference> = wanted.check()?;
     let mut work = Work::begin(&service, &may.caller).await?;
+    users::get(&mut work.tx, may.caller.tenant, reader.user).await?;
+    let before = notifications::preferences(&mut work.tx, reader).await?;
+    demand.check(Tag::of(&Preferences::with_usual(before)))?;
     notifications::set_preferences(&mut work.tx, reader, &wanted).await?;
     let detail: Vec<PreferenceView> = wanted.iter().cloned().map(PreferenceView::from).collect();
     work.note("notification_preferences.change", &reader.user.to_string(), json!(detail)).await?;
     work.commit().await?;
-    Ok(Data(Preferences::with_usual(wanted)))
+    Ok(Tagged::whole(Preferences::with_usual(wanted)))
 }

@@ -1,7 +1,5 @@
 //! Reports over all that a tenant sent: what each provider account did, how quickly, and for how much.
 
-use std::collections::BTreeMap;
-
 use axum::extract::State;
 use fanfare_engine::{
     domain::{
@@ -9,7 +7,7 @@ use fanfare_engine::{
         channel::{Channel, Provider},
         measure::rate,
         permission::needs,
-        price::{self, Micros, Price},
+        price::{self, Bill, Price},
     },
     id::AccountId,
     store::{
@@ -22,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::Work;
+use super::{Work, cost::Cost};
 use crate::{
     auth::caller::May,
     http::{
@@ -114,14 +112,6 @@ struct AccountReport {
     latency: Latency,
 }
 
-#[derive(Debug, PartialEq, Serialize, ToSchema)]
-struct Cost {
-    #[schema(value_type = f64, example = 0.05)]
-    amount: Micros,
-    /// ISO 4217.
-    currency: String,
-}
-
 /// From the request to the provider's answer.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -169,7 +159,7 @@ fn report(sums: AccountSums, hours: &[(HourOf, Hour)], prices: &[(AccountId, Pri
         prices.iter().filter(|(account, _)| *account == sums.id).map(|(_, price)| price.clone()).collect();
     let mut all = Hour::default();
     hours.iter().for_each(|(_, hour)| all.add(hour));
-    let Costs { costs, estimated, unpriced } = costs(&hours, &prices);
+    let Costs { bill, estimated } = costs(&hours, &prices);
     let total = sums.accepted + sums.failed + sums.unknown;
     let tenths = |value: f64| (value * 10.0).round() / 10.0;
     AccountReport {
@@ -184,9 +174,9 @@ fn report(sums: AccountSums, hours: &[(HourOf, Hour)], prices: &[(AccountId, Pri
         unknown: sums.unknown,
         retried: sums.retried,
         success_rate: rate(sums.accepted, total),
-        costs,
+        unpriced: bill.unpriced,
+        costs: Cost::each(bill),
         costs_estimated: estimated,
-        unpriced,
         latency: Latency {
             answers: all.requests,
             #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
@@ -199,14 +189,12 @@ fn report(sums: AccountSums, hours: &[(HourOf, Hour)], prices: &[(AccountId, Pri
 
 #[derive(Debug, Default, PartialEq)]
 struct Costs {
-    costs: Vec<Cost>,
+    bill: Bill,
     estimated: bool,
-    unpriced: i64,
 }
 
 /// A price that was set within an hour holds for all of it.
 fn costs(hours: &[&(HourOf, Hour)], prices: &[Price]) -> Costs {
-    let mut by_currency: BTreeMap<&str, i64> = BTreeMap::new();
     let mut found = Costs::default();
     for (of, hour) in hours.iter().filter(|(_, hour)| hour.units > 0) {
         let code = if of.code == 0 { String::new() } else { of.code.to_string() };
@@ -214,23 +202,15 @@ fn costs(hours: &[&(HourOf, Hour)], prices: &[Price]) -> Costs {
         // Who was written to within the country, nobody has counted.
         found.estimated |= of.code != 0
             && prices.iter().any(|price| price.prefix.len() > code.len() && price.prefix.starts_with(&code));
-        match price::price(prices, &code, at) {
-            Some(price) => {
-                let amount = by_currency.entry(&price.currency).or_default();
-                *amount = amount.saturating_add(price.micros.0.saturating_mul(hour.units));
-            }
-            None => found.unpriced += hour.units,
-        }
+        found.bill.add(price::price(prices, &code, at), hour.units);
     }
-    found.costs = by_currency
-        .into_iter()
-        .map(|(currency, micros)| Cost { amount: Micros(micros), currency: currency.to_owned() })
-        .collect();
     found
 }
 
 #[cfg(test)]
 mod tests {
+    use fanfare_engine::domain::price::Micros;
+
     use super::*;
 
     fn moment(text: &str) -> Timestamp {
@@ -276,23 +256,13 @@ mod tests {
         let hours = [hour(0, 91, 2), hour(7_200, 91, 3), hour(7_200, 230, 5), hour(7_200, 0, 7)];
         let all: Vec<&(HourOf, Hour)> = hours.iter().collect();
         let prices = [price("91", 0, 10, "INR"), price("91", 9_000, 20, "INR"), price("230", 0, 4, "MUR")];
-        let expected = Costs {
-            costs: vec![
-                Cost { amount: Micros(80), currency: "INR".to_owned() },
-                Cost { amount: Micros(20), currency: "MUR".to_owned() },
-            ],
-            estimated: false,
-            unpriced: 7,
+        let bill = |amounts: &[(&str, i64)], unpriced| Bill {
+            micros: amounts.iter().map(|&(currency, micros)| (currency.to_owned(), micros)).collect(),
+            unpriced,
         };
+        let expected = Costs { bill: bill(&[("INR", 80), ("MUR", 20)], 7), estimated: false };
         assert_eq!(costs(&all, &prices), expected);
         let finer = [price("", 0, 1, "EUR"), price("9198", 0, 9, "EUR")];
-        assert_eq!(
-            costs(&all, &finer),
-            Costs {
-                costs: vec![Cost { amount: Micros(17), currency: "EUR".to_owned() }],
-                estimated: true,
-                unpriced: 0
-            }
-        );
+        assert_eq!(costs(&all, &finer), Costs { bill: bill(&[("EUR", 17)], 0), estimated: true });
     }
 }

@@ -140,7 +140,7 @@ async fn show(
 ) -> Result<Tagged<Data<RoleView>>, Problem> {
     let mut work = Work::begin(&service, &may.caller).await?;
     let role = roles::get(&mut work.tx, may.caller.tenant, id).await?;
-    Ok(Tagged(role.updated_at, Data(role.into())))
+    Ok(Tagged::new(role.updated_at, Data(role.into())))
 }
 
 /// Changes a role. What it no longer allows, its users may not do from their next request on.
@@ -172,7 +172,7 @@ async fn change(
     let detail = json!({"before": role.permissions.texts(), "after": permissions.texts()});
     work.note("role.change", &id.to_string(), detail).await?;
     work.commit().await?;
-    Ok(Tagged(changed.updated_at, Data(changed.into())))
+    Ok(Tagged::new(changed.updated_at, Data(changed.into())))
 }
 
 /// Deletes a role that nobody has.

@@ -11,7 +11,7 @@ use fanfare_engine::{
     },
     id::{ContactId, UserId},
     store::{
-        roles, sessions,
+        StoreError, contacts, roles, sessions,
         sign_in::{self, LinkPurpose},
         users::{self, NewUser, RowScope, User, UserFacts, UserFilter, UserStatus},
     },
@@ -22,7 +22,7 @@ use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Work, auth::UserView};
+use super::{Work, auth::UserView, contacts::sight};
 use crate::{
     auth::{
         caller::{Caller, May},
@@ -111,7 +111,8 @@ struct Invitation {
     /// A role's slug.
     #[schema(max_length = 63)]
     role: String,
-    /// The person that an agent or a customer is.
+    /// The person that they are: they read their notifications. An agent or a customer is the one with this address if nobody
+    /// is named.
     #[schema(value_type = Option<String>)]
     contact_id: Option<ContactId>,
 }
@@ -161,7 +162,7 @@ async fn invite(
         phone: phone.as_ref().map(PhoneNumber::as_str),
         role: role.id,
         password_hash: None,
-        contact: new.contact_id,
+        contact: person_of(&mut work, &role, (new.contact_id, email.as_str())).await?,
     };
     users::create(&mut work.tx, &user).await?;
     let invitation = link(&service, &mut work, caller, (LinkPurpose::Invitation, id)).await?;
@@ -184,7 +185,7 @@ async fn show(
     let mut work = Work::begin(&service, &may.caller).await?;
     let user = users::get(&mut work.tx, may.caller.tenant, id).await?;
     work.seen("user.read", &id.to_string(), json!({})).await?;
-    Ok(Tagged(user.updated_at, Data(user.into())))
+    Ok(Tagged::new(user.updated_at, Data(user.into())))
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
@@ -215,6 +216,8 @@ struct UserChange {
     /// Where `rowScope` is `branch`.
     #[schema(max_length = 100)]
     branch: Option<String>,
+    /// The person that they are. An agent or a customer who is bound to nobody yet is the one with their address if nobody is
+    /// named.
     #[schema(value_type = Option<String>)]
     contact_id: Option<ContactId>,
 }
@@ -241,6 +244,11 @@ async fn change(
         caller.sees_everybody("You can't let somebody see other contacts than you do yourself.")?;
     }
     let role = grantable(&mut work, caller, &change.role).await?;
+    let contact = match person_of(&mut work, &role, (change.contact_id, &user.email)).await {
+        // Of whoever registered by themselves it is not known who they are, and they can be blocked nevertheless.
+        Err(_) if change.contact_id.is_none() && user.contact.is_none() && role.id == user.role => None,
+        found => found?,
+    };
     let facts = UserFacts {
         first_name: &change.first_name,
         last_name: &change.last_name,
@@ -248,7 +256,7 @@ async fn change(
         role: role.id,
         blocked: change.blocked,
         scope: &scope,
-        contact: change.contact_id,
+        contact,
     };
     users::change(&mut work.tx, caller.tenant, id, &facts).await?;
     if change.blocked {
@@ -258,7 +266,7 @@ async fn change(
     let detail = json!({"before": {"role": user.role_slug, "status": user.status}, "after": {"role": role.slug, "status": changed.status}});
     work.note("user.change", &id.to_string(), detail).await?;
     work.commit().await?;
-    Ok(Tagged(changed.updated_at, Data(changed.into())))
+    Ok(Tagged::new(changed.updated_at, Data(changed.into())))
 }
 
 /// Makes a link by which a user sets a new password, or, while they are invited, their first one, and mails it to them.
@@ -326,6 +334,35 @@ async fn grantable(work: &mut Work<'_>, caller: &Caller, slug: &str) -> Result<r
             Code::Forbidden,
             "You can't give somebody a role that allows more than you may do yourself.",
         ))
+    }
+}
+
+/// The contact that a user is to be bound to.
+async fn person_of(
+    work: &mut Work<'_>,
+    role: &roles::Role,
+    (named, email): (Option<ContactId>, &str),
+) -> Result<Option<ContactId>, Problem> {
+    let caller = work.caller;
+    match named {
+        Some(contact) => match contacts::get(&mut work.tx, sight(caller), contact).await {
+            Ok(_) => Ok(Some(contact)),
+            Err(StoreError::NotFound { .. }) => {
+                Err(Problem::field("contactId", "is no contact: `GET /api/contacts` lists them"))
+            }
+            Err(error) => Err(error.into()),
+        },
+        None if roles::BOUND.contains(&role.slug.as_str()) => {
+            let contact = users::contact_of(&mut work.tx, caller.tenant, email).await?;
+            let nobody = || {
+                Problem::field(
+                    "contactId",
+                    format!("must say which contact this {} is: none has their address", role.slug),
+                )
+            };
+            contact.map(Some).ok_or_else(nobody)
+        }
+        None => Ok(None),
     }
 }
 

@@ -430,6 +430,41 @@ async fn a_text_without_variables_goes_to_everybody(pool: PgPool) {
     assert_eq!((status, &preflight["data"]["sendable"]), (200, &json!(PEOPLE)), "{preflight}");
 }
 
+/// Of the account that goes first, segment by segment, in the currency of each number's prefix.
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn a_preflight_forecasts_what_it_costs(pool: PgPool) {
+    let house = Insurer::new(&pool).await;
+    let text = "Your policy is due. ".repeat(10);
+    let text = json!({"name": "Long", "type": "sms", "content": text, "class": "obligation"});
+    assert_eq!(house.owner.post("/api/templates", &text).await.0, 201);
+    let body = json!({"name": "Long", "type": "sms", "uploadId": house.upload, "templates": {"sms": "long"}});
+    let (_, made) = house.owner.post("/api/campaigns", &body).await;
+    let path = format!(
+        "/api/campaigns/{}/preflight?fresh=true",
+        made["data"]["campaigns"][0]["id"].as_str().unwrap()
+    );
+    let report = async || house.owner.get(&path).await.1["data"].take();
+    let first = report().await;
+    assert_eq!((&first["segments"], &first["unpriced"]), (&json!(2 * PEOPLE), &json!(2 * PEOPLE)), "{first}");
+    assert_eq!(first["forecastCosts"], json!([]));
+
+    let (_, listed) = house.owner.get("/api/accounts").await;
+    let mut accounts = listed["data"]["accounts"].as_array().unwrap().iter();
+    let sms =
+        accounts.find(|account| account["channel"] == "sms").unwrap()["id"].as_str().unwrap().to_owned();
+    // Ten of the numbers are +23050000010 to 19.
+    let prices = json!({"prices": [
+        {"prefix": "2305000001", "micros": 30_000, "currency": "MUR"},
+        {"prefix": "230", "micros": 25_001, "currency": "EUR"},
+        {"prefix": "91", "micros": 1, "currency": "INR"},
+    ]});
+    assert_eq!(house.owner.put(&format!("/api/accounts/{sms}/prices"), &prices).await.0, 200);
+    let priced = report().await;
+    let others = f64::from(2 * (PEOPLE - 10) * 25_001) / 1e6;
+    let expected = json!([{"amount": others, "currency": "EUR"}, {"amount": 0.6, "currency": "MUR"}]);
+    assert_eq!((&priced["forecastCosts"], &priced["unpriced"]), (&expected, &json!(0)), "{priced}");
+}
+
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
 async fn a_preflight_tells_who_is_behind_its_numbers(pool: PgPool) {
     let house = Insurer::new(&pool).await;

@@ -10,6 +10,7 @@ mod configuration;
 mod contacts;
 mod contract;
 mod drain;
+mod edits;
 mod faults;
 mod files;
 mod identity;

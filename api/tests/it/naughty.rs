@@ -18,7 +18,7 @@ const LIST: &str = include_str!("naughty.txt");
 /// Stands in a body where a text of the list is put, escapes and all.
 const HERE: &str = "@@here@@";
 /// In a good body: another number each time.
-const NUMBER: &str = "@@number@@";
+pub(crate) const NUMBER: &str = "@@number@@";
 /// Of the list, for each field; which ones goes round.
 const EACH: usize = 6;
 /// The same of fields beside which a password is hashed.
@@ -115,7 +115,7 @@ fn at<'a>(value: &'a Value, path: &[&str], all: &mut Vec<&'a str>) {
 }
 
 /// A body that is taken, with all its texts where that can be.
-fn full(method: &Method, path: &str, soon: &str) -> Value {
+pub(crate) fn full(method: &Method, path: &str, soon: &str) -> Value {
     let email = json!({"subject": "S", "content": "<p>Hello</p>", "format": "html", "preheader": "p", "text": "t",
                        "notation": "handlebars"});
     match (method.as_str(), path) {
@@ -167,6 +167,7 @@ fn full(method: &Method, path: &str, soon: &str) -> Value {
         }
         (_, "/api/auth/second-factor") => json!({"password": "not this one"}),
         ("POST", "/api/auth/forgot-password") => json!({"email": "nobody@acme.example"}),
+        ("PUT", "/api/settings/registration") => json!({"role": "customer"}),
         ("PUT", "/api/settings/send-caps") => json!({"channel": "sms", "prefix": "999", "perDay": 1000}),
         ("POST", "/api/settings/allowed-addresses") => {
             json!({"channel": "email", "address": "a@acme.example"})
@@ -296,7 +297,7 @@ fn number_of(text: &str) -> u32 {
 }
 
 /// Ids of what the owner has, where a change is taken.
-async fn own(stage: &Stage) -> BTreeMap<&'static str, String> {
+pub(crate) async fn own(stage: &Stage) -> BTreeMap<&'static str, String> {
     let mut ids = things(&stage.open, &stage.owner, "acme").await;
     let template = json!({"name": "Naughty", "type": "email", "subject": "S", "content": "C", "draft": true});
     let (_, template) = stage.owner.post("/api/templates", &template).await;

@@ -245,6 +245,8 @@ impl World {
 
     /// Somebody new who has signed in, their address and their id.
     async fn somebody(&self, email: &str) -> (Client, String) {
+        let (status, known) = self.insurer.owner.post("/api/contacts", &json!({"email": email})).await;
+        assert_eq!(status, 201, "{known}");
         let new = json!({"email": email, "firstName": "Kim", "role": "customer"});
         let (status, invited) = self.insurer.owner.post("/api/users", &new).await;
         assert_eq!(status, 201, "{invited}");

@@ -1,8 +1,10 @@
 //! What messages cost: whole millionths of a currency's unit, never a float.
 
+use std::collections::{BTreeMap, HashMap};
+
 use fanfare_templates::Rendered;
 use jiff::Timestamp;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 /// An amount in millionths of the unit of its currency. On the wire it is a JSON number, exactly: 50,000 is `0.05`.
@@ -54,6 +56,54 @@ pub fn price<'p>(prices: &'p [Price], address: &str, at: Timestamp) -> Option<&'
         .iter()
         .filter(|price| price.valid_from <= at && digits.starts_with(&price.prefix))
         .max_by_key(|price| (price.prefix.len(), price.valid_from))
+}
+
+/// The prices that hold at one moment, for many addresses.
+#[derive(Debug, Default)]
+pub struct PriceList {
+    by_prefix: HashMap<String, Price>,
+    longest: usize,
+}
+
+impl PriceList {
+    pub fn at(at: Timestamp, prices: Vec<Price>) -> Self {
+        let mut list = Self::default();
+        for price in prices.into_iter().filter(|price| price.valid_from <= at) {
+            list.longest = list.longest.max(price.prefix.len());
+            let later = |held: &Price| held.valid_from > price.valid_from;
+            if !list.by_prefix.get(&price.prefix).is_some_and(later) {
+                list.by_prefix.insert(price.prefix.clone(), price);
+            }
+        }
+        list
+    }
+
+    /// As [`price`] says.
+    pub fn of(&self, address: &str) -> Option<&Price> {
+        let digits = address.trim_start_matches('+');
+        let longest = self.longest.min(digits.len());
+        (0..=longest).rev().find_map(|length| self.by_prefix.get(digits.get(..length)?))
+    }
+}
+
+/// What messages come to, in each currency.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bill {
+    /// Millionths of the unit of each currency (ISO 4217).
+    pub micros: BTreeMap<String, i64>,
+    /// Messages, or segments of SMS, for which no price is known.
+    pub unpriced: i64,
+}
+
+impl Bill {
+    pub fn add(&mut self, price: Option<&Price>, units: i64) {
+        let Some(price) = price else {
+            self.unpriced += units;
+            return;
+        };
+        let amount = self.micros.entry(price.currency.clone()).or_default();
+        *amount = amount.saturating_add(price.micros.0.saturating_mul(units));
+    }
 }
 
 /// The country calling code that an address begins with; 0 where it is no number. Codes begin no other code: ITU-T E.164.
@@ -157,5 +207,34 @@ mod tests {
         assert_eq!(at("+23052345678", 90), Some(9));
         assert_eq!(at("ann@example.com", 90), Some(9));
         assert_eq!(at("ann@example.com", -1), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_list_of_one_moment_says_the_same(
+            prices in proptest::collection::vec(("[12]{0,3}", 0_i64..4, 1_i64..9), 0..12),
+            address in "\\+[12]{0,4}|[a-zé1]{0,4}",
+            second in 0_i64..4,
+        ) {
+            // Of one prefix there is one price at one moment.
+            let distinct: BTreeMap<_, _> = prices.into_iter().map(|(prefix, from, micros)| ((prefix, from), micros)).collect();
+            let prices: Vec<Price> =
+                distinct.iter().map(|((prefix, from), micros)| listed(prefix, *from, *micros)).collect();
+            let at = Timestamp::from_second(second).expect("in range");
+            let list = PriceList::at(at, prices.clone());
+            prop_assert_eq!(list.of(&address), price(&prices, &address, at));
+        }
+    }
+
+    #[test]
+    fn a_bill_adds_up_by_currency() {
+        let mut bill = Bill::default();
+        let (dollars, none) = (listed("", 0, 40), None);
+        bill.add(Some(&dollars), 2);
+        bill.add(Some(&Price { currency: "EUR".to_owned(), ..listed("", 0, i64::MAX) }), 3);
+        bill.add(none, 5);
+        bill.add(Some(&dollars), 1);
+        let micros = BTreeMap::from([("EUR".to_owned(), i64::MAX), ("USD".to_owned(), 120)]);
+        assert_eq!(bill, Bill { micros, unpriced: 5 });
     }
 }

@@ -3,13 +3,14 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use fanfare_templates::{Compiled, Locale, RenderError, Rendered};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{LaunchError, pins};
 use crate::{
     domain::{
         channel::Channel,
         outcome::Reason,
+        price::{self, Bill, PriceList},
         token::{PublicLinks, ShownLinks},
     },
     id::{CampaignId, ContactId, MessageId, TenantId},
@@ -25,7 +26,7 @@ use crate::{
 const PAGE: i64 = 1_000;
 
 /// What a launch would come to. Every recipient is in exactly one of `sendable` and `not_sent`.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CheckReport {
     pub recipients: i64,
@@ -38,6 +39,8 @@ pub struct CheckReport {
     pub segments: i64,
     /// At the configured quota of the first account of the route; absent where it has none.
     pub forecast_seconds: Option<u64>,
+    /// At today's prices of that account.
+    pub forecast_cost: Bill,
 }
 
 /// A recipient who would not be sent to.
@@ -65,6 +68,10 @@ pub async fn check(
     let tracking = if links.exist() { plan.tracking } else { Tracking::default() };
     let compiled = compile(&variants, tracking, plan.short_no)?;
     let mut run = store.dry_run(tenant, id, &pins).await?;
+    let prices = match pins.route.first() {
+        Some(&first) => run.prices(first, campaign.channel).await?,
+        None => PriceList::default(),
+    };
     let mut report = totals(&mut run).await?;
     tell_excluded(&mut run, &mut problem).await?;
     let mut after = 0;
@@ -75,7 +82,7 @@ pub async fn check(
         for candidate in page {
             let message = MessageId { campaign: id, n: candidate.n };
             let rendered = render(&compiled, links, message, &candidate);
-            judge(rendered, candidate, &mut report, &mut problem);
+            judge(rendered, candidate, (&prices, &mut report), &mut problem);
         }
     }
     run.end().await?;
@@ -131,13 +138,14 @@ fn compile(
 fn judge(
     rendered: Result<Option<Rendered>, RenderError>,
     candidate: Candidate,
-    report: &mut CheckReport,
+    (prices, report): (&PriceList, &mut CheckReport),
     problem: &mut impl FnMut(Problem),
 ) {
     let (reason, detail) = match (candidate.refusal, rendered) {
         (Some(refusal), _) => (refusal, None),
         (None, Ok(Some(rendered))) => {
             report.sendable += 1;
+            report.forecast_cost.add(prices.of(&candidate.address), price::units(&rendered).into());
             if let Rendered::Sms { segments, .. } = rendered {
                 report.segments += i64::from(segments.count);
             }

@@ -1,13 +1,16 @@
 //! A launch that never happens: the same freeze in a transaction that is rolled back.
 
+use jiff::Timestamp;
+
 use super::{
     Store, StoreResult,
     campaigns::{Pins, load, pin, save_state},
     messages::ReasonCount,
+    prices,
 };
 use crate::{
-    domain::campaign::TransitionError,
-    id::{CampaignId, ContactId, TenantId},
+    domain::{campaign::TransitionError, channel::Channel, price::PriceList},
+    id::{AccountId, CampaignId, ContactId, TenantId},
     store::campaigns::ChangeError,
 };
 
@@ -15,6 +18,7 @@ use crate::{
 #[derive(Debug)]
 pub struct DryRun {
     tx: sqlx::PgTransaction<'static>,
+    tenant: TenantId,
     campaign: CampaignId,
 }
 
@@ -62,7 +66,7 @@ impl Store {
                 break;
             }
         }
-        Ok(DryRun { tx, campaign: id })
+        Ok(DryRun { tx, tenant, campaign: id })
     }
 }
 
@@ -81,6 +85,12 @@ impl DryRun {
         .fetch_all(&mut *self.tx)
         .await?;
         Ok((total, reasons))
+    }
+
+    /// What an account charges now over a channel.
+    pub async fn prices(&mut self, account: AccountId, channel: Channel) -> StoreResult<PriceList> {
+        let prices = prices::current(&mut self.tx, self.tenant, account, channel).await?;
+        Ok(PriceList::at(Timestamp::MAX, prices))
     }
 
     /// The next candidates after recipient number `after`.

@@ -289,24 +289,6 @@ pub async fn maker(
     Ok(maker.fetch_optional(tx).await?.flatten())
 }
 
-/// Above how many recipients somebody else has to approve; `None`: never.
-pub async fn review_above(tx: &mut PgConnection, tenant: TenantId) -> StoreResult<Option<i32>> {
-    Ok(sqlx::query_scalar!("select review_above from tenants where id = $1", tenant.uuid())
-        .fetch_one(tx)
-        .await?)
-}
-
-pub async fn set_review_above(
-    tx: &mut PgConnection,
-    tenant: TenantId,
-    above: Option<i32>,
-) -> StoreResult<()> {
-    sqlx::query!("update tenants set review_above = $2 where id = $1", tenant.uuid(), above)
-        .execute(tx)
-        .await?;
-    Ok(())
-}
-
 /// What an audience is now, noted before it is judged.
 pub async fn set_target(
     tx: &mut PgConnection,

@@ -46,6 +46,7 @@ pub mod roles;
 pub mod rollups;
 pub mod send_caps;
 pub mod sessions;
+pub mod settings;
 pub mod sheets;
 pub mod sign_in;
 mod spent;

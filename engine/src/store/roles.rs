@@ -129,6 +129,9 @@ const USUAL: &[(&str, &str, &str, &[&str])] = &[
     ("customer", "Customer", "Reads their own notifications", &["notifications:read"]),
 ];
 
+/// Of these the users are people whom messages are sent to: each is bound to a contact.
+pub const BOUND: [&str; 2] = ["agent", "customer"];
+
 /// Gives a tenant those of the usual roles that it lacks. Their ids follow from the tenant's, so that two processes that do
 /// this at the same moment make the same rows.
 pub(super) async fn make_usual(tx: &mut PgConnection, tenant: TenantId) -> StoreResult<()> {
@@ -263,8 +266,12 @@ pub async fn delete(tx: &mut PgConnection, tenant: TenantId, id: RoleId) -> Stor
     if users > 0 {
         return Err(StoreError::Conflict(format!("{users} users have this role: give them another first")));
     }
-    sqlx::query!("delete from roles where tenant_id = $1 and id = $2", tenant.uuid(), id.uuid())
-        .execute(tx)
-        .await?;
-    Ok(())
+    let gone = sqlx::query!("delete from roles where tenant_id = $1 and id = $2", tenant.uuid(), id.uuid());
+    match gone.execute(tx).await {
+        Err(sqlx::Error::Database(error)) if error.constraint() == Some("tenants_self_registration_fkey") => {
+            let why = "strangers who register get this role: name another in the settings first";
+            Err(StoreError::Conflict(why.to_owned()))
+        }
+        other => Ok(other.map(drop)?),
+    }
 }

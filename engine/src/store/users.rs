@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 
 use super::{
     Store, StoreError, StoreResult, in_their_places,
-    roles::OWNER,
+    roles::{BOUND, OWNER},
     tenants::{Tenant, tenant_of},
 };
 use crate::{
@@ -280,6 +280,36 @@ pub async fn change(
     if owners.fetch_one(tx).await? == 0 {
         return Err(StoreError::Conflict("somebody who can sign in must stay the owner".to_owned()));
     }
+    Ok(())
+}
+
+/// The tenant's contact that has this address.
+pub async fn contact_of(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    email: &str,
+) -> StoreResult<Option<ContactId>> {
+    let contact = sqlx::query_scalar!(
+        r#"select id as "id: ContactId" from contacts where tenant_id = $1 and email = $2 and erased_at is null"#,
+        tenant.uuid(),
+        email,
+    );
+    Ok(contact.fetch_optional(tx).await?)
+}
+
+/// Binds a user who has shown that their address is theirs to the contact that has it, where their role asks for one and
+/// they are bound to none.
+pub async fn bind(tx: &mut PgConnection, tenant: TenantId, id: UserId) -> StoreResult<()> {
+    let bound = sqlx::query!(
+        "update users u set contact_id = c.id, updated_at = clock_timestamp()
+         from contacts c, roles r
+         where u.tenant_id = $1 and u.id = $2 and u.contact_id is null and r.id = u.role_id and r.slug = any($3)
+           and c.tenant_id = $1 and c.email = u.email and c.erased_at is null",
+        tenant.uuid(),
+        id.uuid(),
+        &BOUND.map(str::to_owned) as &[String],
+    );
+    bound.execute(tx).await?;
     Ok(())
 }
 

@@ -1,5 +1,6 @@
-//! `Idempotency-Key` on every POST: the first request with a key is done, and its answer is given to every repetition for a
-//! day. The same key with another request is refused, and so is a repetition while the first is under way.
+//! `Idempotency-Key` on every POST of a caller who has signed in: the first request with a key is done, and its answer is given
+//! to every repetition for a day. The same key with another request is refused, and so is a repetition while the first is
+//! under way.
 //!
 //! An answer is kept unless it says that trying again may help (5xx, 429). A process that dies in between leaves the key
 //! without an answer; after a minute the same request is done again, so what must never happen twice needs a key of its

@@ -23,6 +23,7 @@ use crate::{
     auth::caller::May,
     http::{
         envelope::{Data, Envelope},
+        etag::{IfMatch, Tag, Tagged},
         extract::{Body, PathId},
         problem::{FieldError, Problem},
     },
@@ -103,9 +104,14 @@ impl Prices {
     }
 }
 
-fn view(price: Price) -> PriceView {
-    let Price { prefix, valid_from, micros, currency } = price;
-    PriceView { prefix, micros: micros.0, currency, valid_from }
+impl From<Vec<Price>> for PricesView {
+    fn from(prices: Vec<Price>) -> Self {
+        let view = |price| {
+            let Price { prefix, valid_from, micros, currency } = price;
+            PriceView { prefix, micros: micros.0, currency, valid_from }
+        };
+        Self { prices: prices.into_iter().map(view).collect() }
+    }
 }
 
 /// The prices that hold now.
@@ -117,34 +123,38 @@ pub(super) async fn list(
     State(service): State<Service>,
     may: May<needs::AccountsRead>,
     PathId(id): PathId<AccountId>,
-) -> Result<Data<PricesView>, Problem> {
+) -> Result<Tagged<Data<PricesView>>, Problem> {
     let mut work = Work::begin(&service, &may.caller).await?;
     let account = kept::get(&mut work.tx, may.caller.tenant, id).await?;
     let prices = store::current(&mut work.tx, may.caller.tenant, id, account.provider.channel()).await?;
-    Ok(Data(PricesView { prices: prices.into_iter().map(view).collect() }))
+    Ok(Tagged::whole(PricesView::from(prices)))
 }
 
 /// Says what holds from now on. Prices of prefixes that are not named stay; what was sent before keeps its price.
 #[utoipa::path(put, path = "/api/accounts/{account_id}/prices", tag = "accounts",
     security(("bearer" = ["accounts:update"])),
-    params(("account_id" = String, Path, description = "`acct_…`")),
+    params(("account_id" = String, Path, description = "`acct_…`"), ("If-Match" = Option<String>, Header, description = "The ETag that was read")),
     request_body = Prices, responses((status = 200, description = "The prices that hold now", body = Envelope<PricesView>)))]
 pub(super) async fn set(
     State(service): State<Service>,
     may: May<needs::AccountsUpdate>,
     PathId(id): PathId<AccountId>,
+    demand: IfMatch,
     Body(prices): Body<Prices>,
-) -> Result<Data<PricesView>, Problem> {
+) -> Result<Tagged<Data<PricesView>>, Problem> {
     let caller = &may.caller;
     let mut work = Work::begin(&service, caller).await?;
     // Under its lock: of two price lists at once, one is the later.
     let account = kept::get(&mut work.tx, caller.tenant, id).await?;
+    let channel = account.provider.channel();
+    let before = store::current(&mut work.tx, caller.tenant, id, channel).await?;
+    demand.check(Tag::of(&PricesView::from(before)))?;
     let prices = prices.check()?;
-    store::set(&mut work.tx, caller.tenant, id, account.provider.channel(), &prices).await?;
-    let now = store::current(&mut work.tx, caller.tenant, id, account.provider.channel()).await?;
+    store::set(&mut work.tx, caller.tenant, id, channel, &prices).await?;
+    let now = store::current(&mut work.tx, caller.tenant, id, channel).await?;
     let detail: Vec<_> =
         prices.iter().map(|price| json!([price.prefix, price.micros.0, price.currency])).collect();
     work.note("account.prices", &id.to_string(), json!({"slug": account.slug, "prices": detail})).await?;
     work.commit().await?;
-    Ok(Data(PricesView { prices: now.into_iter().map(view).collect() }))
+    Ok(Tagged::whole(now.into()))
 }

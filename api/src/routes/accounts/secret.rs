@@ -20,6 +20,7 @@ use crate::{
     auth::caller::May,
     http::{
         envelope::{Data, Envelope},
+        etag::{IfMatch, Tagged},
         extract::{Body, PathId},
         problem::{Code, Problem},
     },
@@ -95,14 +96,15 @@ const fn yes() -> bool {
 /// Puts other secrets in their place. Messages on their way end with the old ones: let the provider take both for a minute.
 #[utoipa::path(put, path = "/api/accounts/{account_id}/secret", tag = "accounts",
     security(("bearer" = ["accounts:update"])),
-    params(("account_id" = String, Path, description = "`acct_…`")),
+    params(("account_id" = String, Path, description = "`acct_…`"), ("If-Match" = Option<String>, Header, description = "The ETag that was read")),
     request_body = NewSecrets, responses((status = 200, description = "The account", body = Envelope<AccountView>)))]
 pub(super) async fn change_secrets(
     State(service): State<Service>,
     may: May<needs::AccountsUpdate>,
     PathId(id): PathId<AccountId>,
+    demand: IfMatch,
     Body(new): Body<NewSecrets>,
-) -> Result<Data<AccountView>, Problem> {
+) -> Result<Tagged<Data<AccountView>>, Problem> {
     let caller = &may.caller;
     let secrets = input::in_the_engine("secrets", &new.secrets)?;
     let mut look = Work::begin(&service, caller).await?;
@@ -117,12 +119,13 @@ pub(super) async fn change_secrets(
     }
     let boxed = sealed(&service, caller.tenant, id, &secrets)?;
     let mut work = Work::begin(&service, caller).await?;
-    super::kept(kept::get(&mut work.tx, caller.tenant, id).await?)?;
+    let (account, _) = super::kept(kept::get(&mut work.tx, caller.tenant, id).await?)?;
+    demand.check(account.updated_at)?;
     kept::change_secrets(&mut work.tx, caller.tenant, id, boxed.kept()).await?;
     let account = kept::get(&mut work.tx, caller.tenant, id).await?;
     work.note("account.secret", &id.to_string(), json!({"slug": account.slug, "checked": new.check})).await?;
     work.commit().await?;
-    Ok(Data(account.into()))
+    Ok(Tagged::new(account.updated_at, Data(account.into())))
 }
 
 /// What the provider says to a key, in a sentence if it is no.

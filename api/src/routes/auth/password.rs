@@ -197,7 +197,8 @@ async fn mail_link(service: &Service, email: &str, request: &RequestId) -> Resul
     Ok(())
 }
 
-/// Sets a new password by a link that is good once, and ends all sessions.
+/// Sets a new password by a link that is good once, and ends all sessions. An agent or customer who registered by themselves is
+/// bound to the contact that has their address from then on.
 #[utoipa::path(post, path = "/api/auth/reset-password/{token}", tag = "auth", params(("token" = String, Path, description = "Of the link")),
     request_body = NewPassword, responses((status = 204, description = "It is set: sign in")))]
 async fn reset(
@@ -213,6 +214,8 @@ async fn reset(
     let taken = sign_in::take_link(&mut tx, LinkPurpose::PasswordReset, &token).await?;
     let (tenant, id) = taken.ok_or(Code::NotFound)?;
     sign_in::set_password(&mut tx, id, &hash).await?;
+    // The link came by mail: whoever holds it reads what goes to this address.
+    users::bind(&mut tx, tenant, id).await?;
     sessions::revoke_others(&mut tx, id, None, "the password was reset").await?;
     note(&service, &mut tx, (tenant, id), "user.password", &request, json!({"by": "link"})).await?;
     tx.commit().await.map_err(StoreError::from)?;

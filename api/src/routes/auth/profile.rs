@@ -27,7 +27,7 @@ use crate::{
         headers::RequestId,
         problem::{Code, FieldError, Problem},
     },
-    routes::{Work, users::person},
+    routes::{Work, registration::is_for_strangers, users::person},
     service::Service,
 };
 
@@ -45,7 +45,7 @@ async fn me(
     let (id, _) = caller.user()?;
     let mut work = Work::begin(&service, &caller).await?;
     let user = users::get(&mut work.tx, caller.tenant, id).await?;
-    Ok(Tagged(user.updated_at, Data(user.into())))
+    Ok(Tagged::new(user.updated_at, Data(user.into())))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -90,7 +90,7 @@ async fn change(
     let changed = users::get(&mut work.tx, caller.tenant, id).await?;
     work.note("user.profile", &id.to_string(), json!({})).await?;
     work.commit().await?;
-    Ok(Tagged(changed.updated_at, Data(changed.into())))
+    Ok(Tagged::new(changed.updated_at, Data(changed.into())))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -112,7 +112,8 @@ struct Registration {
     with: Option<String>,
 }
 
-/// Makes oneself a user, where a tenant lets strangers: most do not.
+/// Makes oneself a user, where a tenant lets strangers: most do not. Whoever did is bound to no contact, and so reads no
+/// notifications of one, until they set a password by a mailed link or somebody who manages users says who they are.
 #[utoipa::path(post, path = "/api/auth/register", tag = "auth", request_body = Registration, responses(
     (status = 201, description = "The user and their tokens", body = Envelope<SignedInView>),
     (status = 403, description = "People come by invitation here", body = crate::http::problem::ProblemDetails, content_type = "application/problem+json")))]
@@ -126,16 +127,17 @@ async fn register(
         return Err(Problem::field("with", "must be a slug"));
     }
     let Some((tenant, role)) = service.store.open_to_strangers(new.with.as_deref()).await? else {
-        return Err(Problem::say(
-            Code::Forbidden,
-            "People come by invitation here: ask whoever manages the users.",
-        ));
+        return Err(invited_only());
     };
     let home = service.store.tenant_by_id(tenant).await?;
     let (email, phone) = registrant(&new, &home.region)?;
     let hash = service.auth.passwords.hash(new.password.expose_secret().to_owned()).await;
     let mut tx = service.store.within(tenant).await?;
     let role = roles::by_slug(&mut tx, tenant, &role).await?;
+    // It may have been made to allow more since it was chosen for strangers.
+    if !is_for_strangers(&role) {
+        return Err(invited_only());
+    }
     let user = NewUser {
         id: service.ids.next(service.clock.now()),
         tenant,
@@ -145,6 +147,7 @@ async fn register(
         phone: phone.as_ref().map(PhoneNumber::as_str),
         role: role.id,
         password_hash: Some(&hash),
+        // Nobody has shown yet that the address is theirs.
         contact: None,
     };
     users::create(&mut tx, &user).await?;
@@ -153,6 +156,10 @@ async fn register(
     let view = users::get(&mut tx, tenant, user.id).await?;
     tx.commit().await.map_err(StoreError::from)?;
     Ok(Made(SignedInView { user: view.into(), tokens }))
+}
+
+fn invited_only() -> Problem {
+    Problem::say(Code::Forbidden, "People come by invitation here: ask whoever manages the users.")
 }
 
 /// Everything that is wrong, at once.

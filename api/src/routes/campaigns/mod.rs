@@ -23,6 +23,7 @@ use fanfare_engine::{
     store::{
         campaigns,
         drafts::{self, ReviewAction},
+        settings,
         sheets::{self, Filter, ListKey, Sheet},
     },
 };
@@ -192,7 +193,7 @@ async fn create(
     let wish = new.read(&clockwork(&service, caller))?;
     let mut look = Work::begin(&service, caller).await?;
     let facts = wish.facts(&mut look.tx, caller.tenant, None).await?;
-    let above = drafts::review_above(&mut look.tx, caller.tenant).await?;
+    let above = settings::review_above(&mut look.tx, caller.tenant).await?;
     drop(look);
     let mut pins = Vec::new();
     for facts in &facts {
@@ -242,7 +243,10 @@ async fn show(
     let mut work = Work::begin(&service, &may.caller).await?;
     let sheet = sheets::get(&mut work.tx, may.caller.tenant, id).await?;
     let progress = campaigns::progress(&mut work.tx, may.caller.tenant, id).await?;
-    Ok(Tagged(sheet.updated_at, Data(CampaignShown { campaign: sheet.into(), progress: progress.into() })))
+    Ok(Tagged::new(
+        sheet.updated_at,
+        Data(CampaignShown { campaign: sheet.into(), progress: progress.into() }),
+    ))
 }
 
 /// Changes a draft. Whoever does is among its authors then.
@@ -272,7 +276,7 @@ async fn change(
                         "after": {"name": changed.name, "template": changed.template, "recipients": changed.target.recipients}});
     work.note("campaign.change", &id.to_string(), detail).await?;
     work.commit().await?;
-    Ok(Tagged(changed.updated_at, Data(changed.into())))
+    Ok(Tagged::new(changed.updated_at, Data(changed.into())))
 }
 
 /// Deletes a draft.

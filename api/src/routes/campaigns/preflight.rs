@@ -6,7 +6,7 @@ use axum::extract::State;
 use fanfare_engine::{
     domain::permission::needs,
     id::{CampaignId, ContactId},
-    launch::check,
+    launch::check::{self, CheckReport},
     store::{
         preflights::{self, Preflight, ProblemRow},
         sheets,
@@ -27,6 +27,7 @@ use crate::{
         page::{Start, Wanted},
         problem::{Code, Problem},
     },
+    routes::cost::Cost,
     service::Service,
 };
 
@@ -49,7 +50,7 @@ struct How {
 }
 
 /// What a launch would come to. Every recipient is in exactly one of `sendable` and `notSent`.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Report {
     recipients: i64,
@@ -62,6 +63,26 @@ struct Report {
     segments: i64,
     /// At the quota of the first account of the route; null where it has none.
     forecast_seconds: Option<u64>,
+    /// At today's prices of that account: an amount for each currency.
+    forecast_costs: Vec<Cost>,
+    /// Messages, or segments of SMS, for which that account has no price.
+    unpriced: i64,
+}
+
+impl From<CheckReport> for Report {
+    fn from(report: CheckReport) -> Self {
+        let CheckReport { recipients, sendable, not_sent, missing_variables, segments, .. } = report;
+        Self {
+            recipients,
+            sendable,
+            not_sent,
+            missing_variables,
+            segments,
+            forecast_seconds: report.forecast_seconds,
+            unpriced: report.forecast_cost.unpriced,
+            forecast_costs: Cost::each(report.forecast_cost),
+        }
+    }
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -76,12 +97,10 @@ struct PreflightView {
 }
 
 impl PreflightView {
-    fn of(id: CampaignId, preflight: Preflight) -> Result<Self, Problem> {
-        let report = serde_json::from_value(preflight.report).map_err(|error| {
-            tracing::error!(%error, campaign = %id, "a kept pre-flight cannot be read");
-            Code::Broken
-        })?;
-        Ok(Self { campaign_id: id, checked_at: preflight.at, report })
+    /// `None` of one that another version of this program has kept in its own way.
+    fn of(id: CampaignId, kept: Preflight) -> Option<Self> {
+        let report: CheckReport = serde_json::from_value(kept.report).ok()?;
+        Some(Self { campaign_id: id, checked_at: kept.at, report: report.into() })
     }
 }
 
@@ -104,8 +123,9 @@ async fn show(
     let fresh = |kept: &Preflight| {
         kept.campaign_updated_at == sheet.updated_at && service.clock.now().duration_since(kept.at) < FRESH
     };
-    if let Some(kept) = kept.filter(|kept| !how.fresh && fresh(kept)) {
-        return Ok(Data(PreflightView::of(id, kept)?));
+    let kept = kept.filter(|kept| !how.fresh && fresh(kept));
+    if let Some(view) = kept.and_then(|kept| PreflightView::of(id, kept)) {
+        return Ok(Data(view));
     }
     let _turn = service.heavy_turn().await?;
     let mut problems = Vec::new();
@@ -124,7 +144,7 @@ async fn show(
     let kept = preflights::get(&mut work.tx, caller.tenant, id).await?.ok_or(Code::Broken)?;
     work.note("campaign.preflight", &id.to_string(), json!({"report": report})).await?;
     work.commit().await?;
-    Ok(Data(PreflightView::of(id, kept)?))
+    Ok(Data(PreflightView::of(id, kept).ok_or(Code::Broken)?))
 }
 
 fn row(problem: check::Problem) -> ProblemRow {

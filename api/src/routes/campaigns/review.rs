@@ -8,6 +8,7 @@ use fanfare_engine::{
     store::{
         campaigns,
         drafts::{self, ReviewAction, ReviewRow},
+        settings,
         sheets::{self, Sheet},
     },
 };
@@ -22,7 +23,7 @@ use crate::{
     auth::caller::{Caller, May},
     http::{
         envelope::{Data, Envelope},
-        etag::Tagged,
+        etag::{IfMatch, Tag, Tagged},
         extract::{Body, PathId},
         problem::{Code, Problem},
     },
@@ -79,7 +80,7 @@ async fn said(
     work.note(action, &id.to_string(), json!({"comment": said.comment})).await?;
     let sheet = sheets::get(&mut work.tx, tenant, id).await?;
     work.commit().await?;
-    Ok(Tagged(sheet.updated_at, Data(sheet.into())))
+    Ok(Tagged::new(sheet.updated_at, Data(sheet.into())))
 }
 
 /// Hands a draft over for review. Whoever does is among its authors.
@@ -233,28 +234,34 @@ struct ReviewRule {
 async fn rule(
     State(service): State<Service>,
     may: May<needs::CampaignsRead>,
-) -> Result<Data<ReviewRule>, Problem> {
+) -> Result<Tagged<Data<ReviewRule>>, Problem> {
     let mut work = Work::begin(&service, &may.caller).await?;
-    Ok(Data(ReviewRule { review_above: drafts::review_above(&mut work.tx, may.caller.tenant).await? }))
+    Ok(Tagged::whole(ReviewRule {
+        review_above: settings::review_above(&mut work.tx, may.caller.tenant).await?,
+    }))
 }
 
 /// Sets when a campaign has to be approved. What is scheduled already stays so.
 #[utoipa::path(put, path = "/api/settings/campaigns", tag = "campaigns", security(("bearer" = ["settings:update"])),
+    params(("If-Match" = Option<String>, Header, description = "The ETag that was read")),
     request_body = ReviewRule, responses((status = 200, description = "The rule", body = Envelope<ReviewRule>)))]
 async fn set_rule(
     State(service): State<Service>,
     may: May<needs::SettingsUpdate>,
+    demand: IfMatch,
     Body(rule): Body<ReviewRule>,
-) -> Result<Data<ReviewRule>, Problem> {
+) -> Result<Tagged<Data<ReviewRule>>, Problem> {
     if rule.review_above.is_some_and(|above| above < 0) {
         return Err(Problem::field("reviewAbove", "must be 0 or more, or null"));
     }
     let caller = &may.caller;
     let mut work = Work::begin(&service, caller).await?;
-    let before = drafts::review_above(&mut work.tx, caller.tenant).await?;
-    drafts::set_review_above(&mut work.tx, caller.tenant, rule.review_above).await?;
-    let detail = json!({"before": before, "after": rule.review_above});
+    settings::lock(&mut work.tx, caller.tenant).await?;
+    let before = ReviewRule { review_above: settings::review_above(&mut work.tx, caller.tenant).await? };
+    demand.check(Tag::of(&before))?;
+    settings::set_review_above(&mut work.tx, caller.tenant, rule.review_above).await?;
+    let detail = json!({"before": before.review_above, "after": rule.review_above});
     work.note("settings.change", "campaigns.review_above", detail).await?;
     work.commit().await?;
-    Ok(Data(rule))
+    Ok(Tagged::whole(rule))
 }

@@ -21,6 +21,7 @@ use crate::{
     auth::caller::{Caller, May},
     http::{
         envelope::{Data, Envelope},
+        etag::{IfMatch, Tagged},
         extract::{Body, PathId},
         problem::Problem,
     },
@@ -61,34 +62,42 @@ impl From<&Sheet> for StatusView {
 /// `paused` and `stopped` only what was on its way may still leave, within a second. To name the status that it has already
 /// changes nothing.
 #[utoipa::path(put, path = "/api/campaigns/{campaign_id}/status", tag = "campaigns", security(("bearer" = ["campaigns:update"])),
-    params(("campaign_id" = String, Path, description = "`camp_…`")),
+    params(("campaign_id" = String, Path, description = "`camp_…`"), ("If-Match" = Option<String>, Header, description = "The ETag that was read")),
     request_body = WantedStatus, responses((status = 200, description = "The status that it has now", body = Envelope<StatusView>)))]
 async fn set(
     State(service): State<Service>,
     may: May<needs::CampaignsUpdate>,
     PathId(id): PathId<CampaignId>,
+    demand: IfMatch,
     Body(wanted): Body<WantedStatus>,
-) -> Result<Data<StatusView>, Problem> {
+) -> Result<Tagged<Data<StatusView>>, Problem> {
     let (caller, wanted) = (&may.caller, wanted.status);
     // Another tenant's is not there, whatever is wanted of it.
     service.store.campaign(caller.tenant, id).await?;
     let answer = match wanted {
-        CampaignStatus::Active => activate(&service, caller, id).await?,
-        CampaignStatus::Paused => stop(&service, caller, id, wanted).await?,
-        CampaignStatus::Stopped => stop(&service, caller, id, wanted).await?,
+        CampaignStatus::Active => activate(&service, caller, id, &demand).await?,
+        CampaignStatus::Paused | CampaignStatus::Stopped => {
+            stop(&service, caller, id, (wanted, &demand)).await?
+        }
         _ => {
             let mut work = Work::begin(&service, caller).await?;
             let sheet = sheets::get(&mut work.tx, caller.tenant, id).await?;
+            demand.check(sheet.updated_at)?;
             match CampaignStatus::of(sheet.state) {
                 same if same == wanted => StatusView::from(&sheet),
                 from => return Err(departure::no_sense(from, wanted)),
             }
         }
     };
-    Ok(Data(answer))
+    Ok(Tagged::new(answer.updated_at, Data(answer)))
 }
 
-async fn activate(service: &Service, caller: &Caller, id: CampaignId) -> Result<StatusView, Problem> {
+async fn activate(
+    service: &Service,
+    caller: &Caller,
+    id: CampaignId,
+    demand: &IfMatch,
+) -> Result<StatusView, Problem> {
     let mut look = Work::begin(service, caller).await?;
     let sheet = sheets::get(&mut look.tx, caller.tenant, id).await?;
     drop(look);
@@ -102,6 +111,7 @@ async fn activate(service: &Service, caller: &Caller, id: CampaignId) -> Result<
         _ => None,
     };
     let mut work = Work::begin(service, caller).await?;
+    demand.check(sheets::lock(&mut work.tx, caller.tenant, id).await?.updated_at)?;
     match (from, pins) {
         (CampaignStatus::Active, _) => {}
         (CampaignStatus::Paused, _) => {
@@ -121,10 +131,11 @@ async fn stop(
     service: &Service,
     caller: &Caller,
     id: CampaignId,
-    wanted: CampaignStatus,
+    (wanted, demand): (CampaignStatus, &IfMatch),
 ) -> Result<StatusView, Problem> {
     let mut work = Work::begin(service, caller).await?;
     let sheet = sheets::lock(&mut work.tx, caller.tenant, id).await?;
+    demand.check(sheet.updated_at)?;
     let from = CampaignStatus::of(sheet.state);
     if from != wanted {
         if !from.reachable().contains(&wanted) {

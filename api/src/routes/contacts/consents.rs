@@ -21,6 +21,7 @@ use crate::{
     auth::caller::May,
     http::{
         envelope::{Data, Envelope},
+        etag::{IfMatch, Tag, Tagged},
         extract::{Body, PathId},
         problem::Problem,
     },
@@ -82,28 +83,31 @@ pub(super) async fn show(
     State(service): State<Service>,
     may: May<needs::ContactsRead>,
     PathId(id): PathId<ContactId>,
-) -> Result<Data<Consents>, Problem> {
+) -> Result<Tagged<Data<Consents>>, Problem> {
     let mut work = Work::begin(&service, &may.caller).await?;
     contacts::get(&mut work.tx, sight(&may.caller), id).await?;
     let answer = known(&mut work, id, &may).await?;
     work.seen("contact.read", &id.to_string(), json!({"of": "consents"})).await?;
-    Ok(Data(answer))
+    Ok(Tagged::whole(answer))
 }
 
 /// Records what a contact said about marketing. A no holds for every message whose turn had not come when this is answered.
 #[utoipa::path(put, path = "/api/contacts/{contact_id}/consents", tag = "contacts", security(("bearer" = ["contacts:update"])),
-    params(("contact_id" = String, Path, description = "`cont_…`")), request_body = NewConsents,
+    params(("contact_id" = String, Path, description = "`cont_…`"), ("If-Match" = Option<String>, Header, description = "The ETag that was read")),
+    request_body = NewConsents,
     responses((status = 200, description = "The latest word about each channel", body = Envelope<Consents>)))]
 pub(super) async fn record(
     State(service): State<Service>,
     may: May<needs::ContactsUpdate>,
     PathId(id): PathId<ContactId>,
+    demand: IfMatch,
     Body(new): Body<NewConsents>,
-) -> Result<Data<Consents>, Problem> {
+) -> Result<Tagged<Data<Consents>>, Problem> {
     let caller = &may.caller;
     let said = checked(new.consents, service.store.now().await?)?;
     let mut work = Work::begin(&service, caller).await?;
     contacts::lock(&mut work.tx, sight(caller), id).await?;
+    demand.check(Tag::of(&known(&mut work, id, &may).await?))?;
     consents::record(&mut work.tx, id, &said).await?;
     let detail: Vec<_> = said
         .iter()
@@ -115,7 +119,7 @@ pub(super) async fn record(
     if said.iter().any(|consent| !consent.granted) {
         service.store.grace(caller.tenant).await?;
     }
-    Ok(Data(answer))
+    Ok(Tagged::whole(answer))
 }
 
 async fn known<P>(work: &mut Work<'_>, id: ContactId, may: &May<P>) -> Result<Consents, Problem> {
@@ -170,6 +174,12 @@ pub(super) struct Wishes {
     topics: BTreeMap<String, bool>,
 }
 
+impl From<Preferences> for Wishes {
+    fn from(Preferences { channels, topics }: Preferences) -> Self {
+        Self { channels, topics }
+    }
+}
+
 /// What a contact would rather have.
 #[utoipa::path(get, path = "/api/contacts/{contact_id}/preferences", tag = "contacts", security(("bearer" = ["contacts:read"])),
     params(("contact_id" = String, Path, description = "`cont_…`")),
@@ -178,28 +188,31 @@ pub(super) async fn preferences(
     State(service): State<Service>,
     may: May<needs::ContactsRead>,
     PathId(id): PathId<ContactId>,
-) -> Result<Data<Wishes>, Problem> {
+) -> Result<Tagged<Data<Wishes>>, Problem> {
     let mut work = Work::begin(&service, &may.caller).await?;
     contacts::get(&mut work.tx, sight(&may.caller), id).await?;
-    let Preferences { channels, topics } = consents::preferences(&mut work.tx, id).await?;
+    let wishes = Wishes::from(consents::preferences(&mut work.tx, id).await?);
     work.seen("contact.read", &id.to_string(), json!({"of": "preferences"})).await?;
-    Ok(Data(Wishes { channels, topics }))
+    Ok(Tagged::whole(wishes))
 }
 
 /// Sets what a contact would rather have, in place of what was known of it. Holds for every message whose turn had not come
 /// when this is answered.
 #[utoipa::path(put, path = "/api/contacts/{contact_id}/preferences", tag = "contacts", security(("bearer" = ["contacts:update"])),
-    params(("contact_id" = String, Path, description = "`cont_…`")), request_body = Wishes,
+    params(("contact_id" = String, Path, description = "`cont_…`"), ("If-Match" = Option<String>, Header, description = "The ETag that was read")),
+    request_body = Wishes,
     responses((status = 200, description = "The preferences", body = Envelope<Wishes>)))]
 pub(super) async fn prefer(
     State(service): State<Service>,
     may: May<needs::ContactsUpdate>,
     PathId(id): PathId<ContactId>,
+    demand: IfMatch,
     Body(wishes): Body<Wishes>,
-) -> Result<Data<Wishes>, Problem> {
+) -> Result<Tagged<Data<Wishes>>, Problem> {
     let preferences = sound(wishes)?;
     let mut work = Work::begin(&service, &may.caller).await?;
     contacts::lock(&mut work.tx, sight(&may.caller), id).await?;
+    demand.check(Tag::of(&Wishes::from(consents::preferences(&mut work.tx, id).await?)))?;
     consents::prefer(&mut work.tx, id, &preferences).await?;
     let detail = json!({"channels": preferences.channels, "topics": preferences.topics});
     work.note("contact.prefer", &id.to_string(), detail).await?;
@@ -207,7 +220,7 @@ pub(super) async fn prefer(
     if !preferences.channels.is_empty() {
         service.store.grace(may.caller.tenant).await?;
     }
-    Ok(Data(Wishes { channels: preferences.channels, topics: preferences.topics }))
+    Ok(Tagged::whole(preferences.into()))
 }
 
 fn sound(wishes: Wishes) -> Result<Preferences, Problem> {

@@ -56,7 +56,7 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
 const NO_USER: UserId = UserId::from_uuid(Uuid::nil());
 
 /// What the caller sees of the tenant's contacts.
-pub(super) fn sight(caller: &Caller) -> Sight<'_> {
+pub(in crate::routes) fn sight(caller: &Caller) -> Sight<'_> {
     let sight = Sight { tenant: caller.tenant, branch: None, agent: None };
     match &caller.scope {
         RowScope::All => sight,
@@ -107,7 +107,7 @@ async fn create(
         if let Some(id) = contacts::known(&mut work.tx, caller.tenant, &person).await? {
             let contact = add_to(&mut work, caller, id, &person, keeper).await?;
             work.commit().await?;
-            return Ok(Tagged(contact.updated_at, Data(ContactView::from(contact))).into_response());
+            return Ok(Tagged::new(contact.updated_at, Data(ContactView::from(contact))).into_response());
         }
         let id = service.ids.next(service.clock.now());
         let own = Keeper {
@@ -119,7 +119,7 @@ async fn create(
             let detail = json!({"email": shown(&contact.email), "phone": shown(&contact.phone)});
             work.note("contact.create", &id.to_string(), detail).await?;
             work.commit().await?;
-            return Ok(Tagged(contact.updated_at, Made(ContactView::from(contact))).into_response());
+            return Ok(Tagged::new(contact.updated_at, Made(ContactView::from(contact))).into_response());
         }
     }
     Err(Problem::say(Code::Conflict, "Somebody else is changing this contact: try again."))
@@ -185,7 +185,7 @@ async fn show(
     let mut work = Work::begin(&service, &may.caller).await?;
     let contact = contacts::get(&mut work.tx, sight(&may.caller), id).await?;
     work.seen("contact.read", &id.to_string(), json!({})).await?;
-    Ok(Tagged(contact.updated_at, Data(contact.into())))
+    Ok(Tagged::new(contact.updated_at, Data(contact.into())))
 }
 
 /// Changes a contact: fields that are sent are set, null takes one away, and so it is with each attribute; all else stays.
@@ -219,7 +219,7 @@ async fn change(
     let contact = contacts::get(&mut work.tx, sight(caller), id).await?;
     work.note("contact.change", &id.to_string(), json!({"fields": changed(&known, &contact)})).await?;
     work.commit().await?;
-    Ok(Tagged(contact.updated_at, Data(contact.into())))
+    Ok(Tagged::new(contact.updated_at, Data(contact.into())))
 }
 
 /// Erases what a contact's own record tells of the person: name, addresses, attributes, consents and preferences. The record

@@ -332,7 +332,10 @@ async fn show(
     let shown = template_list::get(&mut work.tx, may.caller.tenant, id).await?;
     let lines = template_versions::list(&mut work.tx, id, None, (0, NEWEST)).await?;
     let versions = lines.into_iter().map(TemplateVersionLine::from).collect();
-    Ok(Tagged(shown.template.updated_at, Data(TemplateWithVersions { template: shown.into(), versions })))
+    Ok(Tagged::new(
+        shown.template.updated_at,
+        Data(TemplateWithVersions { template: shown.into(), versions }),
+    ))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -374,7 +377,7 @@ async fn change(
     work.note("template.change", &id.to_string(), detail).await?;
     let shown = template_list::get(&mut work.tx, caller.tenant, id).await?;
     work.commit().await?;
-    Ok(Tagged(shown.template.updated_at, Data(shown.into())))
+    Ok(Tagged::new(shown.template.updated_at, Data(shown.into())))
 }
 
 /// Deletes a template with all its versions, if nothing was ever made with it.

@@ -256,7 +256,7 @@ async fn show(
 ) -> Result<Tagged<Data<TemplateVersionView>>, Problem> {
     let mut work = Work::begin(&service, &may.caller).await?;
     let (id, version) = meant(&mut work, may.caller.tenant, &path, &query).await?;
-    Ok(Tagged(version.updated_at, Data(TemplateVersionView::of(id, version))))
+    Ok(Tagged::new(version.updated_at, Data(TemplateVersionView::of(id, version))))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -317,7 +317,7 @@ async fn change(
     work.note("template.version.change", &id.to_string(), detail).await?;
     let version = template_versions::get(&mut work.tx, id, &before.locale, Some(path.version)).await?;
     work.commit().await?;
-    Ok(Tagged(version.updated_at, Data(TemplateVersionView::of(id, version))))
+    Ok(Tagged::new(version.updated_at, Data(TemplateVersionView::of(id, version))))
 }
 
 /// Publishes a draft: it is what is sent from now on.
@@ -354,7 +354,7 @@ async fn publish(
     work.note("template.publish", &id.to_string(), detail).await?;
     let version = template_versions::get(&mut work.tx, id, &draft.locale, Some(draft.version)).await?;
     work.commit().await?;
-    Ok(Tagged(version.updated_at, Data(TemplateVersionView::of(id, version))))
+    Ok(Tagged::new(version.updated_at, Data(TemplateVersionView::of(id, version))))
 }
 
 /// Discards a draft.

@@ -231,6 +231,8 @@ async fn a_token_says_what_was_signed(pool: PgPool) {
 /// Somebody of `acme` who has this role.
 async fn in_role(open: &Open, owner: &Client, role: &str) -> Client {
     let email = format!("{}@acme.example", role.replace('_', "-"));
+    // An agent and a customer are somebody.
+    made(owner, "/api/contacts", json!({"email": email})).await;
     let invited = made(owner, "/api/users", json!({"email": email, "firstName": "X", "role": role})).await;
     let path = invited["invitation"]["path"].as_str().unwrap();
     let (status, answer) = open.nobody().post(path, &json!({"password": PASSWORD})).await;
