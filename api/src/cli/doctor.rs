@@ -62,6 +62,7 @@ pub(super) async fn run(context: &Context) -> Result<(), Failure> {
     if reached {
         findings.extend(webhooks(context).await);
     }
+    findings.push(public_pages(context));
     findings.push(disk());
     context.out.show(&findings, |findings| {
         let row = |f: &Finding| vec![word(f.verdict).to_owned(), f.what.clone(), f.note.clone()];
@@ -286,6 +287,19 @@ async fn webhooks(context: &Context) -> Vec<Finding> {
         Finding::new(format!("webhooks of {}", account.slug), verdict, format!("{base}/hooks/{}", account.id))
     })
     .collect()
+}
+
+/// Where recipients find their way out, and where tracked links lead.
+fn public_pages(context: &Context) -> Finding {
+    match context.config().public.base_url.as_str() {
+        "" => Finding::new(
+            "public pages",
+            Verdict::Warning,
+            "marketing mail bears no List-Unsubscribe, which large mailboxes ask for, and no link is tracked: set public.base_url \
+             and public.signing_keys",
+        ),
+        url => Finding::new("public pages", Verdict::Good, url),
+    }
 }
 
 /// Free space where this runs: a full disk stops the log, and Postgres if it lives here too.

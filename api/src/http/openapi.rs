@@ -33,7 +33,7 @@ pub(crate) const ERRORS: &str = "/api/docs/errors";
 #[openapi(
     info(
         title = "Fanfare",
-        description = "Notifications and campaigns to millions of people, by e-mail, SMS and WhatsApp."
+        description = "Notifications and campaigns to millions of people, by e-mail, SMS and WhatsApp, and inside the application."
     ),
     components(schemas(ProblemDetails, FieldError))
 )]

@@ -62,7 +62,7 @@ struct Filter {
     reference: Option<String>,
     /// `camp_…`
     campaign: Option<String>,
-    /// `email`, `sms` or `whatsapp`.
+    /// `email`, `sms`, `whatsapp` or `in_app`.
     channel: Option<String>,
     /// `scheduled`, `queued`, `sent`, `delivered`, `read`, `failed`, `suppressed`, `cancelled` or `unknown`.
     status: Option<String>,

@@ -176,6 +176,10 @@ async fn the_doctor_says_what_is_missing(pool: sqlx::PgPool) {
         (of(&findings, "schema"), of(&findings, "redis"), of(&findings, "configuration")),
         ("good".into(), "good".into(), "warning".into())
     );
+    assert_eq!(of(&findings, "public pages"), "warning");
+    house.set("FANFARE__PUBLIC__BASE_URL", "https://mail.example.com");
+    house.set("FANFARE_SIGNING_KEYS", &crate::public::stage::signing_key(7));
+    assert_eq!(of(&house.run(&["doctor", "--json"]).json(), "public pages"), "good");
     house.set("REDIS_URL", "redis://127.0.0.1:1");
     let ran = house.run(&["doctor", "--json"]);
     assert_eq!(ran.code, 3, "{}", ran.out);

@@ -1,9 +1,10 @@
 //! Notifications over HTTP.
 
+use fanfare_engine::engine::Role;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use crate::open::Open;
+use crate::open::{Open, PASSWORD};
 
 const MIGRATOR: &sqlx::migrate::Migrator = &fanfare_engine::store::MIGRATOR;
 
@@ -158,4 +159,63 @@ async fn preferences_decide_what_is_listed(pool: PgPool) {
     }
     let (status, _) = owner.put("/api/notifications/preferences", &json!({"preferences": []})).await;
     assert_eq!((status, titles(&owner.get("/api/notifications").await.1)), (200, vec!["t"]));
+}
+
+/// From the template to whoever reads it, over HTTP alone.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_campaign_in_app_is_read_by_those_it_was_for(pool: PgPool) {
+    let settings = [("FANFARE_SEALING_KEYS", "2026:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=")];
+    let open = Open::with(&pool, &settings).await;
+    let owner = open.owner().await;
+    let (status, account) = owner.post("/api/accounts", &json!({"slug": "app", "provider": "in_app"})).await;
+    assert_eq!(status, 201, "{account}");
+    let customer = async |email: &str, name: &str| {
+        let (_, contact) = owner.post("/api/contacts", &json!({"email": email, "name": name})).await;
+        let new = json!({"email": email, "firstName": name, "role": "customer", "contactId": contact["data"]["id"]});
+        let (_, invited) = owner.post("/api/users", &new).await;
+        let path = invited["data"]["invitation"]["path"].as_str().unwrap().to_owned();
+        let (status, signed_in) = open.nobody().post(&path, &json!({"password": PASSWORD})).await;
+        assert_eq!(status, 200, "{signed_in}");
+        open.bearing(signed_in["data"]["token"].as_str().unwrap())
+    };
+    let (kim, lee) = (customer("kim@example.com", "Kim").await, customer("lee@example.com", "Lee").await);
+    let content = json!({"title": "Dear {{name}}", "message": "Your policy is due.", "type": "policy",
+                         "priority": "high", "data": {"who": "{{name}}"}});
+    let template = json!({"name": "Due", "type": "in_app", "class": "obligation", "content": content});
+    let (status, made) = owner.post("/api/templates", &template).await;
+    assert_eq!(status, 201, "{made}");
+    let campaign = json!({"name": "Due", "type": "in_app", "templates": {"in_app": "due"}});
+    let (status, made) = owner.post("/api/campaigns", &campaign).await;
+    assert_eq!(status, 201, "{made}");
+    let campaign = format!("/api/campaigns/{}", made["data"]["campaigns"][0]["id"].as_str().unwrap());
+    let (_, looked) = owner.get(&format!("{campaign}/preflight")).await;
+    assert_eq!(looked["data"]["sendable"], json!(2), "{looked}");
+    let running = open.engine.start(&[Role::Worker, Role::Scheduler, Role::Upkeep]);
+    let (status, launched) = owner.put(&format!("{campaign}/status"), &json!({"status": "active"})).await;
+    assert_eq!(status, 200, "{launched}");
+    let give_up = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while owner.get(&campaign).await.1["data"]["status"] != "completed" {
+        assert!(std::time::Instant::now() < give_up, "{}", owner.get(&campaign).await.1);
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    running.shut_down().await;
+
+    for (who, name) in [(&kim, "Kim"), (&lee, "Lee")] {
+        let (_, listed) = who.get("/api/notifications").await;
+        assert_eq!(
+            (titles(&listed), &listed["data"]["unreadCount"]),
+            (vec![format!("Dear {name}").as_str()], &json!(1))
+        );
+        let one = &listed["data"]["notifications"][0];
+        assert_eq!(
+            (&one["type"], &one["priority"], &one["data"]),
+            (&json!("policy"), &json!("high"), &json!({"who": name}))
+        );
+    }
+    let (_, listed) = kim.get("/api/notifications").await;
+    let id = listed["data"]["notifications"][0]["id"].as_str().unwrap();
+    assert_eq!(kim.patch(&format!("/api/notifications/{id}/read"), &json!({})).await.0, 200);
+    let (_, messages) = owner.get("/api/messages?channel=in_app").await;
+    assert_eq!(messages["data"]["messages"].as_array().unwrap().len(), 2, "{messages}");
+    assert!(titles(&owner.get("/api/notifications").await.1).is_empty(), "it was for customers");
 }

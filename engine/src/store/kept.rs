@@ -249,15 +249,8 @@ pub async fn delete(tx: &mut PgConnection, tenant: TenantId, id: AccountId) -> S
 
 /// How many campaigns may still send over an account.
 async fn in_use(tx: &mut PgConnection, tenant: TenantId, id: AccountId) -> StoreResult<i64> {
-    let campaigns = sqlx::query_scalar!(
-        r#"select count(*) as "campaigns!" from campaigns k
-           where k.tenant_id = $1 and k.state in ('launching', 'sending', 'paused') and $2 = any (k.route)
-             and (k.kind = 'campaign'
-                  -- Whoever waits for another account may still come to this one.
-                  or exists (select from chunks c where c.campaign_id = k.id and c.done_at is null))"#,
-        tenant.uuid(),
-        id.uuid(),
-    );
+    let campaigns =
+        sqlx::query_scalar!(r#"select campaigns_over($1, $2) as "campaigns!""#, tenant.uuid(), id.uuid());
     Ok(campaigns.fetch_one(tx).await?)
 }
 
@@ -313,24 +306,15 @@ impl Store {
     /// them; how many those were. What comes in for them afterwards nobody can read: it is put aside.
     pub async fn forget_deleted_accounts(&self, after: Duration) -> StoreResult<u64> {
         let mut tx = self.begin().await?;
-        let deleted = sqlx::query!(
-            r"select id, tenant_id from accounts
-              where deleted_at < now() - make_interval(secs => $1) and secrets <> '\x'",
+        let forgotten = sqlx::query!(
+            r"update accounts a set settings = '{}', secrets = '\x', secret_hint = null
+              where a.deleted_at < now() - make_interval(secs => $1) and a.secrets <> '\x'
+                and campaigns_over(a.tenant_id, a.id) = 0",
             after.as_secs_f64(),
         )
-        .fetch_all(&mut *tx)
-        .await?;
-        let mut forgotten = 0;
-        for row in deleted {
-            if in_use(&mut tx, row.tenant_id.into(), row.id.into()).await? > 0 {
-                continue;
-            }
-            let forget = sqlx::query!(
-                r"update accounts set settings = '{}', secrets = '\x', secret_hint = null where id = $1",
-                row.id
-            );
-            forgotten += forget.execute(&mut *tx).await?.rows_affected();
-        }
+        .execute(&mut *tx)
+        .await?
+        .rows_affected();
         sqlx::query!(
             r"with left_over as (
                   delete from inbox where account_id = any (array(

@@ -158,7 +158,7 @@ pub async fn replay_failed(
     let account = sqlx::query_scalar!(
         r"select a.id from campaigns k
           cross join unnest(k.route) with ordinality as route (account_id, place)
-          join accounts a on a.id = route.account_id and (a.deleted_at is null or a.secrets <> '\x')
+          join accounts a on a.id = route.account_id and a.deleted_at is null
           where k.id = $2 and k.tenant_id = $1
           order by route.place limit 1",
         tenant.uuid(),

@@ -92,7 +92,8 @@ pub(super) struct ConversionInput {
 pub(super) struct NewCampaigns {
     #[schema(min_length = 1, max_length = 200)]
     name: String,
-    /// `email`, `sms`, `whatsapp`, or several of them: a campaign for each.
+    /// `email`, `sms`, `whatsapp` or `in_app`, or several of them: a campaign for each. `in_app` puts a notification where
+    /// those find it who sign in as a contact.
     #[serde(rename = "type")]
     channels: Channels,
     /// To the rows of this upload; to all contacts without one.
@@ -242,7 +243,7 @@ impl NewCampaigns {
             }
         };
         if named.is_empty() || named.len() > Channel::ALL.len() {
-            wrong.note("type", "must name one to three channels: email, sms, whatsapp");
+            wrong.note("type", "must name one to four channels: email, sms, whatsapp, in_app");
         }
         let mut channels: Vec<(Channel, String)> = Vec::new();
         for (field, name) in named.into_iter().take(Channel::ALL.len()) {

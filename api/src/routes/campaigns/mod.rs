@@ -105,7 +105,7 @@ struct Which {
     /// One or several of `draft`, `in_review`, `scheduled`, `active`, `paused`, `completed`, `stopped`, with commas.
     #[param(example = "active,paused,completed")]
     status: Option<String>,
-    /// One or several of `email`, `sms`, `whatsapp`, with commas.
+    /// One or several of `email`, `sms`, `whatsapp`, `in_app`, with commas.
     #[serde(rename = "type")]
     #[param(example = "email,whatsapp,sms")]
     channels: Option<String>,

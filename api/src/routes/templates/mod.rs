@@ -66,7 +66,7 @@ struct TemplateView {
     id: TemplateId,
     slug: String,
     name: String,
-    /// `email`, `sms` or `whatsapp`.
+    /// `email`, `sms`, `whatsapp` or `in_app`.
     #[schema(value_type = String)]
     r#type: Channel,
     /// `transactional`, `obligation` or `marketing`.
@@ -121,7 +121,7 @@ struct Templates {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Listed {
-    /// `email`, `whatsapp` or `sms`; several with commas between them.
+    /// `email`, `whatsapp`, `sms` or `in_app`; several with commas between them.
     r#type: Option<String>,
     /// Only those in use, or only those that are not.
     active: Option<bool>,
@@ -175,7 +175,7 @@ fn channels(text: &str) -> Result<Vec<Channel>, Problem> {
 struct NewTemplate {
     #[schema(min_length = 1, max_length = 100)]
     name: String,
-    /// `email`, `sms` or `whatsapp`; stays.
+    /// `email`, `sms`, `whatsapp` or `in_app`; stays.
     #[schema(value_type = String)]
     r#type: Channel,
     /// E-mails have one.

@@ -1,6 +1,6 @@
 //! What recipients do without signing in: over the links of mail that was really sent, to a provider that keeps what it gets.
 
-mod stage;
+pub(crate) mod stage;
 mod visits;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};

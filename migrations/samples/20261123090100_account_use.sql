@@ -1,0 +1,1 @@
+select campaigns_over(tenant_id, id) from accounts;
