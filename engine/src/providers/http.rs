@@ -131,8 +131,8 @@ impl Http {
                 Ok(answer) => break answer,
                 Err(Failure::Lost(reason)) => return Err(SendError::Ambiguous(reason)),
                 // One that took its whole time to connect has used up the patience of whoever waits for it.
-                Err(Failure::NotSent { slow: true, .. }) => return Err(SendError::NotSent),
-                Err(Failure::NotSent { request: unsent, slow: false }) => {
+                Err(Failure::TooSlow) => return Err(SendError::NotSent),
+                Err(Failure::NotSent(unsent)) => {
                     sleep(waits.next().ok_or(SendError::NotSent)?).await;
                     request = unsent;
                 }

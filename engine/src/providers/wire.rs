@@ -52,13 +52,17 @@ pub(super) struct Answer {
 #[derive(Debug)]
 pub(super) enum Failure {
     /// No connection came about, or it was closed before a byte of the request was written.
-    NotSent {
-        request: Box<Request<Full<Bytes>>>,
-        /// Connecting took all the time that it is given.
-        slow: bool,
-    },
+    NotSent(Box<Request<Full<Bytes>>>),
+    /// Connecting took all the time that it is given.
+    TooSlow,
     /// The request, or a part of it, may have been read.
     Lost(Reason),
+}
+
+/// Why there is no connection.
+enum Unconnected {
+    Failed,
+    TimedOut,
 }
 
 /// How long an exchange may last, and how large its answer may be.
@@ -115,7 +119,7 @@ impl Wires {
         bounds: Bounds,
     ) -> Result<Answer, Failure> {
         let Some(origin) = Origin::of(url) else {
-            return Err(Failure::NotSent { request, slow: false });
+            return Err(Failure::NotSent(request));
         };
         request.headers_mut().insert(HOST, origin.authority.clone());
         *request.uri_mut() = url.path_and_query().map_or_else(Uri::default, |path| path.clone().into());
@@ -127,7 +131,8 @@ impl Wires {
                 // Boxed: it is rare, and would make every exchange as large as itself.
                 None => match Box::pin(self.connect(url)).await {
                     Ok(wire) => wire,
-                    Err(slow) => return Err(Failure::NotSent { request, slow }),
+                    Err(Unconnected::Failed) => return Err(Failure::NotSent(request)),
+                    Err(Unconnected::TimedOut) => return Err(Failure::TooSlow),
                 },
             };
             match timeout_at(bounds.until, wire.exchange(request, bounds)).await {
@@ -137,9 +142,7 @@ impl Wires {
                     }
                     return Ok(answer);
                 }
-                Ok(Err(Undone::Unsent(request))) if fresh => {
-                    return Err(Failure::NotSent { request, slow: false });
-                }
+                Ok(Err(Undone::Unsent(request))) if fresh => return Err(Failure::NotSent(request)),
                 Ok(Err(Undone::Unsent(unsent))) => request = unsent,
                 Ok(Err(Undone::Lost)) => return Err(Failure::Lost(Reason::ConnectionLost)),
                 Err(_) => return Err(Failure::Lost(Reason::TimedOut)),
@@ -147,8 +150,7 @@ impl Wires {
         }
     }
 
-    /// A new connection, or whether it took all its time not to come about.
-    async fn connect(&self, url: &Uri) -> Result<Box<Wire>, bool> {
+    async fn connect(&self, url: &Uri) -> Result<Box<Wire>, Unconnected> {
         let connecting = async {
             let stream = self.https.clone().ready().await?.call(url.clone()).await?;
             let (sender, connection) =
@@ -158,8 +160,8 @@ impl Wires {
         };
         match timeout(self.connect_timeout, connecting).await {
             Ok(Ok(wire)) => Ok(wire),
-            Ok(Err(_)) => Err(false),
-            Err(_) => Err(true),
+            Ok(Err(_)) => Err(Unconnected::Failed),
+            Err(_) => Err(Unconnected::TimedOut),
         }
     }
 
