@@ -27,5 +27,6 @@ pub mod queue;
 pub mod roster;
 pub mod seal;
 pub mod seen_through;
+pub mod spreadsheet;
 pub mod store;
 pub mod upkeep;

@@ -6,6 +6,7 @@ use fanfare_engine::{
     domain::{campaign::CampaignState, channel::Channel, price::Micros},
     id::{CampaignId, TenantId, UploadId},
     launch::{self, check::Problem, control},
+    spreadsheet,
     store::{
         Store,
         accounts::Account,
@@ -201,22 +202,14 @@ async fn create(context: &Context, args: Create) -> Result<(), Failure> {
 async fn check(context: &Context, args: Check) -> Result<(), Failure> {
     let store = context.declared_store().await?;
     let tenant = context.tenant(&store, args.one.tenant.as_deref()).await?;
-    let mut lines = csv::Writer::from_writer(Vec::new());
-    lines.write_record(["n", "address", "reason", "detail"]).map_err(Failure::refused)?;
-    let note = |p: Problem| {
-        // Into memory, which takes everything.
-        let _ = lines.write_record([
-            &p.n.to_string(),
-            &p.address,
-            &p.reason,
-            p.detail.as_deref().unwrap_or_default(),
-        ]);
+    let mut lines = spreadsheet::header(["n", "address", "reason", "detail"]);
+    let note = |Problem { n, address, reason, detail, .. }: Problem| {
+        lines.extend(spreadsheet::lines([[n.to_string(), address, reason, detail.unwrap_or_default()]]));
     };
     let report =
         launch::check::check(&store, &links(context.config()), tenant.id, args.one.campaign, note).await?;
     if let Some(path) = &args.problems {
-        let bytes = lines.into_inner().map_err(|error| Failure::refused(error.into_error()))?;
-        std::fs::write(path, bytes).map_err(|error| {
+        std::fs::write(path, lines).map_err(|error| {
             Failure::say(Exit::Usage, format!("{} cannot be written: {error}", path.display()))
         })?;
     }

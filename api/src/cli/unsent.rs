@@ -1,6 +1,6 @@
 //! `fanfare unsent`: who was not sent, and why.
 
-use fanfare_engine::{id::CampaignId, store::messages::Unsent};
+use fanfare_engine::{id::CampaignId, spreadsheet, store::messages::Unsent};
 use serde_json::json;
 
 use super::{context::Context, exit::Failure, out};
@@ -58,22 +58,18 @@ fn because(unsent: &Unsent) -> String {
 }
 
 fn csv(page: &[Unsent]) -> Result<(), Failure> {
-    let mut lines = csv::Writer::from_writer(Vec::new());
-    lines.write_record(HEADING).map_err(Failure::refused)?;
-    for unsent in page {
-        let (n, message) = (unsent.message.n.to_string(), unsent.message.to_string());
-        let detail = unsent.detail.as_deref().unwrap_or_default();
-        // A value that a spreadsheet would run as a formula gets an apostrophe, which makes it text.
-        let harmless = |text: &str| {
-            if text.starts_with(['=', '+', '-', '@']) { format!("'{text}") } else { text.to_owned() }
-        };
-        let cells =
-            [&unsent.address, &unsent.state, &unsent.reason, &unsent.because].map(|cell| harmless(cell));
-        let [address, state, reason, because] = &cells;
-        lines
-            .write_record([&n, &message, address, state, reason, because, &harmless(detail)])
-            .map_err(Failure::refused)?;
-    }
-    let bytes = lines.into_inner().map_err(|error| Failure::refused(error.into_error()))?;
-    out::print(&String::from_utf8_lossy(&bytes))
+    let line = |unsent: &Unsent| {
+        let Unsent { message, address, state, reason, because, detail, .. } = unsent.clone();
+        [
+            message.n.to_string(),
+            message.to_string(),
+            address,
+            state,
+            reason,
+            because,
+            detail.unwrap_or_default(),
+        ]
+    };
+    let all = std::iter::once(HEADING.map(str::to_owned)).chain(page.iter().map(line));
+    out::print(&String::from_utf8_lossy(&spreadsheet::lines(all)))
 }

@@ -6,6 +6,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use super::error::ImportError;
 use crate::{
     id::{TenantId, UploadId},
+    spreadsheet,
     store::{
         Store, StoreResult,
         uploads::{ProblemRow, Staging},
@@ -35,28 +36,18 @@ pub(super) async fn write_staged(
     write(staging.problems(upload), writer).await
 }
 
-/// The header of the list, with the mark that makes spreadsheet programs read it as UTF-8.
+/// The header of the list.
 pub fn csv_header() -> Vec<u8> {
-    let mut lines = csv::Writer::from_writer("\u{feff}".as_bytes().to_vec());
-    lines.write_record(HEADER).expect("a vector takes whatever is written");
-    lines.into_inner().expect("a vector takes whatever is written")
+    spreadsheet::header(["row", "field", "value", "reason", "refused"])
 }
 
 /// A piece of the list.
 pub fn csv_lines(problems: &[ProblemRow]) -> Vec<u8> {
-    let mut lines = csv::Writer::from_writer(Vec::new());
-    for problem in problems {
-        lines.write_record(fields(problem)).expect("a vector takes whatever is written");
-    }
-    lines.into_inner().expect("a vector takes whatever is written")
-}
-
-const HEADER: [&str; 5] = ["row", "field", "value", "reason", "refused"];
-
-fn fields(problem: &ProblemRow) -> [String; 5] {
-    let refused = if problem.refused { "yes" } else { "no" };
-    let [field, value, reason] = [&problem.field, &problem.value, &problem.reason].map(|text| harmless(text));
-    [problem.row_no.to_string(), field, value, reason, refused.to_owned()]
+    spreadsheet::lines(problems.iter().map(|problem| {
+        let refused = if problem.refused { "yes" } else { "no" };
+        let [field, value, reason] = [&problem.field, &problem.value, &problem.reason].map(String::clone);
+        [problem.row_no.to_string(), field, value, reason, refused.to_owned()]
+    }))
 }
 
 async fn write(
@@ -72,10 +63,4 @@ async fn write(
     }
     writer.flush().await?;
     Ok(count)
-}
-
-/// A value that a spreadsheet would run as a formula gets an apostrophe, which makes it text.
-fn harmless(text: &str) -> String {
-    let dangerous = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\0']);
-    if dangerous { format!("'{text}") } else { text.to_owned() }
 }

@@ -14,12 +14,11 @@ use fanfare_engine::{
     domain::permission::needs,
     id::{TenantId, UploadId},
     store::{
-        Store, StoreError, StoreResult,
+        Store, StoreResult,
         upload_history::{self, ProblemKey},
         uploads::ProblemRow,
     },
 };
-use futures::{Stream, StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
@@ -28,7 +27,7 @@ use super::{Work, template, whole};
 use crate::{
     auth::caller::May,
     http::{
-        attachment::attachment,
+        attachment::{ListFormat, csv, file},
         envelope::{Data, Envelope},
         extract::{PathId, Query},
         page::{Pagination, Start, Wanted},
@@ -38,7 +37,6 @@ use crate::{
 };
 
 const WORKBOOK: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
-const CSV: &str = "text/csv; charset=utf-8";
 /// Lines of a list that are read together.
 const PAGE: i64 = 1_000;
 
@@ -66,22 +64,6 @@ pub(super) async fn download(
     let mut response = file(Body::from_stream(parts), kind, &entry.file_name);
     response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(bytes));
     Ok(response)
-}
-
-fn file(body: Body, kind: &'static str, name: &str) -> Response {
-    let mut response = body.into_response();
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    response.headers_mut().insert(header::CONTENT_DISPOSITION, attachment(name));
-    response
-}
-
-/// In which form the list comes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum ListFormat {
-    #[default]
-    Json,
-    Csv,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -152,7 +134,8 @@ pub(super) async fn errors(
     if query.format == ListFormat::Csv {
         work.commit().await?;
         let name = format!("{} - errors.csv", entry.file_name);
-        return Ok(file(Body::from_stream(lines(service.store.clone(), tenant, id)), CSV, &name));
+        let store = service.store.clone();
+        return Ok(csv(&name, refused::csv_header(), move |after| lines(store.clone(), (tenant, id), after)));
     }
     let after = match &window.start {
         Start::After(key) => Some(key),
@@ -170,17 +153,17 @@ pub(super) async fn errors(
     Ok(Data(RowErrors { errors, pagination: window.pagination(total, next) }).into_response())
 }
 
-/// The list as CSV, a page at a time.
-fn lines(store: Store, tenant: TenantId, upload: UploadId) -> impl Stream<Item = StoreResult<Bytes>> + Send {
-    let pages =
-        stream::try_unfold((store, None), move |(store, after): (Store, Option<ProblemKey>)| async move {
-            let mut tx = store.within(tenant).await?;
-            let rows = upload_history::problems(&mut tx, tenant, upload, after.as_ref(), (0, PAGE)).await?;
-            tx.commit().await.map_err(StoreError::from)?;
-            let last = rows.last().map(|row| (row.row_no, row.field.clone()));
-            Ok(last.map(|last| (Bytes::from(refused::csv_lines(&rows)), (store, Some(last)))))
-        });
-    stream::once(async { Ok(Bytes::from(refused::csv_header())) }).chain(pages)
+/// The lines of the list after this one.
+async fn lines(
+    store: Store,
+    (tenant, upload): (TenantId, UploadId),
+    after: Option<ProblemKey>,
+) -> StoreResult<Option<(Vec<u8>, ProblemKey)>> {
+    let mut tx = store.within(tenant).await?;
+    let rows = upload_history::problems(&mut tx, tenant, upload, after.as_ref(), (0, PAGE)).await?;
+    tx.commit().await?;
+    let last = rows.last().map(|row| (row.row_no, row.field.clone()));
+    Ok(last.map(|last| (refused::csv_lines(&rows), last)))
 }
 
 /// A workbook to fill in: the headers that are understood, what each means, and examples.
