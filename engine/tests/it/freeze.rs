@@ -7,11 +7,15 @@ use fanfare_engine::{
         channel::{Channel, MessageClass},
         token::PublicLinks,
     },
+    id::UploadId,
     launch::{
         self, LaunchError, check,
         freeze::{Freezing, LaunchSettings, Launcher},
     },
-    store::recipients::{Slice, SliceSizes},
+    store::{
+        campaigns::{Audience, NewCampaign},
+        recipients::{Slice, SliceSizes},
+    },
 };
 use sqlx::PgPool;
 
@@ -102,11 +106,56 @@ async fn one_address_gets_one_message_and_the_rest_is_explained(pool: PgPool) {
     assert_eq!((progress.recipients, progress.excluded, progress.waiting), (20, 3, 17));
 }
 
+/// Of a file the first row holds for whoever stands in it several times, and the first of those who share a number.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn of_a_file_too_one_address_gets_one_message(pool: PgPool) {
+    let house = House::new(pool).await;
+    house.contacts(6).await;
+    let upload: UploadId = house.ids.next(house.store.now().await.unwrap());
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
+        "update contacts set phone = '+23052345678' where name in ('Person 2', 'Person 3');
+         insert into uploads (id, tenant_id, file_name, sha256, bytes, format, mapping, rows_read, rows_taken, rows_refused,
+                              contacts_created, contacts_updated)
+         values ('{upload}', '{tenant}', 'due.csv', '', 1, 'csv', '{{}}', 9, 9, 0, 6, 0);
+         insert into upload_rows (upload_id, time_zone, contact_id, row_no, attributes)
+         select '{upload}', time_zone, id, split_part(name, ' ', 2)::bigint, '{{}}' from contacts;
+         insert into upload_rows (upload_id, time_zone, contact_id, row_no, attributes)
+         select '{upload}', time_zone, id, row_no, '{{}}' from contacts cross join generate_series(7, 8) row_no
+         where name = 'Person 1';
+         insert into upload_rows (upload_id, time_zone, contact_id, row_no, attributes)
+         select '{upload}', 'Zulu', id, 9, '{{}}' from contacts where name = 'Person 4'",
+        upload = upload.uuid(),
+        tenant = house.tenant_id().uuid(),
+    )))
+    .execute(house.store.pool())
+    .await
+    .unwrap();
+    for (channel, addresses) in [(Channel::Email, 6), (Channel::Sms, 5)] {
+        let of_the_file = |campaign: &mut NewCampaign| campaign.audience = Audience::Upload(upload);
+        let campaign = house.draft_with(channel, MessageClass::Obligation, of_the_file).await;
+        launch_only(&house, campaign).await;
+        freeze_all(&house, campaign, 4, 3).await;
+        let rows: Vec<(String, Option<String>)> =
+            sqlx::query_as("select address, excluded from recipients where campaign_id = $1 order by n")
+                .bind(campaign.uuid())
+                .fetch_all(house.store.pool())
+                .await
+                .unwrap();
+        let sent = rows.iter().filter(|(_, excluded)| excluded.is_none()).count();
+        assert_eq!((rows.len(), sent), (9, addresses), "{rows:?}");
+        for (at, (address, excluded)) in rows.iter().enumerate() {
+            let first = rows.iter().position(|(other, _)| other == address).unwrap();
+            let expected = (at > first).then_some("duplicate_address");
+            assert_eq!(excluded.as_deref(), expected, "the first row holds: {rows:?}");
+        }
+    }
+}
+
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn a_business_key_is_used_once_over_campaigns(pool: PgPool) {
     let house = House::new(pool).await;
     house.contacts(10).await;
-    let keyed = |campaign: &mut fanfare_engine::store::campaigns::NewCampaign| {
+    let keyed = |campaign: &mut NewCampaign| {
         campaign.business_key = Some("policy:{policy}:renewal-2026".to_owned());
     };
     for expected in [0, 10] {

@@ -1,0 +1,1 @@
+select prepare_audience(id) from campaigns;
