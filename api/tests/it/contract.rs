@@ -83,7 +83,7 @@ async fn nobody_does_what_needs_somebody(pool: PgPool) {
 
 /// Whoever may do everything but the one thing is refused, before anything else is looked at.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn every_operation_needs_the_permission_that_it_names(pool: PgPool) {
+async fn a10_every_operation_needs_the_permission_that_it_names(pool: PgPool) {
     let open = Open::with(&pool, &[("FANFARE__API__STRANGER_PER_SECOND", "1000")]).await;
     let mut keys: BTreeMap<String, Client> = BTreeMap::new();
     let mut tried = 0;
@@ -200,7 +200,7 @@ pub(crate) fn good_body(method: &Method, path: &str) -> Value {
 }
 
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn nobody_sees_or_touches_what_is_another_tenants(pool: PgPool) {
+async fn a08_nobody_sees_or_touches_what_is_another_tenants(pool: PgPool) {
     let keys = "2026:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
     let open = Open::with(&pool, &[("FANFARE_SEALING_KEYS", keys)]).await;
     let ids = things(&open, &open.stranger().await, "other").await;

@@ -197,7 +197,7 @@ async fn a_key_does_what_it_may_until_it_is_revoked(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn nobody_makes_themselves_more(pool: PgPool) {
+async fn a10_nobody_makes_themselves_more(pool: PgPool) {
     let open = Open::new(&pool).await;
     let owner = open.owner().await;
     let manager =
@@ -282,7 +282,7 @@ async fn an_edit_of_what_somebody_else_has_changed_is_refused(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn strangers_register_only_where_they_are_let(pool: PgPool) {
+async fn a12_strangers_register_only_where_they_are_let(pool: PgPool) {
     let open = Open::new(&pool).await;
     let new = json!({"email": "kim@example.com", "password": PASSWORD, "firstName": "Kim"});
     assert_eq!(open.nobody().post("/api/auth/register", &new).await.0, 403);
@@ -400,7 +400,7 @@ async fn deeds_of_many_at_once_are_one_chain(pool: PgPool) {
 
 /// The second wall: what a query without its tenant would see.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn row_level_security_stands_behind_the_queries(pool: PgPool) {
+async fn a08_row_level_security_stands_behind_the_queries(pool: PgPool) {
     let open = Open::new(&pool).await;
     let (owner, stranger) = (open.owner().await, open.stranger().await);
     me(&owner).await;

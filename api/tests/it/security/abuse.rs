@@ -13,9 +13,9 @@ async fn let_through(client: &Client, requests: Vec<reqwest::RequestBuilder>) ->
     answers.iter().filter(|(status, _)| *status != 429).count()
 }
 
-/// A11: nobody becomes somebody else by saying so.
+/// Nobody becomes somebody else by saying so.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn a_limit_is_of_the_peer_whatever_it_says(pool: PgPool) {
+async fn a11_a_limit_is_of_the_peer_whatever_it_says(pool: PgPool) {
     let open = Open::with(&pool, &[("FANFARE__API__STRANGER_PER_SECOND", "10")]).await;
     let nobody = open.nobody();
     let body = json!({"refreshToken": "ffr_guess"});
@@ -47,9 +47,9 @@ async fn a_limit_is_of_the_peer_whatever_it_says(pool: PgPool) {
     assert!((1..=25).contains(&taken), "{taken} of a limit of ten a second");
 }
 
-/// A11: more keys, more sessions and more routes are the same tenant.
+/// More keys, more sessions and more routes are the same tenant.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn a_limit_is_of_the_tenant_with_all_its_keys(pool: PgPool) {
+async fn a11_a_limit_is_of_the_tenant_with_all_its_keys(pool: PgPool) {
     let open = Open::with(&pool, &[("FANFARE__API__TENANT_PER_SECOND", "20")]).await;
     let owner = open.owner().await;
     let mut clients = vec![owner.clone()];
@@ -70,9 +70,9 @@ async fn a_limit_is_of_the_tenant_with_all_its_keys(pool: PgPool) {
     assert!(taken <= allowed + 50, "{taken} of {allowed}");
 }
 
-/// A12: a list of a thousand is a request, and has a bound of its own.
+/// A list of a thousand is a request, and has a bound of its own.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn one_request_asks_for_so_much_and_no_more(pool: PgPool) {
+async fn a11_one_request_asks_for_so_much_and_no_more(pool: PgPool) {
     let open = Open::new(&pool).await;
     let owner = open.owner().await;
     for path in [
@@ -112,9 +112,9 @@ async fn one_request_asks_for_so_much_and_no_more(pool: PgPool) {
     assert_eq!(owner.send(request).await.0, 413);
 }
 
-/// A12: whoever has codes sent to numbers that earn them money has so many sent in a day, and no more however many ask at once.
+/// Whoever has codes sent to numbers that earn them money has so many sent in a day, and no more however many ask at once.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn codes_to_costly_numbers_are_capped(pool: PgPool) {
+async fn a12_codes_to_costly_numbers_are_capped(pool: PgPool) {
     const CAPS: &str = "/api/settings/send-caps";
     let stage = crate::single_sends::Stage::with(&pool, &[]).await;
     let (owner, stranger) = (&stage.owner, stage.open.stranger().await);
@@ -184,10 +184,10 @@ async fn codes_to_costly_numbers_are_capped(pool: PgPool) {
     );
 }
 
-/// A12: a stranger has nobody written to but whoever forgot their password, and them a few times only. Whoever asks is told
+/// A stranger has nobody written to but whoever forgot their password, and them a few times only. Whoever asks is told
 /// nothing about who exists.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn strangers_have_nobody_written_to(pool: PgPool) {
+async fn a12_strangers_have_nobody_written_to(pool: PgPool) {
     let open = Open::with(&pool, &[("FANFARE__API__STRANGER_PER_SECOND", "100000")]).await;
     let owner = open.owner().await;
     let email = owner.get("/api/auth/me").await.1["data"]["email"].clone();

@@ -25,9 +25,9 @@ async fn count(pool: &PgPool, query: &'static str) -> i64 {
     sqlx::query_scalar(query).fetch_one(pool).await.unwrap()
 }
 
-/// A4: a table that has no end, or too many columns, or several encodings, is refused or read, and holds nothing up.
+/// A table that has no end, or too many columns, or several encodings, is refused or read, and holds nothing up.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn a_table_that_is_none_is_refused(pool: PgPool) {
+async fn a04_a_table_that_is_none_is_refused(pool: PgPool) {
     let open = Open::with(&pool, &[("FANFARE__IMPORTS__MAX_UPLOAD_BYTES", "30000000")]).await;
     let owner = open.owner().await;
     let line = |bytes: usize| [b"email,name\na@acme.example,".as_slice(), &vec![b'x'; bytes]].concat();
@@ -69,9 +69,9 @@ async fn a_table_that_is_none_is_refused(pool: PgPool) {
     );
 }
 
-/// A4: what would be a formula in a spreadsheet is a text in every table that goes out.
+/// What would be a formula in a spreadsheet is a text in every table that goes out.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn a_formula_that_came_in_goes_out_as_text(pool: PgPool) {
+async fn a04_a_formula_that_came_in_goes_out_as_text(pool: PgPool) {
     let open = Open::new(&pool).await;
     let owner = open.owner().await;
     let formulas = [
@@ -106,9 +106,9 @@ async fn a_formula_that_came_in_goes_out_as_text(pool: PgPool) {
     assert!(cells >= formulas.len(), "{text}");
 }
 
-/// A5: a workbook that inflates without end, or that has one cell at the far corner, is refused or costs no more than it holds.
+/// A workbook that inflates without end, or that has one cell at the far corner, is refused or costs no more than it holds.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn a_workbook_does_not_go_off(pool: PgPool) {
+async fn a05_a_workbook_does_not_go_off(pool: PgPool) {
     let open = Open::new(&pool).await;
     let owner = open.owner().await;
     let (status, answer) = sent(&owner, "bomb.xlsx", &crate::refusals::bomb()).await;
@@ -133,9 +133,9 @@ async fn a_workbook_does_not_go_off(pool: PgPool) {
     assert!(count(&pool, "select count(*) from contacts").await <= 2);
 }
 
-/// A6: only the body that was signed, byte for byte, with the secret of this account.
+/// Only the body that was signed, byte for byte, with the secret of this account.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn a_webhook_that_nobody_signed_is_refused(pool: PgPool) {
+async fn a06_a_webhook_that_nobody_signed_is_refused(pool: PgPool) {
     let open = Open::new(&pool).await;
     let body = r#"{"entry": [{"id": "1", "changes": []}]}"#;
     let right = signature("app_secret", body.as_bytes());
@@ -199,10 +199,10 @@ async fn a_webhook_that_nobody_signed_is_refused(pool: PgPool) {
     assert_eq!(count(&pool, "select coalesce(sum(webhooks), 0)::bigint from inbox").await, 1);
 }
 
-/// A7: Meta's webhooks bear no time, so a body that was seen is known by what it tells. What is told again, a hundred times and
+/// Meta's webhooks bear no time, so a body that was seen is known by what it tells. What is told again, a hundred times and
 /// in any order, is one event.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn a_webhook_that_comes_again_changes_nothing(pool: PgPool) {
+async fn a07_a_webhook_that_comes_again_changes_nothing(pool: PgPool) {
     let open = Open::new(&pool).await;
     let owner = open.owner().await;
     let later = json!({"to": "+23052345678", "message": "m", "scheduledAt": in_two_days()});

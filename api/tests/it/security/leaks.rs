@@ -106,7 +106,7 @@ fn percent(text: &str) -> String {
 }
 
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn canaries_are_found_nowhere(pool: PgPool) {
+async fn a20_canaries_are_found_nowhere(pool: PgPool) {
     let sandbox = Sandbox::start(SandboxConfig::default()).await.unwrap();
     let base = format!("{}/v3", sandbox.base_url());
     let mut house = House::on(&pool);

@@ -39,10 +39,10 @@ fn forged(own: &str) -> Vec<String> {
     forged
 }
 
-/// A14: a link says for whom it is without naming them, unsubscribes them alone and from its own tenant alone, and nobody makes
+/// A link says for whom it is without naming them, unsubscribes them alone and from its own tenant alone, and nobody makes
 /// one who has seen another.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn an_unsubscribe_token_is_neither_forged_nor_guessed(pool: PgPool) {
+async fn a14_an_unsubscribe_token_is_neither_forged_nor_guessed(pool: PgPool) {
     let stage = Stage::new(&pool).await;
     let url = stage.marketing().await;
     let contact = json!({"email": "ann@example.com", "name": "Ann"});
@@ -69,9 +69,9 @@ async fn an_unsubscribe_token_is_neither_forged_nor_guessed(pool: PgPool) {
     assert_eq!(stopped, [("acme".to_owned(), "ann@example.com".to_owned())]);
 }
 
-/// A15: what people wrote is text on every page for recipients, and no page runs or loads anything.
+/// What people wrote is text on every page for recipients, and no page runs or loads anything.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn what_people_wrote_is_text_on_every_page(pool: PgPool) {
+async fn a15_what_people_wrote_is_text_on_every_page(pool: PgPool) {
     const MARKUP: &str = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'";
     let stage = Stage::new(&pool).await;
     let way_out = stage.marketing().await;
