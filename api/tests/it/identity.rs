@@ -1,5 +1,7 @@
 //! Who may use the API, and how they prove who they are.
 
+mod locks;
+
 use std::collections::BTreeSet;
 
 use reqwest::Method;
@@ -55,25 +57,6 @@ async fn whoever_is_invited_signs_in(pool: PgPool) {
     let (status, refused) = ravi.get("/api/users").await;
     assert_eq!((status, code(&refused)), (403, "forbidden"));
     assert!(refused["detail"].as_str().unwrap().contains("users:read"), "{refused}");
-}
-
-#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn wrong_attempts_lock_an_address_whether_it_exists_or_not(pool: PgPool) {
-    let open = Open::new(&pool).await;
-    let owner = me(&open.owner().await).await;
-    let known = owner["email"].as_str().unwrap();
-    for email in [known, "nobody@acme.example"] {
-        for attempt in 0..5 {
-            let (status, answer) = login(&open, json!({"email": email, "password": "wrong password"})).await;
-            assert_eq!((status, code(&answer)), (401, "wrong_credentials"), "{email}, attempt {attempt}");
-        }
-        let body = json!({"email": email, "password": PASSWORD});
-        let request = open.nobody().request(Method::POST, "/api/auth/login").json(&body);
-        let answer = request.send().await.unwrap();
-        assert_eq!(answer.status(), 429, "{email}");
-        let wait: u64 = answer.headers()["retry-after"].to_str().unwrap().parse().unwrap();
-        assert!((1..=30).contains(&wait), "{wait} s");
-    }
 }
 
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]

@@ -14,6 +14,7 @@ mod faults;
 mod files;
 mod identity;
 mod mails;
+mod message_search;
 mod naughty;
 mod notifications;
 mod open;

@@ -1,6 +1,9 @@
 //! A1 SSRF, A2 templates, A3 header injection, A16 what providers answer.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
@@ -14,6 +17,9 @@ use sqlx::PgPool;
 use tokio::{net::TcpListener, task::JoinSet};
 
 use crate::open::{Client, Open};
+
+/// Tries of which the quickest counts: what else a busy machine does only adds to the time.
+const TRIES: usize = 30;
 
 /// An answer of a provider: status, a header, body.
 type Said = (u16, Option<(&'static str, String)>, Vec<u8>);
@@ -180,11 +186,14 @@ async fn a02_a_template_neither_runs_on_nor_runs_its_values(pool: PgPool) {
         template("Rounds", "{{#each l}}{{#each ../l}}{{#if this}}{{/if}}{{/each}}{{/each}}x").await;
     assert_eq!(status, 201, "{made}");
     let path = format!("/api/templates/{}/preview", made["data"]["templateId"].as_str().unwrap());
-    let values = json!({"values": {"l": vec![1; 500]}});
-    let begun = std::time::Instant::now();
-    let (status, answer) = owner.post(&path, &values).await;
-    assert_eq!(status, 422, "{answer}");
-    assert!(begun.elapsed().as_millis() < 1_000, "{:?}", begun.elapsed());
+    let mut quickest = Duration::MAX;
+    for _ in 0..TRIES {
+        let begun = Instant::now();
+        let (status, answer) = owner.post(&path, &json!({"values": {"l": vec![1; 500]}})).await;
+        quickest = quickest.min(begun.elapsed());
+        assert_eq!(status, 422, "{answer}");
+    }
+    assert!(quickest <= Duration::from_millis(50), "{quickest:?}");
 
     // Whatever reaches out of the template, or that no template has.
     for content in [
