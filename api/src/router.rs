@@ -16,7 +16,10 @@ use axum::{
 };
 use fanfare_engine::seen_through;
 use futures::FutureExt as _;
-use tower_http::{compression::CompressionLayer, cors::CorsLayer};
+use tower_http::{
+    compression::{CompressionLayer, DefaultPredicate, Predicate as _, predicate::SizeAbove},
+    cors::CorsLayer,
+};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -31,13 +34,20 @@ use crate::{
     service::Service,
 };
 
+/// Bytes of an answer that goes into one packet as it is.
+const WORTH_COMPRESSING: u64 = 1_024;
+
 pub fn router(service: Service) -> Router {
     let (api, document) = api();
     let layered = api
         .layer(from_fn_with_state(service.clone(), idempotency::once))
         .layer(from_fn_with_state(service.clone(), seen_through))
         .layer(from_fn_with_state(service.clone(), identify))
-        .layer(CompressionLayer::new());
+        .merge(openapi::routes(document))
+        .layer(
+            CompressionLayer::new()
+                .compress_when(DefaultPredicate::new().and(SizeAbove::new(WORTH_COMPRESSING))),
+        );
     // No page asks for these.
     let hooks = Router::new()
         .route("/hooks/{account_id}", get(hooks::handshake).post(hooks::receive))
@@ -48,7 +58,6 @@ pub fn router(service: Service) -> Router {
         .route("/metrics", get(health::metrics))
         .merge(public::routes(service.clone()))
         .merge(layered)
-        .merge(openapi::routes(document))
         .merge(pages::routes())
         .fallback(|| async { Problem::from(Code::NoSuchRoute) })
         .method_not_allowed_fallback(no_such_method)

@@ -181,3 +181,32 @@ fn errors() -> String {
          <table><tr><th>Code</th><th>Status</th><th>What it means</th></tr>\n{rows}</table></html>\n"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::to_bytes, response::IntoResponse as _};
+    use serde_json::Value;
+
+    use super::*;
+    use crate::http::problem::Problem;
+
+    #[tokio::test]
+    async fn every_code_leads_to_its_own_paragraph() {
+        let page = errors();
+        for &code in Code::ALL {
+            let answer = Problem::from(code).into_response();
+            assert_eq!(answer.status(), code.status());
+            assert_eq!(answer.headers()[header::CONTENT_TYPE], "application/problem+json");
+            let body = to_bytes(answer.into_body(), 1 << 16).await.expect("a body");
+            let body: Value = serde_json::from_slice(&body).expect("JSON");
+            let anchor = body["type"].as_str().and_then(|kind| kind.strip_prefix("/api/docs/errors#"));
+            assert_eq!((anchor, body["code"].as_str()), (Some(code.as_str()), Some(code.as_str())));
+            let row = format!(
+                "<tr id=\"{0}\"><td><code>{0}</code></td><td>{1}</td>",
+                code.as_str(),
+                code.status().as_u16()
+            );
+            assert_eq!(page.matches(&row).count(), 1, "{row}");
+        }
+    }
+}

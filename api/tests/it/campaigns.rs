@@ -109,7 +109,12 @@ impl Insurer {
     /// Launches a draft, freezes it, and has every message accepted.
     pub(crate) async fn sent(&self) -> String {
         let id = self.draft().await;
-        assert_eq!(self.put(&id, "active").await.0, 200);
+        self.send(&id).await;
+        id
+    }
+
+    async fn send(&self, id: &str) {
+        assert_eq!(self.put(id, "active").await.0, 200);
         let campaign: CampaignId = id.parse().unwrap();
         self.store()
             .freeze_slice(campaign, SliceSizes { first: 1_000, slice: 1_000, chunk: 50 })
@@ -123,7 +128,6 @@ impl Insurer {
         .execute(self.store().pool())
         .await
         .unwrap();
-        id
     }
 
     /// Applies an event of each of the recipients `from..=to`.

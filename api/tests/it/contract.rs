@@ -83,7 +83,7 @@ async fn nobody_does_what_needs_somebody(pool: PgPool) {
 
 /// Whoever may do everything but the one thing is refused, before anything else is looked at.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn every_operation_needs_the_permission_that_it_names(pool: PgPool) {
+async fn a10_every_operation_needs_the_permission_that_it_names(pool: PgPool) {
     let open = Open::with(&pool, &[("FANFARE__API__STRANGER_PER_SECOND", "1000")]).await;
     let mut keys: BTreeMap<String, Client> = BTreeMap::new();
     let mut tried = 0;
@@ -200,7 +200,7 @@ pub(crate) fn good_body(method: &Method, path: &str) -> Value {
 }
 
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn nobody_sees_or_touches_what_is_another_tenants(pool: PgPool) {
+async fn a08_nobody_sees_or_touches_what_is_another_tenants(pool: PgPool) {
     let keys = "2026:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
     let open = Open::with(&pool, &[("FANFARE_SEALING_KEYS", keys)]).await;
     let ids = things(&open, &open.stranger().await, "other").await;
@@ -254,4 +254,73 @@ fn no_two_types_share_a_name_in_the_document() {
         }
     }
     assert!(named.len() > 100, "{}", named.len());
+}
+
+/// Whoever meets an error is led to its explanation by the answer itself.
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn every_error_leads_to_its_paragraph(pool: PgPool) {
+    let open = Open::new(&pool).await;
+    let (status, page) = open.text("/api/docs/errors").await;
+    assert_eq!(status, 200);
+    let owner = open.owner().await;
+    let contact = json!({"email": "ann@acme.example"});
+    let role = json!({"slug": "clerk", "name": "Clerk", "permissions": []});
+    assert_eq!(owner.post("/api/roles", &role).await.0, 201);
+    let met = [
+        (owner.get("/api/nothing").await, "no_such_route"),
+        (owner.delete("/api/users").await, "no_such_method"),
+        (owner.get("/api/contacts/cont_01jd3v9x2gfk8s5m7q4w6r0t1z").await, "not_found"),
+        (owner.post("/api/contacts", &json!({"email": 1})).await, "invalid"),
+        (
+            owner.send(owner.request(Method::POST, "/api/contacts").json(&contact).body("{")).await,
+            "malformed",
+        ),
+        (owner.send(owner.request(Method::POST, "/api/contacts").body("x")).await, "wrong_content_type"),
+        (owner.post("/api/contacts", &json!({"name": "x".repeat(9 << 20)})).await, "too_large"),
+        (open.nobody().get("/api/users").await, "unauthenticated"),
+        (open.key(&["users:read"]).await.get("/api/contacts").await, "forbidden"),
+        (owner.post("/api/roles", &role).await, "conflict"),
+    ];
+    for ((status, answer), code) in met {
+        assert_eq!((&answer["code"], &answer["status"]), (&json!(code), &json!(status)), "{answer}");
+        let (path, anchor) = answer["type"].as_str().unwrap().split_once('#').unwrap();
+        assert_eq!((path, anchor), ("/api/docs/errors", code));
+        assert!(
+            page.contains(&format!("<tr id=\"{anchor}\"><td><code>{code}</code></td><td>{status}</td>")),
+            "{page}"
+        );
+    }
+}
+
+/// What is large comes compressed to whoever takes it so; what fits a packet, and answers to webhooks, do not.
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn large_answers_are_compressed(pool: PgPool) {
+    let open = Open::new(&pool).await;
+    let owner = open.owner().await;
+    let asked = async |client: &Client, method: Method, path: &str, encoding: &str| {
+        let request = client.request(method, path).header("accept-encoding", encoding);
+        let answer = request.send().await.unwrap();
+        let encoding = answer.headers().get("content-encoding").map(|name| name.to_str().unwrap().to_owned());
+        let varies = answer.headers().get_all("vary").iter().any(|name| name == "accept-encoding");
+        (encoding, varies, answer.bytes().await.unwrap())
+    };
+    for path in ["/api/roles", "/api/openapi.json", "/api/docs/swagger-ui-bundle.js", "/api/docs/errors"] {
+        let (encoding, varies, packed) = asked(&owner, Method::GET, path, "br;q=1, gzip;q=0.5").await;
+        assert_eq!((encoding.as_deref(), varies), (Some("gzip"), true), "{path}");
+        let (encoding, _, plain) = asked(&owner, Method::GET, path, "identity").await;
+        assert_eq!(encoding, None, "{path}");
+        assert!(packed.starts_with(&[0x1f, 0x8b]) && packed.len() * 2 < plain.len(), "{path}");
+    }
+    let hook = open.hook("sms");
+    let hook = hook.strip_prefix(&open.base).unwrap();
+    for (client, method, path) in [
+        (&owner, Method::GET, "/api/auth/me"),
+        (&owner, Method::GET, "/api/nothing"),
+        (&open.nobody(), Method::GET, "/api/roles"),
+        (&open.nobody(), Method::POST, hook),
+        (&open.nobody(), Method::GET, "/livez"),
+    ] {
+        let (encoding, _, _) = asked(client, method, path, "gzip").await;
+        assert_eq!(encoding, None, "{path}");
+    }
 }

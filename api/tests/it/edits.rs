@@ -6,7 +6,10 @@ use sqlx::PgPool;
 
 use crate::{
     contract::document,
-    naughty::{NUMBER, full, own},
+    naughty::{
+        bodies::{NUMBER, full},
+        own,
+    },
     single_sends::Stage,
 };
 

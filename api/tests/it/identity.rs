@@ -1,5 +1,7 @@
 //! Who may use the API, and how they prove who they are.
 
+mod locks;
+
 use std::collections::BTreeSet;
 
 use reqwest::Method;
@@ -55,25 +57,6 @@ async fn whoever_is_invited_signs_in(pool: PgPool) {
     let (status, refused) = ravi.get("/api/users").await;
     assert_eq!((status, code(&refused)), (403, "forbidden"));
     assert!(refused["detail"].as_str().unwrap().contains("users:read"), "{refused}");
-}
-
-#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn wrong_attempts_lock_an_address_whether_it_exists_or_not(pool: PgPool) {
-    let open = Open::new(&pool).await;
-    let owner = me(&open.owner().await).await;
-    let known = owner["email"].as_str().unwrap();
-    for email in [known, "nobody@acme.example"] {
-        for attempt in 0..5 {
-            let (status, answer) = login(&open, json!({"email": email, "password": "wrong password"})).await;
-            assert_eq!((status, code(&answer)), (401, "wrong_credentials"), "{email}, attempt {attempt}");
-        }
-        let body = json!({"email": email, "password": PASSWORD});
-        let request = open.nobody().request(Method::POST, "/api/auth/login").json(&body);
-        let answer = request.send().await.unwrap();
-        assert_eq!(answer.status(), 429, "{email}");
-        let wait: u64 = answer.headers()["retry-after"].to_str().unwrap().parse().unwrap();
-        assert!((1..=30).contains(&wait), "{wait} s");
-    }
 }
 
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
@@ -197,7 +180,7 @@ async fn a_key_does_what_it_may_until_it_is_revoked(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn nobody_makes_themselves_more(pool: PgPool) {
+async fn a10_nobody_makes_themselves_more(pool: PgPool) {
     let open = Open::new(&pool).await;
     let owner = open.owner().await;
     let manager =
@@ -282,7 +265,7 @@ async fn an_edit_of_what_somebody_else_has_changed_is_refused(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn strangers_register_only_where_they_are_let(pool: PgPool) {
+async fn a12_strangers_register_only_where_they_are_let(pool: PgPool) {
     let open = Open::new(&pool).await;
     let new = json!({"email": "kim@example.com", "password": PASSWORD, "firstName": "Kim"});
     assert_eq!(open.nobody().post("/api/auth/register", &new).await.0, 403);
@@ -474,7 +457,7 @@ async fn deeds_of_many_at_once_are_one_chain(pool: PgPool) {
 
 /// The second wall: what a query without its tenant would see.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn row_level_security_stands_behind_the_queries(pool: PgPool) {
+async fn a08_row_level_security_stands_behind_the_queries(pool: PgPool) {
     let open = Open::new(&pool).await;
     let (owner, stranger) = (open.owner().await, open.stranger().await);
     me(&owner).await;

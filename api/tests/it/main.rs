@@ -15,6 +15,7 @@ mod faults;
 mod files;
 mod identity;
 mod mails;
+mod message_search;
 mod naughty;
 mod notifications;
 mod open;

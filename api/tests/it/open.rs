@@ -20,33 +20,9 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::House;
+use crate::support::{House, SMS, Serving, tenant};
 
-const CONFIG: &str = r#"
-[[tenants]]
-slug = "acme"
-name = "Acme"
-region = "MU"
-locale = "en"
-time_zone = "Indian/Mauritius"
-currency = "MUR"
-
-[[tenants]]
-slug = "other"
-name = "Other"
-region = "MU"
-locale = "en"
-time_zone = "Indian/Mauritius"
-currency = "MUR"
-
-[[accounts]]
-tenant = "acme"
-provider = "brevo_sms"
-slug = "sms"
-api_key = "k"
-sender = "Acme"
-webhook_auth = { bearer = { token = "hook-token" } }
-
+const WHATSAPP: &str = r#"
 [[accounts]]
 tenant = "acme"
 provider = "whatsapp_cloud"
@@ -88,7 +64,8 @@ impl Open {
 
     async fn by(pool: &PgPool, settings: &[(&str, &str)], clock: Arc<dyn Clock>) -> Self {
         let mut house = House::on(pool);
-        house.set("FANFARE_CONFIG", &house.file("fanfare.toml", CONFIG));
+        let file = [tenant("acme").as_str(), &tenant("other"), SMS, WHATSAPP].concat();
+        house.set("FANFARE_CONFIG", &house.file("fanfare.toml", &file));
         for (name, value) in settings {
             house.set(name, value);
         }
@@ -164,6 +141,11 @@ impl Open {
         Client { token: Some(token.to_owned()), ..self.nobody() }
     }
 
+    /// A process of this installation, beside the one in here; its settings say `PORT=0`.
+    pub(crate) fn beside(&self) -> Serving {
+        Serving::all(&self.house)
+    }
+
     /// What `fanfare` prints for this installation.
     pub(crate) fn run(&self, arguments: &[&str]) -> crate::support::Ran {
         self.house.run(arguments)
@@ -196,6 +178,11 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    /// The same person, who asks another process.
+    pub(crate) fn at(&self, base: &str) -> Self {
+        Self { base: base.to_owned(), ..self.clone() }
+    }
+
     pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.base));
         match &self.token {

@@ -1,5 +1,7 @@
 //! Single sends and messages, over HTTP, with the providers' sandbox behind them.
 
+use std::time::{Duration, Instant};
+
 use fanfare_engine::{
     domain::channel::{Channel, MessageClass},
     id::{MessageId, TenantId},
@@ -11,14 +13,17 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use crate::open::{Client, Open};
+use crate::{
+    open::{Client, Open},
+    support::until,
+};
 
 pub(crate) struct Stage {
     pub(crate) open: Open,
     pub(crate) owner: Client,
     pool: PgPool,
     /// Holds the providers.
-    _sandbox: RunningSandbox,
+    sandbox: RunningSandbox,
 }
 
 const INDIAN: &str = "+919876543210";
@@ -52,7 +57,7 @@ impl Stage {
             None => Open::with(pool, &settings).await,
         };
         let owner = open.owner().await;
-        Self { open, owner, pool: pool.clone(), _sandbox: sandbox }
+        Self { open, owner, pool: pool.clone(), sandbox }
     }
 
     async fn tenant(&self) -> TenantId {
@@ -188,6 +193,36 @@ async fn a_message_is_sent_once_under_its_key(pool: PgPool) {
     assert_eq!(recipients, 2);
     let noted = stage.noted().await;
     assert_eq!(noted, [one["data"]["messageId"].as_str().unwrap(), &first], "each once, the newest first");
+}
+
+/// Whoever has waited long enough is told that it is queued, and not more than is known; it is sent all the same, and once.
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn a_provider_that_takes_its_time_makes_nobody_wait_longer(pool: PgPool) {
+    const WAIT: Duration = Duration::from_millis(300);
+    let stage = Stage::with(&pool, &[("FANFARE__API__SEND_WAIT_MS", "300")]).await;
+    let slow = json!({"sms": {"latency_ms": 2_000}, "whatsapp": {"latency_ms": 2_000}});
+    stage.sandbox.set_faults(serde_json::from_value(slow).unwrap()).unwrap();
+    stage.renewal_reminder().await;
+    let parameters = json!({"name": "John", "policy_number": "P", "expiry_date": "2024-06-15"});
+    for (channel, body) in [
+        ("sms", json!({"to": INDIAN, "message": "m"})),
+        ("whatsapp", json!({"to": INDIAN, "templateId": "renewal_reminder", "parameters": parameters})),
+    ] {
+        let begun = Instant::now();
+        let (status, answer) = stage.owner.post(&format!("/api/communication/{channel}/send"), &body).await;
+        let waited = begun.elapsed();
+        assert_eq!((status, &answer["data"]["status"]), (201, &json!("queued")), "{answer}");
+        assert!(waited >= WAIT && waited < Duration::from_millis(1_900), "{waited:?}");
+        let message = answer["data"]["messageId"].as_str().unwrap();
+        assert_eq!(stage.status(message).await["status"], "queued", "nothing is known yet");
+        until("the provider's answer", async || stage.status(message).await["status"] == "sent").await;
+        let received = stage.sandbox.audit().messages(0, 10, 0).records;
+        let counts: Vec<u32> =
+            received.iter().filter(|one| one.message_id == message).map(|one| one.count).collect();
+        assert_eq!(counts, [1], "{channel}");
+        stage.event(message, "delivered", "2026-05-15T10:32:00Z").await;
+        assert_eq!(stage.status(message).await["status"], "delivered");
+    }
 }
 
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]

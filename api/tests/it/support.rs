@@ -1,13 +1,18 @@
 //! A `fanfare` to run, with nothing of this machine's environment in it.
 
 use std::{
+    collections::HashMap,
     io::{BufRead as _, BufReader},
     process::{Child, Command, Output, Stdio},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use fanfare_engine::clock::{Clock as _, SystemClock};
+use fanfare_engine::{
+    clock::{Clock as _, SystemClock},
+    domain::outcome::FactKind,
+    id::MessageId,
+};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
@@ -88,17 +93,81 @@ impl House {
 
     /// Asks for a campaign's state until `done` holds of the answer.
     pub(crate) async fn until(&self, status: &[&str], done: impl Fn(&Value) -> bool) -> Value {
-        let give_up = Instant::now() + Duration::from_secs(120);
-        loop {
+        found("state of the campaign", async || {
             let found = self.run_beside(status).await.json();
-            if done(&found) {
-                return found;
-            }
-            assert!(Instant::now() < give_up, "not within two minutes: {found}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+            if done(&found) { Ok(found) } else { Err(move || found.to_string()) }
+        })
+        .await
     }
 }
+
+/// Looks until there is what is looked for, for two minutes; until then a look says what there is instead.
+pub(crate) async fn found<T, I: FnOnce() -> String>(
+    what: &str,
+    mut look: impl AsyncFnMut() -> Result<T, I>,
+) -> T {
+    let give_up = Instant::now() + Duration::from_secs(120);
+    loop {
+        match look().await {
+            Ok(found) => return found,
+            Err(instead) => {
+                assert!(Instant::now() < give_up, "not within two minutes: {what}; {}", instead())
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+}
+
+/// Looks until `holds`, as [`found`] does.
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    found(what, async || if holds().await { Ok(()) } else { Err(String::new) }).await;
+}
+
+/// Requests on the wire plus results not yet written, of one killed process: so many may be sent twice, or be unknown.
+pub(crate) const MOST_PER_KILL: i64 = 356;
+
+/// What holds of each message that has a fact, by its id: of its last attempt the most certain.
+pub(crate) async fn facts(pool: &sqlx::PgPool) -> HashMap<String, i16> {
+    let rows: Vec<(uuid::Uuid, i32, i16)> = sqlx::query_as(
+        "select distinct on (campaign_id, n) campaign_id, n, kind from results
+         order by campaign_id, n, attempt desc, array_position($1, kind)",
+    )
+    .bind(FactKind::PRECEDENCE.map(|kind| kind as i16).to_vec())
+    .fetch_all(pool)
+    .await
+    .unwrap();
+    rows.into_iter()
+        .map(|(campaign, n, kind)| (MessageId { campaign: campaign.into(), n }.to_string(), kind))
+        .collect()
+}
+
+/// A tenant as the configuration's file declares it, its name with a capital.
+pub(crate) fn tenant(slug: &str) -> String {
+    let (first, rest) = slug.split_at(1);
+    format!(
+        r#"
+[[tenants]]
+slug = "{slug}"
+name = "{}{rest}"
+region = "MU"
+locale = "en"
+time_zone = "Indian/Mauritius"
+currency = "MUR"
+"#,
+        first.to_uppercase()
+    )
+}
+
+/// An account of `acme` for SMS, whose keys are the sandbox's.
+pub(crate) const SMS: &str = r#"
+[[accounts]]
+tenant = "acme"
+provider = "brevo_sms"
+slug = "sms"
+api_key = "xkeysib-sandbox"
+sender = "Acme"
+webhook_auth = { bearer = { token = "hook-token" } }
+"#;
 
 impl From<Output> for Ran {
     fn from(Output { status, stdout, stderr }: Output) -> Self {
@@ -163,6 +232,19 @@ impl Serving {
         let log = self.log.take().unwrap().join().unwrap();
         assert!(told.success() && ended.success(), "{ended}:\n{log}");
         log
+    }
+
+    /// SIGKILL: nothing is flushed, nothing given back.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// The most that was ever resident, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10
     }
 }
 

@@ -9,6 +9,7 @@ use fanfare_engine::{
         references::References,
     },
     engine::Settings,
+    id::MessageId,
     store::{
         direct::{self, Cancellation},
         message_search,
@@ -16,7 +17,10 @@ use fanfare_engine::{
 };
 use sqlx::PgPool;
 
-use crate::house::{ALL, House, stop};
+use crate::{
+    house::{ALL, House, stop},
+    support::until,
+};
 
 const MIGRATOR: &sqlx::migrate::Migrator = &fanfare_engine::store::MIGRATOR;
 
@@ -27,6 +31,14 @@ fn request<'a>(house: &'a House, to: &'a str, key: Option<&'a str>) -> DirectReq
         business_key: key,
         ..DirectRequest::new(&house.tenant, Channel::Sms, DirectContent::Template("transactional"), to)
     }
+}
+
+/// Until something is known of the message.
+async fn known(house: &House, message: MessageId) {
+    until("a fact", async || {
+        !house.store.message(house.tenant_id(), message).await.unwrap().unwrap().facts.is_empty()
+    })
+    .await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
@@ -83,9 +95,7 @@ async fn an_account_writes_to_no_more_people_than_its_tier(pool: PgPool) {
         panic!("taken")
     };
     assert!(outcome.await.is_err(), "left to the queue");
-    while house.store.message(house.tenant_id(), message).await.unwrap().unwrap().facts.is_empty() {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    known(&house, message).await;
     stop(running).await;
 
     let put_off: Vec<(uuid::Uuid, String)> =
@@ -147,9 +157,7 @@ async fn a_message_for_later_leaves_when_it_is_due_unless_it_was_stopped(pool: P
     // Its hour has come.
     sqlx::query("update chunks set not_before = now()").execute(house.store.pool()).await.unwrap();
     sqlx::query("update campaigns set scheduled_at = now()").execute(house.store.pool()).await.unwrap();
-    while house.store.message(house.tenant_id(), taken[1]).await.unwrap().unwrap().facts.is_empty() {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    known(&house, taken[1]).await;
     stop(running).await;
     let received = house.received();
     assert_eq!(received.keys().collect::<Vec<_>>(), [&taken[1].to_string()]);

@@ -32,6 +32,8 @@ use fanfare_sandbox::{RunningSandbox, Sandbox, SandboxConfig};
 use fanfare_templates::{EmailBody, Source, publish};
 use sqlx::PgPool;
 
+use crate::support::found;
+
 /// A tenant, its accounts and its simulated providers; engines are started on it.
 pub(crate) struct House {
     pub(crate) store: Store,
@@ -257,25 +259,20 @@ impl House {
         what: &str,
         done: impl Fn(&Progress) -> bool,
     ) -> Progress {
-        let give_up = tokio::time::Instant::now() + Duration::from_secs(60);
-        loop {
+        found(what, async || {
             let progress = self.progress(campaign).await;
-            if done(&progress) {
-                return progress;
-            }
-            assert!(tokio::time::Instant::now() < give_up, "no {what} after a minute: {progress:?}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+            if done(&progress) { Ok(progress) } else { Err(progress) }
+        })
+        .await
     }
 
     pub(crate) async fn finished(&self, campaign: CampaignId) -> Progress {
-        let give_up = tokio::time::Instant::now() + Duration::from_secs(60);
-        while self.state(campaign).await != "finished" {
+        found("finished", async || {
+            let finished = self.state(campaign).await == "finished";
             let progress = self.progress(campaign).await;
-            assert!(tokio::time::Instant::now() < give_up, "not finished after a minute: {progress:?}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        self.progress(campaign).await
+            if finished { Ok(progress) } else { Err(progress) }
+        })
+        .await
     }
 
     /// What the sandbox took, by our message id: address, times received, digest.

@@ -11,6 +11,8 @@ use fanfare_engine::{
 use jiff::Timestamp;
 use sqlx::PgPool;
 
+use crate::support::until;
+
 pub(crate) struct Bench {
     store: Store,
     ids: Ids,
@@ -450,9 +452,10 @@ async fn a_contact_made_at_the_same_moment_is_not_made_twice(pool: PgPool) {
     let commit = async {
         let waiting = "select count(*) from pg_stat_activity
                        where datname = current_database() and wait_event_type = 'Lock' and query like 'copy contacts%'";
-        while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&pool).await.expect("a count") == 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
+        until("the import waits", async || {
+            sqlx::query_scalar::<_, i64>(waiting).fetch_one(&pool).await.expect("a count") > 0
+        })
+        .await;
         other.commit().await.expect("committed");
     };
     let (report, ()) = tokio::join!(bench.import(file.path(), ImportOptions::default()), commit);

@@ -1,7 +1,5 @@
 //! Campaigns from launch to the last record.
 
-use std::time::Duration;
-
 use fanfare_engine::{
     domain::{
         channel::{Channel, MessageClass},
@@ -13,7 +11,10 @@ use fanfare_engine::{
 use fanfare_sandbox::SandboxConfig;
 use sqlx::PgPool;
 
-use crate::house::{ALL, House, stop};
+use crate::{
+    house::{ALL, House, stop},
+    support::until,
+};
 
 const MIGRATOR: &sqlx::migrate::Migrator = &fanfare_engine::store::MIGRATOR;
 
@@ -200,11 +201,10 @@ async fn a_refused_account_fails_nobody(pool: PgPool) {
     let campaign = house.draft(Channel::Email, MessageClass::Obligation).await;
     let running = house.engine(Settings::default()).await.start(ALL);
     house.launch(campaign).await;
-    let give_up = tokio::time::Instant::now() + Duration::from_secs(10);
-    while house.store.accounts().await.unwrap().iter().all(|account| account.blocked.is_none()) {
-        assert!(tokio::time::Instant::now() < give_up, "the account is noted as refused");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until("the account is noted as refused", async || {
+        house.store.accounts().await.unwrap().iter().any(|account| account.blocked.is_some())
+    })
+    .await;
     let progress = house.progress(campaign).await;
     assert_eq!((progress.failed, progress.sent, progress.waiting), (0, 0, 50), "{progress:?}");
     stop(running).await;

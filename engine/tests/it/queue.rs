@@ -17,7 +17,7 @@ use sqlx::PgPool;
 
 use crate::{
     house::{ALL, House, stop},
-    support,
+    support::{self, until},
 };
 
 const LANE: Lane = Lane { channel: Channel::Sms, class: MessageClass::Marketing };
@@ -201,11 +201,7 @@ async fn a_hint_is_acknowledged_as_soon_as_redis_takes_it(pool: PgPool) {
 
     // Long before its reader counts as dead, after which others would take it over.
     allow(&house.prefix, &["+xack"]).await;
-    let acknowledged = async {
-        while !queue.contents(LANE).await.unwrap().is_empty() {
-            tokio::time::sleep(BRIEFLY).await;
-        }
-    };
-    tokio::time::timeout(LONG, acknowledged).await.expect("the lane is empty");
+    let acknowledged = until("the lane is empty", async || queue.contents(LANE).await.unwrap().is_empty());
+    tokio::time::timeout(LONG, acknowledged).await.expect("soon");
     stop(running).await;
 }

@@ -1,7 +1,9 @@
 //! What several modules need: servers by their URLs, and a prefix of its own for each test.
 
+use std::time::Duration;
+
 use fanfare_engine::{link::RedisLink, store::Store};
-use tokio::sync::OnceCell;
+use tokio::{sync::OnceCell, time::Instant};
 
 pub(crate) fn redis_url() -> String {
     std::env::var("REDIS_URL").expect("REDIS_URL names the Redis to test against")
@@ -31,4 +33,26 @@ pub(crate) async fn store() -> Store {
     let store = Store::connect(&url, 4).expect("DATABASE_URL is a Postgres URL");
     MIGRATED.get_or_init(async || store.migrate().await.expect("migrations")).await;
     store
+}
+
+/// Looks until there is what is looked for, for a minute; until then a look says what there is instead.
+pub(crate) async fn found<T, I: std::fmt::Debug>(
+    what: &str,
+    mut look: impl AsyncFnMut() -> Result<T, I>,
+) -> T {
+    let give_up = Instant::now() + Duration::from_secs(60);
+    loop {
+        match look().await {
+            Ok(found) => return found,
+            Err(instead) => {
+                assert!(Instant::now() < give_up, "not within a minute: {what}; {instead:?}");
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Looks until `holds`, as [`found`] does.
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    found(what, async || if holds().await { Ok(()) } else { Err(()) }).await;
 }

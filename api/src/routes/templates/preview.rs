@@ -268,9 +268,11 @@ struct TemplateTest {
 #[serde(rename_all = "camelCase")]
 struct TestMessage {
     to: String,
-    #[schema(value_type = String)]
-    message_id: MessageId,
-    /// `accepted`, or `suppressed`.
+    /// Absent where nothing was taken in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    message_id: Option<MessageId>,
+    /// `accepted`, `suppressed`, or `capped` where the caps of the day had no room for this one.
     status: &'static str,
     /// Why it was not.
     reason: Option<&'static str>,
@@ -314,8 +316,14 @@ async fn test(
             variables: send.values.clone(),
             ..DirectRequest::new(tenant, template.channel, DirectContent::Template(&template.slug), &to)
         };
-        let taken = direct.take(request).await.map_err(refused)?;
-        messages.push(told(to, taken));
+        match direct.take(request).await {
+            Ok(taken) => messages.push(told(to, taken)),
+            Err(DirectError::Capped) => messages.push(capped(to)),
+            Err(error) => return Err(refused(error)),
+        }
+    }
+    if messages.iter().all(|message| message.message_id.is_none()) {
+        return Err(Code::SendCapReached.into());
     }
     Ok((StatusCode::ACCEPTED, Data(TestMessages { messages })))
 }
@@ -370,12 +378,19 @@ async fn colleagues(
 fn told(to: String, taken: Taken) -> TestMessage {
     match taken {
         Taken::Accepted { message, .. } | Taken::Duplicate { message } => {
-            TestMessage { to, message_id: message, status: "accepted", reason: None }
+            TestMessage { to, message_id: Some(message), status: "accepted", reason: None }
         }
-        Taken::Refused { message, reason } => {
-            TestMessage { to, message_id: message, status: "suppressed", reason: Some(reason.sentence()) }
-        }
+        Taken::Refused { message, reason } => TestMessage {
+            to,
+            message_id: Some(message),
+            status: "suppressed",
+            reason: Some(reason.sentence()),
+        },
     }
+}
+
+fn capped(to: String) -> TestMessage {
+    TestMessage { to, message_id: None, status: "capped", reason: Some(Code::SendCapReached.detail()) }
 }
 
 fn refused(error: DirectError) -> Problem {

@@ -71,6 +71,94 @@ async fn a_conversion_is_found_by_who_did_it_and_when(pool: PgPool) {
     assert_eq!(theirs["data"]["conversions"], json!([]));
 }
 
+/// Message `n` was accepted at that moment, long ago, and the campaign counts what happens within two days after it.
+const ACCEPTED: &str = "2026-03-02T08:00:00Z";
+const WITHIN_HOURS: i64 = 48;
+
+/// A campaign that was sent at that moment, with this rule of conversions.
+async fn sent_long_ago(house: &Insurer, rule: Value) -> CampaignId {
+    let id = house.draft().await;
+    let (status, changed) =
+        house.owner.patch(&format!("/api/campaigns/{id}"), &json!({"conversion": rule})).await;
+    assert_eq!(status, 200, "{changed}");
+    house.send(&id).await;
+    let id: CampaignId = id.parse().unwrap();
+    for statement in [
+        "update results set at = $2::timestamptz where campaign_id = $1",
+        "update campaigns set launched_at = $2::timestamptz where id = $1",
+    ] {
+        sqlx::query(statement).bind(id.uuid()).bind(ACCEPTED).execute(house.store().pool()).await.unwrap();
+    }
+    id
+}
+
+/// How many conversions it counted for.
+async fn counted(house: &Insurer, body: Value) -> usize {
+    let (status, counted) = house.owner.post("/api/conversions", &body).await;
+    assert_eq!(status, 200, "{body}: {counted}");
+    counted["data"]["conversions"].as_array().unwrap().len()
+}
+
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn a_conversion_counts_within_the_window_of_its_message(pool: PgPool) {
+    let house = Insurer::new(&pool).await;
+    let campaign = sent_long_ago(&house, json!({"withinHours": WITHIN_HOURS})).await;
+    let accepted: Timestamp = ACCEPTED.parse().unwrap();
+    let window = SignedDuration::from_hours(WITHIN_HOURS);
+    let moment = SignedDuration::from_micros(1);
+    for (n, at, expected) in [
+        (1, accepted - moment, 0),
+        (2, accepted, 1),
+        (3, accepted + window - moment, 1),
+        (4, accepted + window, 0),
+        (5, accepted + window + moment, 0),
+    ] {
+        let message = MessageId { campaign, n };
+        let contact: uuid::Uuid =
+            sqlx::query_scalar("select contact_id from recipients where campaign_id = $1 and n = $2")
+                .bind(campaign.uuid())
+                .bind(n)
+                .fetch_one(&pool)
+                .await
+                .unwrap();
+        let contact = fanfare_engine::id::ContactId::from_uuid(contact);
+        for who in [("message", message.to_string()), ("contact", contact.to_string())] {
+            let body = json!({"kind": "payment", who.0: who.1, "at": at.to_string()});
+            assert_eq!(counted(&house, body).await, expected, "{n} at {at}, by {}", who.0);
+            sqlx::query("delete from conversions").execute(&pool).await.unwrap();
+        }
+    }
+}
+
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn kinds_that_were_named_count_and_each_recipient_once(pool: PgPool) {
+    let house = Insurer::new(&pool).await;
+    let rule = json!({"kinds": ["payment", "quote.requested"], "withinHours": WITHIN_HOURS});
+    let campaign = sent_long_ago(&house, rule).await;
+    let at =
+        |minutes| (ACCEPTED.parse::<Timestamp>().unwrap() + SignedDuration::from_mins(minutes)).to_string();
+    let told = |n: i32, kind: &str, minutes: i64| json!({"kind": kind, "message": MessageId { campaign, n }.to_string(), "at": at(minutes)});
+    for (n, kind, expected) in [
+        (1, "renewal", 0),
+        (1, "quote", 0),
+        (1, "quote.requested", 1),
+        (2, "payment", 1),
+        // The same person once more, by whatever they do.
+        (2, "payment", 0),
+        (2, "quote.requested", 0),
+        (1, "payment", 0),
+    ] {
+        assert_eq!(counted(&house, told(n, kind, 10)).await, expected, "{kind} of {n}");
+    }
+    house.folded().await;
+    assert_eq!(house.metrics(&campaign.to_string()).await["converted"], json!(2));
+    // Told at once by many, it is one.
+    let at_once = (0..8).map(|minutes| counted(&house, told(3, "payment", minutes)));
+    assert_eq!(futures::future::join_all(at_once).await.iter().sum::<usize>(), 1);
+    house.folded().await;
+    assert_eq!(house.metrics(&campaign.to_string()).await["converted"], json!(3));
+}
+
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
 async fn everybody_is_accounted_for_one_by_one(pool: PgPool) {
     let house = Insurer::new(&pool).await;

@@ -3,18 +3,13 @@
 use std::{collections::HashSet, time::Duration};
 
 use fanfare_engine::{
-    domain::{
-        channel::{Channel, MessageClass},
-        outcome::FactKind,
-    },
+    domain::channel::{Channel, MessageClass},
     id::CampaignId,
 };
 use fanfare_sandbox::LaneSummary;
 
 use super::rig::{Rig, Setup};
-
-/// Requests on the wire plus results not yet written, of one killed process.
-const MOST_PER_KILL: i64 = 356;
+use crate::support::{MOST_PER_KILL, facts};
 
 fn audit(rig: &Rig) -> LaneSummary {
     rig.sandbox
@@ -42,19 +37,10 @@ async fn assert_accounted_for(rig: &Rig, campaign: CampaignId) {
             }
         }
     };
-    let rows: Vec<(i32, i16)> = sqlx::query_as(
-        "select distinct on (n) n, kind from results where campaign_id = $1
-         order by n, attempt desc, array_position($2, kind)",
-    )
-    .bind(campaign.uuid())
-    .bind(FactKind::PRECEDENCE.map(|kind| kind as i16).to_vec())
-    .fetch_all(rig.store.pool())
-    .await
-    .unwrap();
-    assert_eq!(rows.len() as i64, progress.recipients, "everybody has a fact");
+    let facts = facts(rig.store.pool()).await;
+    assert_eq!(facts.len() as i64, progress.recipients, "everybody has a fact");
     let mut found = 0;
-    for (n, kind) in rows {
-        let id = fanfare_engine::id::MessageId { campaign, n }.to_string();
+    for (id, kind) in facts {
         let was_received = received.contains(&id);
         found += usize::from(was_received);
         assert!(kind != 0 || was_received, "{id} counts as sent and was not received\n{}", rig.log());

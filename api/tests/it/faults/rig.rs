@@ -3,7 +3,6 @@
 use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::Duration,
 };
 
 use fanfare_engine::{
@@ -19,7 +18,8 @@ use fanfare_engine::{
 };
 use fanfare_sandbox::{Limit, RunningSandbox, Sandbox, SandboxConfig};
 use fanfare_templates::{EmailBody, Source, publish};
-use tokio::time::Instant;
+
+use crate::support::{found, tenant};
 
 /// Fault tests take turns: each wants both cores, and measures time.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -107,11 +107,11 @@ impl Rig {
             .spawn()
             .unwrap();
         self.workers.push(child);
-        let give_up = Instant::now() + Duration::from_secs(20);
-        while self.store.accounts().await.unwrap().len() < 3 {
-            assert!(Instant::now() < give_up, "no accounts:\n{}", self.log());
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        found("its accounts", async || {
+            let known = self.store.accounts().await.unwrap().len();
+            if known < 3 { Err(|| self.log()) } else { Ok(()) }
+        })
+        .await;
     }
 
     /// SIGKILL: nothing is flushed, nothing given back.
@@ -193,15 +193,12 @@ impl Rig {
         what: &str,
         done: impl Fn(&Progress) -> bool,
     ) -> Progress {
-        let give_up = Instant::now() + Duration::from_secs(90);
-        loop {
+        found(what, async || {
             let progress = self.progress(campaign).await;
-            if let Some(progress) = progress.filter(|progress| done(progress)) {
-                return progress;
-            }
-            assert!(Instant::now() < give_up, "no {what}: {progress:?}\n{}", self.log());
-            tokio::time::sleep(Duration::from_millis(25)).await;
-        }
+            let instead = move || format!("{progress:?}\n{}", self.log());
+            progress.filter(|progress| done(progress)).ok_or(instead)
+        })
+        .await
     }
 
     /// Waits until nobody waits any more.
@@ -256,13 +253,7 @@ fn config_text(setup: &Setup, services: &Services, sandbox: &str) -> String {
         connect_timeout_ms = 500
         [unknown]
         look_up_s = 1
-        [[tenants]]
-        slug = "acme"
-        name = "Acme"
-        region = "MU"
-        locale = "en"
-        time_zone = "Indian/Mauritius"
-        currency = "MUR"
+        {tenant}
         [[accounts]]
         tenant = "acme"
         slug = "email"
@@ -294,6 +285,7 @@ fn config_text(setup: &Setup, services: &Services, sandbox: &str) -> String {
         services.database_url,
         services.redis_url,
         in_flight = setup.in_flight,
+        tenant = tenant("acme"),
     )
 }
 

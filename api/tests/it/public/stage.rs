@@ -1,9 +1,6 @@
 //! An insurer, Ann, and a provider that keeps what it gets.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::{Duration, Instant},
-};
+use std::sync::{Arc, Mutex};
 
 use axum::{Json, Router, extract::State, http::StatusCode, routing::post};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -19,7 +16,10 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 
-use crate::open::{Client, Open};
+use crate::{
+    open::{Client, Open},
+    support::found,
+};
 
 pub(crate) const BASE: &str = "https://mail.example.com";
 pub(crate) const BROWSER: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/128.0.0.0 Safari/537.36";
@@ -152,15 +152,11 @@ impl Stage {
 
     /// Until the statement counts this many.
     pub(crate) async fn until(&self, statement: &'static str, expected: i64) {
-        let give_up = Instant::now() + Duration::from_secs(60);
-        loop {
-            let found = self.count(statement).await;
-            if found == expected {
-                return;
-            }
-            assert!(Instant::now() < give_up, "{statement}: {found} and not {expected}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        found(statement, async || {
+            let count = self.count(statement).await;
+            if count == expected { Ok(()) } else { Err(move || format!("{count} and not {expected}")) }
+        })
+        .await;
     }
 
     /// Makes a campaign to Ann and gives its id.

@@ -59,7 +59,7 @@ const FORGET: &str = "delete from events where $1::uuid is not null";
 const READ_LATER: &str = "update results set at = now() - interval '1 minute' where $1::uuid is not null";
 
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn clicks_lead_where_the_letter_said_and_people_are_counted(pool: PgPool) {
+async fn a13_clicks_lead_where_the_letter_said_and_people_are_counted(pool: PgPool) {
     let stage = Stage::new(&pool).await;
     let (id, html) = offer(&stage).await;
     let (links, picture) = (attributes(&html, "href"), attributes(&html, "src")[0]);
@@ -129,7 +129,7 @@ async fn machines_are_not_taken_for_people(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn values_lead_to_the_web_only(pool: PgPool) {
+async fn a13_values_lead_to_the_web_only(pool: PgPool) {
     let stage = Stage::new(&pool).await;
     stage.execute("update contacts set attributes = '{\"policy\": \"x\", \"site\": \"javascript:alert(1)\"}' where id = $1::uuid").await;
     stage.template("offer", MessageClass::Marketing, "<p>{{name}}</p><a href=\"{{site}}\">x</a>").await;

@@ -13,9 +13,9 @@ async fn let_through(client: &Client, requests: Vec<reqwest::RequestBuilder>) ->
     answers.iter().filter(|(status, _)| *status != 429).count()
 }
 
-/// A11: nobody becomes somebody else by saying so.
+/// Nobody becomes somebody else by saying so.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn a_limit_is_of_the_peer_whatever_it_says(pool: PgPool) {
+async fn a11_a_limit_is_of_the_peer_whatever_it_says(pool: PgPool) {
     let open = Open::with(&pool, &[("FANFARE__API__STRANGER_PER_SECOND", "10")]).await;
     let nobody = open.nobody();
     let body = json!({"refreshToken": "ffr_guess"});
@@ -47,9 +47,9 @@ async fn a_limit_is_of_the_peer_whatever_it_says(pool: PgPool) {
     assert!((1..=25).contains(&taken), "{taken} of a limit of ten a second");
 }
 
-/// A11: more keys, more sessions and more routes are the same tenant.
+/// More keys, more sessions and more routes are the same tenant.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn a_limit_is_of_the_tenant_with_all_its_keys(pool: PgPool) {
+async fn a11_a_limit_is_of_the_tenant_with_all_its_keys(pool: PgPool) {
     let open = Open::with(&pool, &[("FANFARE__API__TENANT_PER_SECOND", "20")]).await;
     let owner = open.owner().await;
     let mut clients = vec![owner.clone()];
@@ -70,9 +70,9 @@ async fn a_limit_is_of_the_tenant_with_all_its_keys(pool: PgPool) {
     assert!(taken <= allowed + 50, "{taken} of {allowed}");
 }
 
-/// A12: a list of a thousand is a request, and has a bound of its own.
+/// A list of a thousand is a request, and has a bound of its own.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn one_request_asks_for_so_much_and_no_more(pool: PgPool) {
+async fn a11_one_request_asks_for_so_much_and_no_more(pool: PgPool) {
     let open = Open::new(&pool).await;
     let owner = open.owner().await;
     for path in [
@@ -112,9 +112,9 @@ async fn one_request_asks_for_so_much_and_no_more(pool: PgPool) {
     assert_eq!(owner.send(request).await.0, 413);
 }
 
-/// A12: whoever has codes sent to numbers that earn them money has so many sent in a day, and no more however many ask at once.
+/// Whoever has codes sent to numbers that earn them money has so many sent in a day, and no more however many ask at once.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn codes_to_costly_numbers_are_capped(pool: PgPool) {
+async fn a12_codes_to_costly_numbers_are_capped(pool: PgPool) {
     const CAPS: &str = "/api/settings/send-caps";
     let stage = crate::single_sends::Stage::with(&pool, &[]).await;
     let (owner, stranger) = (&stage.owner, stage.open.stranger().await);
@@ -184,10 +184,89 @@ async fn codes_to_costly_numbers_are_capped(pool: PgPool) {
     );
 }
 
-/// A12: a stranger has nobody written to but whoever forgot their password, and them a few times only. Whoever asks is told
+/// A request that asks for several messages counts as many, whichever route it takes.
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn a11_what_one_request_asks_for_is_counted_one_by_one(pool: PgPool) {
+    const CAPS: &str = "/api/settings/send-caps";
+    let stage = crate::single_sends::Stage::with(&pool, &[]).await;
+    let owner = &stage.owner;
+    let colleagues = "insert into users (id, tenant_id, email, first_name, phone, role_id, status, password_hash)
+                      select gen_random_uuid(), tenant_id, 'c' || i || '@acme.example', 'C', '+2305234567' || i, role_id, 'active', 'x'
+                      from (select * from users limit 1) one, generate_series(1, 9) i";
+    sqlx::query(colleagues).execute(&pool).await.unwrap();
+    let template = json!({"name": "Code", "type": "sms", "content": "Your code is 1234"});
+    let (status, made) = owner.post("/api/templates", &template).await;
+    assert_eq!(status, 201, "{made}");
+    let path = format!("/api/templates/{}/test", made["data"]["templateId"].as_str().unwrap());
+    let test = async |who: std::ops::Range<u8>| {
+        let to: Vec<String> = who.map(|i| format!("+2305234567{i}")).collect();
+        owner.post(&path, &json!({"to": to})).await
+    };
+    let cap = json!({"channel": "sms", "prefix": "230", "perDay": 7});
+    assert_eq!(owner.put(CAPS, &cap).await.0, 200);
+    let (status, first) = test(1..6).await;
+    let statuses = |answer: &Value| -> Vec<String> {
+        let messages = answer["data"]["messages"].as_array().unwrap();
+        messages.iter().map(|one| one["status"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!((status, statuses(&first)), (202, vec!["accepted".to_owned(); 5]), "{first}");
+    // Two have room: whoever asked is told which.
+    let (status, second) = test(6..10).await;
+    assert_eq!(
+        (status, statuses(&second)),
+        (202, ["accepted", "accepted", "capped", "capped"].map(str::to_owned).into()),
+        "{second}"
+    );
+    let (status, third) = test(1..3).await;
+    assert_eq!((status, &third["code"]), (429, &json!("send_cap_reached")), "{third}");
+    let single = json!({"to": "+23052345670", "message": "m"});
+    assert_eq!(owner.post("/api/communication/sms/send", &single).await.0, 429);
+    let taken: i64 = sqlx::query_scalar("select count(*) from recipients").fetch_one(&pool).await.unwrap();
+    assert_eq!((taken, &owner.get(CAPS).await.1["data"]["sendCaps"][0]["usedToday"]), (7, &json!(7)));
+}
+
+/// What a day of codes to costly numbers can cost: the cap, times the most segments, times the price, however long the messages
+/// are, however many ask at once, and under whichever keys.
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn a12_what_a_day_of_codes_costs_is_bounded(pool: PgPool) {
+    const PER_DAY: usize = 6;
+    const SEGMENTS: usize = 10;
+    let stage = crate::single_sends::Stage::with(&pool, &[]).await;
+    let owner = &stage.owner;
+    stage.price(50_000).await;
+    let cap = json!({"channel": "sms", "prefix": "91", "perDay": PER_DAY});
+    assert_eq!(owner.put("/api/settings/send-caps", &cap).await.0, 200);
+    let clients =
+        [owner.clone(), stage.open.key(&["messages:send"]).await, stage.open.key(&["messages:*"]).await];
+    let long = "x".repeat(1_530);
+    let ask = |n: usize| {
+        let (client, text) = (clients[n % clients.len()].clone(), [long.as_str(), "code"][n % 2]);
+        let body = json!({"to": format!("+91987654{n:04}"), "message": text});
+        async move { client.post("/api/communication/sms/send", &body).await }
+    };
+    let answers = join_all((0..60).map(ask)).await;
+    let costs: Vec<f64> = answers
+        .iter()
+        .filter(|(status, _)| *status == 201)
+        .map(|(_, one)| one["data"]["cost"].as_f64().unwrap())
+        .collect();
+    assert_eq!(costs.len(), PER_DAY, "{answers:?}");
+    let bound = 0.05 * (PER_DAY * SEGMENTS) as f64;
+    assert!(costs.iter().sum::<f64>() <= bound + 1e-9, "{costs:?} of {bound}");
+    let (status, refused) = owner
+        .post("/api/communication/sms/send", &json!({"to": "+919876543210", "message": "x".repeat(1_531)}))
+        .await;
+    assert_eq!(
+        (status, &refused["errors"][0]["field"]),
+        (422, &json!("message")),
+        "no message has more segments"
+    );
+}
+
+/// A stranger has nobody written to but whoever forgot their password, and them a few times only. Whoever asks is told
 /// nothing about who exists.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn strangers_have_nobody_written_to(pool: PgPool) {
+async fn a12_strangers_have_nobody_written_to(pool: PgPool) {
     let open = Open::with(&pool, &[("FANFARE__API__STRANGER_PER_SECOND", "100000")]).await;
     let owner = open.owner().await;
     let email = owner.get("/api/auth/me").await.1["data"]["email"].clone();

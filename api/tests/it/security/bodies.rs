@@ -133,10 +133,10 @@ async fn open(pool: &PgPool) -> Open {
     Open::with(pool, &settings).await
 }
 
-/// A9: in every object of every body, a field that the document does not name is refused by its name, and so is one that only
+/// In every object of every body, a field that the document does not name is refused by its name, and so is one that only
 /// differs in case or notation from one that it does.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn what_nobody_may_set_is_refused_by_name(pool: PgPool) {
+async fn a09_what_nobody_may_set_is_refused_by_name(pool: PgPool) {
     let open = open(&pool).await;
     let owner = open.owner().await;
     let (document, ids) = (document(&open).await, ids(&open).await);
@@ -181,7 +181,7 @@ async fn what_nobody_may_set_is_refused_by_name(pool: PgPool) {
 
 /// Lists are not objects without names: where the document has an object, a list is refused, at every depth.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn a_list_is_no_object(pool: PgPool) {
+async fn a09_a_list_is_no_object(pool: PgPool) {
     let open = open(&pool).await;
     let owner = open.owner().await;
     let (document, ids) = (document(&open).await, ids(&open).await);
@@ -343,9 +343,9 @@ async fn never_breaks(client: &Client, requests: Vec<(Method, String, Value)>) {
     println!("{count} requests in {:?}", begun.elapsed());
 }
 
-/// A19: in every field of every body, a text is a text: it is taken as it stands, or refused; nothing breaks.
+/// In every field of every body, a text is a text: it is taken as it stands, or refused; nothing breaks.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn texts_in_bodies_are_texts(pool: PgPool) {
+async fn a19_texts_in_bodies_are_texts(pool: PgPool) {
     let open = open(&pool).await;
     let owner = open.owner().await;
     let (document, ids) = (document(&open).await, ids(&open).await);
@@ -377,9 +377,9 @@ async fn texts_in_bodies_are_texts(pool: PgPool) {
     assert_eq!(users, 2, "one of each tenant");
 }
 
-/// A19: the same of every parameter of every path and query, and of what sorts and pages.
+/// The same of every parameter of every path and query, and of what sorts and pages.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn texts_in_queries_and_paths_are_texts(pool: PgPool) {
+async fn a19_texts_in_queries_and_paths_are_texts(pool: PgPool) {
     let open = open(&pool).await;
     let owner = open.owner().await;
     let (document, ids) = (document(&open).await, ids(&open).await);

@@ -1,18 +1,27 @@
 //! A4 tables, A5 workbooks, A6 and A7 webhooks: what comes in from outside, and is not what it says.
 
-use std::time::{Duration, Instant};
+use std::{
+    io::{Cursor, Write as _},
+    time::{Duration, Instant},
+};
 
 use fanfare_sandbox::signature;
 use reqwest::Method;
 use rust_xlsxwriter::Workbook;
 use serde_json::{Value, json};
 use sqlx::PgPool;
+use zip::{ZipArchive, ZipWriter, write::SimpleFileOptions};
 
 use crate::{
     open::{Client, Open},
-    support::in_two_days,
+    support::{in_two_days, until},
     uploads::{drain, send},
 };
+
+/// How soon a workbook that goes off is refused.
+const SOON: Duration = Duration::from_secs(1);
+/// Of a process, whatever it is sent.
+const MOST_RESIDENT: u64 = 256 << 20;
 
 async fn sent(client: &Client, name: &str, bytes: &[u8]) -> (u16, Value) {
     let begun = Instant::now();
@@ -25,9 +34,9 @@ async fn count(pool: &PgPool, query: &'static str) -> i64 {
     sqlx::query_scalar(query).fetch_one(pool).await.unwrap()
 }
 
-/// A4: a table that has no end, or too many columns, or several encodings, is refused or read, and holds nothing up.
+/// A table that has no end, or too many columns, or several encodings, is refused or read, and holds nothing up.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn a_table_that_is_none_is_refused(pool: PgPool) {
+async fn a04_a_table_that_is_none_is_refused(pool: PgPool) {
     let open = Open::with(&pool, &[("FANFARE__IMPORTS__MAX_UPLOAD_BYTES", "30000000")]).await;
     let owner = open.owner().await;
     let line = |bytes: usize| [b"email,name\na@acme.example,".as_slice(), &vec![b'x'; bytes]].concat();
@@ -69,9 +78,9 @@ async fn a_table_that_is_none_is_refused(pool: PgPool) {
     );
 }
 
-/// A4: what would be a formula in a spreadsheet is a text in every table that goes out.
+/// What would be a formula in a spreadsheet is a text in every table that goes out.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn a_formula_that_came_in_goes_out_as_text(pool: PgPool) {
+async fn a04_a_formula_that_came_in_goes_out_as_text(pool: PgPool) {
     let open = Open::new(&pool).await;
     let owner = open.owner().await;
     let formulas = [
@@ -106,21 +115,23 @@ async fn a_formula_that_came_in_goes_out_as_text(pool: PgPool) {
     assert!(cells >= formulas.len(), "{text}");
 }
 
-/// A5: a workbook that inflates without end, or that has one cell at the far corner, is refused or costs no more than it holds.
+/// A workbook with one person, and a cell far away from them.
+fn sparse(row: u32, column: u16) -> Vec<u8> {
+    let mut book = Workbook::new();
+    let sheet = book.add_worksheet();
+    sheet.write_row(0, 0, ["Email", "Name"]).unwrap();
+    sheet.write_row(1, 0, ["a@acme.example", "Ann"]).unwrap();
+    sheet.write(row, column, "far").unwrap();
+    book.save_to_buffer().unwrap()
+}
+
+/// A workbook that inflates without end, or that has one cell at the far corner, is refused or costs no more than it holds.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn a_workbook_does_not_go_off(pool: PgPool) {
+async fn a05_a_workbook_does_not_go_off(pool: PgPool) {
     let open = Open::new(&pool).await;
     let owner = open.owner().await;
     let (status, answer) = sent(&owner, "bomb.xlsx", &crate::refusals::bomb()).await;
     assert!(status == 422 && answer.to_string().contains("inflates"), "{status} {answer}");
-    let sparse = |row, column| {
-        let mut book = Workbook::new();
-        let sheet = book.add_worksheet();
-        sheet.write_row(0, 0, ["Email", "Name"]).unwrap();
-        sheet.write_row(1, 0, ["a@acme.example", "Ann"]).unwrap();
-        sheet.write(row, column, "far").unwrap();
-        book.save_to_buffer().unwrap()
-    };
     for (name, row, column) in
         [("corner.xlsx", 1_048_575, 16_383), ("deep.xlsx", 1_048_575, 1), ("wide.xlsx", 1, 16_383)]
     {
@@ -133,9 +144,55 @@ async fn a_workbook_does_not_go_off(pool: PgPool) {
     assert!(count(&pool, "select count(*) from contacts").await <= 2);
 }
 
-/// A6: only the body that was signed, byte for byte, with the secret of this account.
+/// A workbook whose texts inflate to 128 MB, or whose one text does, from a file of a few hundred kilobytes.
+fn texts(piece: &str) -> Vec<u8> {
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    let mut book = ZipArchive::new(Cursor::new(sparse(1, 1))).unwrap();
+    let names: Vec<String> = book.file_names().map(str::to_owned).collect();
+    for name in names.iter().filter(|name| *name != "xl/sharedStrings.xml") {
+        zip.raw_copy_file(book.by_name(name).unwrap()).unwrap();
+    }
+    zip.start_file("xl/sharedStrings.xml", SimpleFileOptions::default()).unwrap();
+    zip.write_all(b"<sst><si><t>").unwrap();
+    let piece = piece.repeat((1 << 20) / piece.len());
+    (0..128).for_each(|_| zip.write_all(piece.as_bytes()).unwrap());
+    zip.write_all(b"</t></si></sst>").unwrap();
+    zip.finish().unwrap().into_inner()
+}
+
+/// A process that reads such files, also several at once, answers each within a second, and has never more
+/// than 256 MB resident.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn a_webhook_that_nobody_signed_is_refused(pool: PgPool) {
+async fn a05_a_process_that_reads_bombs_stays_small(pool: PgPool) {
+    let open = Open::with(&pool, &[("PORT", "0")]).await;
+    let serving = open.beside();
+    let client = open.key(&["*"]).await.at(&serving.base);
+    let bombs = [
+        ("sheet.xlsx", crate::refusals::bomb()),
+        ("texts.xlsx", texts("</t></si><si><t>")),
+        ("text.xlsx", texts("a")),
+    ];
+    for (name, bomb) in &bombs {
+        assert!(bomb.len() < 1 << 20, "{name}");
+        let begun = Instant::now();
+        let (status, answer) = send(&client, &[("file", Some(name), bomb.as_slice())]).await;
+        assert!(status == 422 && begun.elapsed() < SOON, "{name}: {:?}, {status} {answer}", begun.elapsed());
+    }
+    let at_once = (0..8).map(|n| {
+        let (name, bomb) = &bombs[n % bombs.len()];
+        let client = client.clone();
+        async move { send(&client, &[("file", Some(name), bomb.as_slice())]).await.0 }
+    });
+    assert_eq!(futures::future::join_all(at_once).await, [422; 8]);
+    let far = sparse(1_048_575, 16_383);
+    let (status, answer) = send(&client, &[("file", Some("corner.xlsx"), far.as_slice())]).await;
+    assert!([201, 422].contains(&status), "{answer}");
+    assert!(serving.peak_memory() <= MOST_RESIDENT, "{} bytes", serving.peak_memory());
+}
+
+/// Only the body that was signed, byte for byte, with the secret of this account.
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn a06_a_webhook_that_nobody_signed_is_refused(pool: PgPool) {
     let open = Open::new(&pool).await;
     let body = r#"{"entry": [{"id": "1", "changes": []}]}"#;
     let right = signature("app_secret", body.as_bytes());
@@ -199,10 +256,10 @@ async fn a_webhook_that_nobody_signed_is_refused(pool: PgPool) {
     assert_eq!(count(&pool, "select coalesce(sum(webhooks), 0)::bigint from inbox").await, 1);
 }
 
-/// A7: Meta's webhooks bear no time, so a body that was seen is known by what it tells. What is told again, a hundred times and
+/// Meta's webhooks bear no time, so a body that was seen is known by what it tells. What is told again, a hundred times and
 /// in any order, is one event.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn a_webhook_that_comes_again_changes_nothing(pool: PgPool) {
+async fn a07_a_webhook_that_comes_again_changes_nothing(pool: PgPool) {
     let open = Open::new(&pool).await;
     let owner = open.owner().await;
     let later = json!({"to": "+23052345678", "message": "m", "scheduledAt": in_two_days()});
@@ -230,10 +287,6 @@ async fn a_webhook_that_comes_again_changes_nothing(pool: PgPool) {
 /// Until no webhook waits.
 async fn apply(open: &Open, pool: &PgPool) {
     let running = open.engine.start(&[fanfare_engine::engine::Role::Worker]);
-    let give_up = Instant::now() + Duration::from_secs(20);
-    while count(pool, "select count(*) from inbox").await > 0 {
-        assert!(Instant::now() < give_up, "webhooks wait");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    until("no webhook waits", async || count(pool, "select count(*) from inbox").await == 0).await;
     running.shut_down().await;
 }

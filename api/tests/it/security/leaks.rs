@@ -10,18 +10,10 @@ use sqlx::PgPool;
 
 use crate::{
     open::Open,
-    support::{House, Serving},
+    support::{House, Serving, tenant},
 };
 
-const CONFIG: &str = r#"
-[[tenants]]
-slug = "acme"
-name = "Acme"
-region = "MU"
-locale = "en"
-time_zone = "Indian/Mauritius"
-currency = "MUR"
-
+const ACCOUNTS: &str = r#"
 [[accounts]]
 tenant = "acme"
 provider = "brevo_sms"
@@ -106,11 +98,11 @@ fn percent(text: &str) -> String {
 }
 
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn canaries_are_found_nowhere(pool: PgPool) {
+async fn a20_canaries_are_found_nowhere(pool: PgPool) {
     let sandbox = Sandbox::start(SandboxConfig::default()).await.unwrap();
     let base = format!("{}/v3", sandbox.base_url());
     let mut house = House::on(&pool);
-    let file = house.file("fanfare.toml", CONFIG);
+    let file = house.file("fanfare.toml", &[&tenant("acme"), ACCOUNTS].concat());
     for (name, value) in [
         ("FANFARE_CONFIG", file.as_str()),
         ("PORT", "0"),

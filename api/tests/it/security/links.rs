@@ -1,7 +1,11 @@
 //! A14 tokens of recipients' links, A15 their pages.
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use fanfare_engine::domain::token::{PublicLinks, Purpose};
+use fanfare_engine::{
+    domain::token::{PublicLinks, Purpose},
+    id::{CampaignId, Ids, MessageId},
+};
+use jiff::Timestamp;
 use reqwest::Method;
 use serde_json::json;
 use sqlx::PgPool;
@@ -39,10 +43,10 @@ fn forged(own: &str) -> Vec<String> {
     forged
 }
 
-/// A14: a link says for whom it is without naming them, unsubscribes them alone and from its own tenant alone, and nobody makes
+/// A link says for whom it is without naming them, unsubscribes them alone and from its own tenant alone, and nobody makes
 /// one who has seen another.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn an_unsubscribe_token_is_neither_forged_nor_guessed(pool: PgPool) {
+async fn a14_an_unsubscribe_token_is_neither_forged_nor_guessed(pool: PgPool) {
     let stage = Stage::new(&pool).await;
     let url = stage.marketing().await;
     let contact = json!({"email": "ann@example.com", "name": "Ann"});
@@ -69,9 +73,42 @@ async fn an_unsubscribe_token_is_neither_forged_nor_guessed(pool: PgPool) {
     assert_eq!(stopped, [("acme".to_owned(), "ann@example.com".to_owned())]);
 }
 
-/// A15: what people wrote is text on every page for recipients, and no page runs or loads anything.
+/// Guesses at the signature of somebody's link, of a long one and of a short one.
+#[test]
+fn a14_a_million_guesses_find_no_token() {
+    const GUESSES: i32 = 1_000_000;
+    let ids = Ids::from_seed(14);
+    let campaign: CampaignId = ids.next(Timestamp::UNIX_EPOCH);
+    let message = |n| MessageId { campaign, n };
+    let links = links(7);
+    let sound =
+        BASE64_URL_SAFE_NO_PAD.decode(token(&links.url(Purpose::Unsubscribe, message(1)).unwrap())).unwrap();
+    let short = BASE64_URL_SAFE_NO_PAD.decode(token(&links.short_url(7, 1).unwrap())).unwrap();
+    std::thread::scope(|threads| {
+        for half in [0, 1] {
+            let (links, sound, short, ids) = (&links, &sound, &short, &ids);
+            threads.spawn(move || {
+                let guess = |bytes: &[u8], tag: usize| {
+                    let (said, _) = bytes.split_at(bytes.len() - tag);
+                    BASE64_URL_SAFE_NO_PAD.encode([said, &ids.random_bytes::<16>()[..tag]].concat())
+                };
+                for _ in (half..GUESSES).step_by(2) {
+                    assert_eq!(links.read(Purpose::Unsubscribe, &guess(sound, 16)), None);
+                    assert!(links.read_short(&guess(short, 6)).is_none());
+                }
+            });
+        }
+    });
+    assert_eq!(
+        links.read(Purpose::Unsubscribe, &BASE64_URL_SAFE_NO_PAD.encode(&sound)),
+        Some(message(1)),
+        "what was guessed at is one"
+    );
+}
+
+/// What people wrote is text on every page for recipients, and no page runs or loads anything.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn what_people_wrote_is_text_on_every_page(pool: PgPool) {
+async fn a15_what_people_wrote_is_text_on_every_page(pool: PgPool) {
     const MARKUP: &str = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'";
     let stage = Stage::new(&pool).await;
     let way_out = stage.marketing().await;

@@ -1,6 +1,9 @@
 //! A1 SSRF, A2 templates, A3 header injection, A16 what providers answer.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
@@ -14,6 +17,9 @@ use sqlx::PgPool;
 use tokio::{net::TcpListener, task::JoinSet};
 
 use crate::open::{Client, Open};
+
+/// Tries of which the quickest counts: what else a busy machine does only adds to the time.
+const TRIES: usize = 30;
 
 /// An answer of a provider: status, a header, body.
 type Said = (u16, Option<(&'static str, String)>, Vec<u8>);
@@ -83,9 +89,9 @@ async fn sms(client: &Client, to: &str, text: &str) -> (u16, Value) {
     client.post("/api/communication/sms/send", &json!({"to": to, "message": text})).await
 }
 
-/// A1: whoever may make accounts can't have this service call what it reaches and they do not.
+/// Whoever may make accounts can't have this service call what it reaches and they do not.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn an_account_names_no_address_of_the_inside(pool: PgPool) {
+async fn a01_an_account_names_no_address_of_the_inside(pool: PgPool) {
     let keys = ("FANFARE_SEALING_KEYS", "2026:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=");
     let allowed = ("FANFARE__API__PROVIDER_BASE_URLS", r#"["https://sandbox.example/v3"]"#);
     let inside = Provider::new(|_| accepted()).await;
@@ -150,9 +156,9 @@ async fn an_account_names_no_address_of_the_inside(pool: PgPool) {
     assert_eq!(inside.seen().len(), 0);
 }
 
-/// A1: an answer that leads elsewhere is an answer.
+/// An answer that leads elsewhere is an answer.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn a_provider_leads_the_service_nowhere(pool: PgPool) {
+async fn a01_a_provider_leads_the_service_nowhere(pool: PgPool) {
     let inside = Provider::new(|_| accepted()).await;
     let target = inside.base.clone();
     let provider = Provider::new(move |body| {
@@ -168,9 +174,9 @@ async fn a_provider_leads_the_service_nowhere(pool: PgPool) {
     assert_eq!((provider.seen().len(), inside.seen().len()), (5, 0));
 }
 
-/// A2: a loop of a million rounds ends soon, and what comes in as a value is never a template.
+/// A loop of a million rounds ends soon, and what comes in as a value is never a template.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn a_template_neither_runs_on_nor_runs_its_values(pool: PgPool) {
+async fn a02_a_template_neither_runs_on_nor_runs_its_values(pool: PgPool) {
     let provider = Provider::new(|_| accepted()).await;
     let (open, owner) = sending_to(&pool, &provider.base).await;
     let template = async |name: &str, content: &str| {
@@ -180,11 +186,14 @@ async fn a_template_neither_runs_on_nor_runs_its_values(pool: PgPool) {
         template("Rounds", "{{#each l}}{{#each ../l}}{{#if this}}{{/if}}{{/each}}{{/each}}x").await;
     assert_eq!(status, 201, "{made}");
     let path = format!("/api/templates/{}/preview", made["data"]["templateId"].as_str().unwrap());
-    let values = json!({"values": {"l": vec![1; 500]}});
-    let begun = std::time::Instant::now();
-    let (status, answer) = owner.post(&path, &values).await;
-    assert_eq!(status, 422, "{answer}");
-    assert!(begun.elapsed().as_millis() < 1_000, "{:?}", begun.elapsed());
+    let mut quickest = Duration::MAX;
+    for _ in 0..TRIES {
+        let begun = Instant::now();
+        let (status, answer) = owner.post(&path, &json!({"values": {"l": vec![1; 500]}})).await;
+        quickest = quickest.min(begun.elapsed());
+        assert_eq!(status, 422, "{answer}");
+    }
+    assert!(quickest <= Duration::from_millis(50), "{quickest:?}");
 
     // Whatever reaches out of the template, or that no template has.
     for content in [
@@ -223,10 +232,10 @@ async fn a_template_neither_runs_on_nor_runs_its_values(pool: PgPool) {
     drop(open);
 }
 
-/// A3: whatever stands in a name, a subject or an address, the provider is sent as many headers and fields as ever, and none
+/// Whatever stands in a name, a subject or an address, the provider is sent as many headers and fields as ever, and none
 /// of those that become headers of a mail holds the end of a line.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn nothing_that_people_write_becomes_a_header(pool: PgPool) {
+async fn a03_nothing_that_people_write_becomes_a_header(pool: PgPool) {
     let provider = Provider::new(|_| (201, None, br#"{"messageId": "<1@relay.example>"}"#.to_vec())).await;
     let allowed = format!("[\"{}/v3\"]", provider.base);
     let settings = [
@@ -343,9 +352,9 @@ fn hostile() -> Vec<Vec<u8>> {
     bodies
 }
 
-/// A16: whatever a provider answers, every message has its fact, and the next one goes.
+/// Whatever a provider answers, every message has its fact, and the next one goes.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn what_a_provider_answers_breaks_nothing(pool: PgPool) {
+async fn a16_what_a_provider_answers_breaks_nothing(pool: PgPool) {
     let headers: [Option<(&str, &str)>; 4] = [
         None,
         Some(("retry-after", "99999999999999999999")),

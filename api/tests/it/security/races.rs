@@ -49,7 +49,7 @@ async fn email(client: &Client) -> Value {
 }
 
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn a_link_is_taken_by_one(pool: PgPool) {
+async fn a18_a_link_is_taken_by_one(pool: PgPool) {
     let open = open(&pool).await;
     let owner = open.owner().await;
     let new = json!({"email": "ravi@acme.example", "firstName": "Ravi", "role": "auditor"});
@@ -74,7 +74,7 @@ async fn a_link_is_taken_by_one(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn a_refresh_token_is_used_by_one(pool: PgPool) {
+async fn a18_a_refresh_token_is_used_by_one(pool: PgPool) {
     let open = open(&pool).await;
     let email = email(&open.owner().await).await;
     let (_, begun) =
@@ -91,7 +91,7 @@ async fn a_refresh_token_is_used_by_one(pool: PgPool) {
 
 /// As many guesses as are taken one after the other, not one more for being asked at once.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn guesses_at_a_password_are_counted_at_once(pool: PgPool) {
+async fn a18_guesses_at_a_password_are_counted_at_once(pool: PgPool) {
     let open = open(&pool).await;
     let owner = open.owner().await;
     let email = email(&owner).await;
@@ -120,7 +120,7 @@ async fn guesses_at_a_password_are_counted_at_once(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn a_request_with_a_key_is_done_once(pool: PgPool) {
+async fn a18_a_request_with_a_key_is_done_once(pool: PgPool) {
     let open = open(&pool).await;
     let owner = open.owner().await;
     let post = |_| {
@@ -160,7 +160,7 @@ async fn campaign(open: &Open, owner: &Client) -> String {
 }
 
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn a_campaign_is_approved_launched_and_stopped_once(pool: PgPool) {
+async fn a18_a_campaign_is_approved_launched_and_stopped_once(pool: PgPool) {
     let open = open(&pool).await;
     let (owner, second) = (open.owner().await, open.owner().await);
     let (status, rule) = owner.put("/api/settings/campaigns", &json!({"reviewAbove": 1})).await;
@@ -202,7 +202,7 @@ async fn a_campaign_is_approved_launched_and_stopped_once(pool: PgPool) {
 
 /// What is unique is made once.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn what_is_unique_is_made_once(pool: PgPool) {
+async fn a18_what_is_unique_is_made_once(pool: PgPool) {
     let open = open(&pool).await;
     let owner = open.owner().await;
     for (path, body) in [

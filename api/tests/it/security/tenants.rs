@@ -18,9 +18,9 @@ async fn made(client: &Client, path: &str, body: Value) -> Value {
     answer["data"].clone()
 }
 
-/// A8: what is another tenant's can't be named in a body either, be it as a reference, a key, a cursor or a tag.
+/// What is another tenant's can't be named in a body either, be it as a reference, a key, a cursor or a tag.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn what_is_another_tenants_is_named_in_vain(pool: PgPool) {
+async fn a08_what_is_another_tenants_is_named_in_vain(pool: PgPool) {
     let keys = ("FANFARE_SEALING_KEYS", "2026:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=");
     let open = Open::with(&pool, &[keys]).await;
     let (owner, stranger) = (open.owner().await, open.stranger().await);
@@ -113,9 +113,9 @@ async fn what_is_another_tenants_is_named_in_vain(pool: PgPool) {
     assert_eq!((status, &listed["data"]["messages"]), (200, &json!([])), "{listed}");
 }
 
-/// A8: cursors, keys of requests, tags and business keys are each tenant's own.
+/// Cursors, keys of requests, tags and business keys are each tenant's own.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn keys_cursors_and_tags_are_each_tenants_own(pool: PgPool) {
+async fn a08_keys_cursors_and_tags_are_each_tenants_own(pool: PgPool) {
     let open = Open::new(&pool).await;
     let (owner, stranger) = (open.owner().await, open.stranger().await);
     for n in 0..4 {
@@ -176,7 +176,7 @@ async fn keys_cursors_and_tags_are_each_tenants_own(pool: PgPool) {
 
 /// A token of one tenant is none of another, whatever is written into it; and a session that ended is over everywhere.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn a_token_says_what_was_signed(pool: PgPool) {
+async fn a08_a_token_says_what_was_signed(pool: PgPool) {
     use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 
     let open = Open::new(&pool).await;
@@ -240,9 +240,9 @@ async fn in_role(open: &Open, owner: &Client, role: &str) -> Client {
     open.bearing(answer["data"]["token"].as_str().unwrap())
 }
 
-/// A10: every role of the box does what its permissions say on every operation of the document, and nothing else.
+/// Every role of the box does what its permissions say on every operation of the document, and nothing else.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn every_role_does_what_it_may_and_no_more(pool: PgPool) {
+async fn a10_every_role_does_what_it_may_and_no_more(pool: PgPool) {
     let settings =
         [("FANFARE__API__STRANGER_PER_SECOND", "100000"), ("FANFARE__API__TENANT_PER_SECOND", "100000")];
     let open = Open::with(&pool, &settings).await;
@@ -322,9 +322,9 @@ async fn every_role_does_what_it_may_and_no_more(pool: PgPool) {
     }
 }
 
-/// A10: whoever sees a branch can't make themselves, somebody else or a program see more.
+/// Whoever sees a branch can't make themselves, somebody else or a program see more.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn whoever_sees_a_branch_gives_nobody_a_wider_view(pool: PgPool) {
+async fn a10_whoever_sees_a_branch_gives_nobody_a_wider_view(pool: PgPool) {
     let open = Open::new(&pool).await;
     let owner = open.owner().await;
     let permissions = ["users:*", "keys:update", "contacts:read"];
@@ -362,9 +362,9 @@ async fn whoever_sees_a_branch_gives_nobody_a_wider_view(pool: PgPool) {
     assert_eq!(head.post(&link, &json!({})).await.0, 403);
 }
 
-/// A10: what is only tried out stays so: a program of the sandbox makes no key that sends to everybody.
+/// What is only tried out stays so: a program of the sandbox makes no key that sends to everybody.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn whoever_tries_things_out_makes_no_key_for_the_real_thing(pool: PgPool) {
+async fn a10_whoever_tries_things_out_makes_no_key_for_the_real_thing(pool: PgPool) {
     let open = Open::new(&pool).await;
     let new = json!({"name": "try", "scopes": ["keys:update", "messages:send"], "environment": "sandbox"});
     let key = made(&open.owner().await, "/api/keys", new).await;

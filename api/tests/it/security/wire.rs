@@ -17,9 +17,9 @@ use crate::{
     uploads::send,
 };
 
-/// A15: every answer of the API and to webhooks says that it is no page, and none is one.
+/// Every answer of the API and to webhooks says that it is no page, and none is one.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn no_answer_is_a_page(pool: PgPool) {
+async fn a15_no_answer_is_a_page(pool: PgPool) {
     let open = Open::with(&pool, &[("FANFARE__API__STRANGER_PER_SECOND", "100000")]).await;
     let owner = open.owner().await;
     const PAGE: &str = "<script>alert(1)</script><img src=x onerror=alert(1)>";
@@ -84,7 +84,7 @@ async fn no_answer_is_a_page(pool: PgPool) {
 
 /// Another page's script gets no answer, and no preflight says yes.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn pages_of_others_do_not_call(pool: PgPool) {
+async fn a15_pages_of_others_do_not_call(pool: PgPool) {
     let open =
         Open::with(&pool, &[("FANFARE__API__CORS_ORIGINS", r#"["https://console.example.com"]"#)]).await;
     let ask = async |origin: &str, method: Method| {
@@ -132,9 +132,9 @@ async fn raw(open: &Open, bytes: &[u8]) -> (String, bool) {
     (String::from_utf8_lossy(&answer).into_owned(), closed)
 }
 
-/// A17: where a request ends is told in one way, or the connection ends with it: what follows is never a second request.
+/// Where a request ends is told in one way, or the connection ends with it: what follows is never a second request.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn where_a_request_ends_is_not_argued_about(pool: PgPool) {
+async fn a17_where_a_request_ends_is_not_argued_about(pool: PgPool) {
     let open = Open::new(&pool).await;
     let smuggled = "GET /livez HTTP/1.1\r\nhost: x\r\n\r\n";
     let post = |headers: &str, body: &str| {
@@ -189,9 +189,9 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// A17: whoever floods a connection loses it, and nobody else waits.
+/// Whoever floods a connection loses it, and nobody else waits.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn a_flood_ends_its_connection_only(pool: PgPool) {
+async fn a17_a_flood_ends_its_connection_only(pool: PgPool) {
     let open = Open::new(&pool).await;
     let beginning = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(4, 0, 0, &[])].concat();
     // :method GET, :scheme http, :path /, :authority x; by the table that everybody has.
@@ -234,9 +234,9 @@ async fn a_flood_ends_its_connection_only(pool: PgPool) {
     }
 }
 
-/// A17: whoever holds a connection and does not say what they want loses it; a request that takes its time is answered.
+/// Whoever holds a connection and does not say what they want loses it; a request that takes its time is answered.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn whoever_says_nothing_is_let_go_of(pool: PgPool) {
+async fn a17_whoever_says_nothing_is_let_go_of(pool: PgPool) {
     let open = Open::with(&pool, &[("FANFARE__API__IDLE_S", "1")]).await;
     for begun in ["", "P", "PRI * HTTP/2.0\r\n\r\nSM", "GET /livez HTTP/1.1\r\nHost: x\r\n"] {
         let mut stream = TcpStream::connect(address(&open)).await.unwrap();
@@ -255,9 +255,9 @@ async fn whoever_says_nothing_is_let_go_of(pool: PgPool) {
     assert!(answer.starts_with("HTTP/1.1 422"), "{answer}");
 }
 
-/// A21: what the document does not name is not there, and neither is anything that others leave lying about.
+/// What the document does not name is not there, and neither is anything that others leave lying about.
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
-async fn nothing_is_served_that_is_not_described(pool: PgPool) {
+async fn a21_nothing_is_served_that_is_not_described(pool: PgPool) {
     let open = Open::with(
         &pool,
         &[("FANFARE__API__STRANGER_PER_SECOND", "100000"), ("FANFARE__API__TENANT_PER_SECOND", "100000")],

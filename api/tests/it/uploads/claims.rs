@@ -1,6 +1,7 @@
 //! Files on their way in that lose the process which took them.
 
 use super::*;
+use crate::support::until;
 
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
 async fn the_file_of_a_process_that_died_is_taken_by_another(pool: PgPool) {
@@ -45,9 +46,7 @@ async fn a_process_that_lost_its_claim_commits_nothing(pool: PgPool) {
     let another = async {
         let waits = "select count(*) from pg_stat_activity
                      where datname = current_database() and wait_event_type = 'Lock' and query like '%no key update%'";
-        while count(&pool, waits).await == 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        until("the import waits", async || count(&pool, waits).await > 0).await;
         let claims = "update uploads set claim = claim + 1, claimed_until = now() + interval '1 hour'";
         sqlx::query(claims).execute(&pool).await.unwrap();
         lock.commit().await.unwrap();

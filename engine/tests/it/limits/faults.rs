@@ -13,11 +13,11 @@ use tokio::{
 };
 
 use super::{
-    World, eventually,
+    World,
     sink::{Sink, flood},
     window,
 };
-use crate::support;
+use crate::support::{self, until};
 
 const LIMIT: u64 = 500;
 
@@ -78,7 +78,7 @@ async fn permits_come_from_postgres_while_one_process_is_cut_from_redis() {
         assert_eq!(sources(), [Some(Source::Redis); 2]);
         proxy.cut.send_replace(true);
         let cut = Instant::now();
-        eventually("both use Postgres", async || sources() == [Some(Source::Postgres); 2]).await;
+        until("both use Postgres", async || sources() == [Some(Source::Postgres); 2]).await;
         assert!(cut.elapsed() < Duration::from_secs(2), "{:?}", cut.elapsed());
         // 1.5 s of silence, and then a second at least of permits from Postgres.
         tokio::time::sleep(Duration::from_secs(3)).await;
@@ -86,7 +86,7 @@ async fn permits_come_from_postgres_while_one_process_is_cut_from_redis() {
         println!("from Postgres: {last_second} in a second");
         assert!(last_second as f64 >= 0.7 * LIMIT as f64, "{last_second} in a second from Postgres");
         proxy.cut.send_replace(false);
-        eventually("both use Redis", async || sources() == [Some(Source::Redis); 2]).await;
+        until("both use Redis", async || sources() == [Some(Source::Redis); 2]).await;
         tokio::time::sleep(Duration::from_secs(3)).await;
         let last_second = sink.within(Instant::now() - Duration::from_secs(1), Instant::now());
         println!("from Redis again: {last_second} in a second");

@@ -5,7 +5,7 @@ mod pace;
 mod people;
 mod sink;
 
-use std::{num::NonZeroU64, sync::Arc, time::Duration};
+use std::{num::NonZeroU64, sync::Arc};
 
 use fanfare_engine::{
     id::AccountId,
@@ -79,15 +79,4 @@ impl World {
         let mut connection = support::redis().short().await.expect("Redis");
         redis::cmd("KEYS").arg(format!("{}:*", self.prefix)).query_async(&mut connection).await.expect("KEYS")
     }
-}
-
-/// Looks until `holds`, for at most ten seconds.
-async fn eventually<F: AsyncFnMut() -> bool>(what: &str, mut holds: F) {
-    for _ in 0..1_000 {
-        if holds().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("not within ten seconds: {what}");
 }

@@ -12,10 +12,11 @@ use fanfare_engine::{
 use futures::future::join_all;
 
 use super::{
-    World, eventually,
+    World,
     sink::{Sink, flood},
     window,
 };
+use crate::support::until;
 
 const LIMIT: u64 = 1_000;
 
@@ -45,7 +46,7 @@ async fn the_urgent_do_not_wait_behind_bulk_of_their_own_or_another_process() {
         let (pacer, sink) = (Arc::clone(&bulk.pacer), sink.clone());
         tokio::spawn(async move { flood(&pacer, 200, Duration::from_secs(4), &sink).await })
     };
-    eventually("the flood runs", async || !sink.arrivals().is_empty()).await;
+    until("the flood runs", async || !sink.arrivals().is_empty()).await;
     for process in [&bulk, &other] {
         let mut waits = Vec::new();
         for _ in 0..100 {
@@ -92,7 +93,7 @@ async fn a_minute_s_limit_holds_over_processes_and_outlives_redis() {
     );
     assert!(processes[0].pacer.admit(10).await.is_err(), "no intent without a permit to come");
 
-    eventually("Postgres knows", async || {
+    until("Postgres knows", async || {
         let used: Option<i64> = sqlx::query_scalar(
             "select sum((bucket->>1)::bigint)::bigint from account_pace, jsonb_array_elements(used->'windows'->'600000') bucket
              where account_id = $1",
@@ -118,7 +119,7 @@ async fn a_refusal_slows_everybody_once_and_silences_as_long_as_asked() {
     for _ in 0..50 {
         one.pacer.throttled(None, permit);
     }
-    eventually("both know", async || {
+    until("both know", async || {
         [&one, &two].iter().all(|process| process.pacer.pace().is_some_and(|pace| pace < 900.0))
     })
     .await;
@@ -130,8 +131,8 @@ async fn a_refusal_slows_everybody_once_and_silences_as_long_as_asked() {
     let permit = two.pacer.permit(Priority::Bulk).await.expect("a permit");
     let silent = Duration::from_secs(3);
     two.pacer.throttled(Some(silent), permit);
-    let until = Instant::now() + silent;
-    eventually("the other process knows", async || {
+    let again = Instant::now() + silent;
+    until("the other process knows", async || {
         matches!(one.pacer.permit(Priority::Urgent).await, Err(NoCapacity::Blocked { .. }))
     })
     .await;
@@ -141,8 +142,8 @@ async fn a_refusal_slows_everybody_once_and_silences_as_long_as_asked() {
             break Instant::now();
         }
     };
-    assert!(after >= until, "{:?} too early", until - after);
-    assert!(after < until + Duration::from_secs(1), "{:?} too late", after - until);
+    assert!(after >= again, "{:?} too early", again - after);
+    assert!(after < again + Duration::from_secs(1), "{:?} too late", after - again);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::World;
+use crate::support::until;
 
 const SOMEBODY: &str = "+23052345678";
 
@@ -51,7 +52,7 @@ async fn pairs_are_paced_by_each_process_while_redis_is_away() {
 async fn a_tier_counts_distinct_people_and_is_never_exceeded_after_a_loss() {
     let world = World::new("people", &[]).await;
     let process = world.process();
-    super::eventually("the account has its row", async || process.pacer.source().is_some()).await;
+    until("the account has its row", async || process.pacer.source().is_some()).await;
     let people = async |who: &[&str]| {
         let waits = process.limiter.people(world.account, 3, who).await.expect("counted");
         waits.iter().map(Option::is_none).collect::<Vec<_>>()
