@@ -13,6 +13,7 @@ mod drain;
 mod faults;
 mod files;
 mod identity;
+mod lists;
 mod mails;
 mod naughty;
 mod notifications;

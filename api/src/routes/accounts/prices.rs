@@ -11,6 +11,7 @@ use fanfare_engine::{
     id::AccountId,
     store::{
         kept,
+        listing::{Order, Way},
         prices::{self as store, NewPrice},
     },
 };
@@ -23,8 +24,10 @@ use crate::{
     auth::caller::May,
     http::{
         envelope::{Data, Envelope},
-        extract::{Body, PathId},
+        extract::{Body, PathId, Query},
+        page::{Pagination, Wanted},
         problem::{FieldError, Problem},
+        sort::Sortable,
     },
     routes::Work,
     service::Service,
@@ -46,6 +49,21 @@ pub(super) struct PriceView {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct PricesView {
     prices: Vec<PriceView>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct PriceList {
+    prices: Vec<PriceView>,
+    pagination: Pagination,
+}
+
+/// What prices are sorted by.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct ByPrefix;
+
+impl Sortable for ByPrefix {
+    const FIELDS: &'static [(&'static str, Self)] = &[("prefix", Self)];
+    const USUAL: Order<Self> = (Self, Way::Up);
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -111,17 +129,20 @@ fn view(price: Price) -> PriceView {
 /// The prices that hold now.
 #[utoipa::path(get, path = "/api/accounts/{account_id}/prices", tag = "accounts",
     security(("bearer" = ["accounts:read"])),
-    params(("account_id" = String, Path, description = "`acct_…`")),
-    responses((status = 200, description = "The prices", body = Envelope<PricesView>)))]
+    params(("account_id" = String, Path, description = "`acct_…`"), Wanted<ByPrefix>),
+    responses((status = 200, description = "The prices", body = Envelope<PriceList>)))]
 pub(super) async fn list(
     State(service): State<Service>,
     may: May<needs::AccountsRead>,
     PathId(id): PathId<AccountId>,
-) -> Result<Data<PricesView>, Problem> {
+    Query(wanted): Query<Wanted<ByPrefix>>,
+) -> Result<Data<PriceList>, Problem> {
+    let window = wanted.window::<String>()?;
     let mut work = Work::begin(&service, &may.caller).await?;
     let account = kept::get(&mut work.tx, may.caller.tenant, id).await?;
     let prices = store::current(&mut work.tx, may.caller.tenant, id, account.provider.channel()).await?;
-    Ok(Data(PricesView { prices: prices.into_iter().map(view).collect() }))
+    let (prices, pagination) = window.of_all(prices, wanted.sort.way(), |price: &Price| price.prefix.clone());
+    Ok(Data(PriceList { prices: prices.into_iter().map(view).collect(), pagination }))
 }
 
 /// Says what holds from now on. Prices of prefixes that are not named stay; what was sent before keeps its price.
