@@ -2,7 +2,8 @@
 //!
 //! Those under `/api` are made together with the document that describes them: what is not in the one is not in the other.
 //! Before each of them runs: its id and its line in the log, the page that it comes from, who calls and how often, and
-//! whether it is a repetition; and it goes on to its end although its caller has gone.
+//! whether it is a repetition, and whether it has the parameters that it names; and it goes on to its end although its caller
+//! has gone.
 
 use std::panic::AssertUnwindSafe;
 
@@ -28,6 +29,7 @@ use crate::{
     health, hooks,
     http::{
         headers, idempotency, openapi,
+        parameters::{self, Parameters},
         problem::{Code, Problem},
     },
     pages, public, routes,
@@ -38,8 +40,9 @@ use crate::{
 const WORTH_COMPRESSING: u64 = 1_024;
 
 pub fn router(service: Service) -> Router {
-    let (api, document) = api();
+    let (api, mut document) = api();
     let layered = api
+        .layer(from_fn_with_state(Parameters::of(&mut document), parameters::known))
         .layer(from_fn_with_state(service.clone(), idempotency::once))
         .layer(from_fn_with_state(service.clone(), seen_through))
         .layer(from_fn_with_state(service.clone(), identify))

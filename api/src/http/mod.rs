@@ -11,4 +11,6 @@ pub(crate) mod limits;
 mod objects;
 pub(crate) mod openapi;
 pub(crate) mod page;
+pub(crate) mod parameters;
 pub(crate) mod problem;
+pub(crate) mod sort;

@@ -70,7 +70,7 @@ pub(crate) fn finish(document: &mut Document) {
     }
 }
 
-fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut Operation)> {
+pub(super) fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut Operation)> {
     [
         ("get", &mut item.get),
         ("put", &mut item.put),
@@ -109,20 +109,20 @@ fn signed_in(operation: &Operation) -> bool {
 }
 
 fn problems(operation: &Operation) -> Vec<Code> {
-    let mut codes = vec![Code::TooMany, Code::Broken, Code::NotReady];
+    // A parameter of the query that it does not have is refused everywhere.
+    let mut codes = vec![Code::TooMany, Code::Broken, Code::NotReady, Code::Invalid];
     if signed_in(operation) {
         codes.extend([Code::Unauthenticated, Code::Forbidden]);
     }
-    let (mut in_path, mut in_query) = (false, false);
+    let mut in_path = false;
     for parameter in operation.parameters.iter().flatten() {
         if let RefOr::T(parameter) = parameter {
             match parameter.name.as_str() {
-                "If-Match" => codes.extend([Code::Changed, Code::Invalid]),
+                "If-Match" => codes.push(Code::Changed),
                 "Idempotency-Key" => codes.extend([Code::UnderWay, Code::KeyReused, Code::TooLarge]),
                 _ => {}
             }
             in_path |= matches!(parameter.parameter_in, ParameterIn::Path);
-            in_query |= matches!(parameter.parameter_in, ParameterIn::Query);
         }
     }
     if in_path {
@@ -130,9 +130,6 @@ fn problems(operation: &Operation) -> Vec<Code> {
     }
     if operation.request_body.is_some() {
         codes.extend([Code::Malformed, Code::TooLarge, Code::WrongContentType, Code::Conflict]);
-    }
-    if operation.request_body.is_some() || in_query {
-        codes.push(Code::Invalid);
     }
     codes
 }

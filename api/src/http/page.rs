@@ -2,11 +2,21 @@
 //! programs: it neither skips nor repeats when rows come in meanwhile, and the thousandth costs what the first does.
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use fanfare_engine::store::listing::Part;
+use fanfare_engine::store::listing::{Part, Way};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use utoipa::{IntoParams, ToSchema};
+use serde_json::Value;
+use utoipa::{
+    IntoParams, ToSchema,
+    openapi::{
+        Required,
+        path::{Parameter, ParameterIn},
+    },
+};
 
-use super::problem::Problem;
+use super::{
+    problem::Problem,
+    sort::{Sort, Sortable},
+};
 
 const USUAL: u32 = 20;
 const MOST: u32 = 500;
@@ -15,17 +25,37 @@ const FURTHEST: u64 = 100_000;
 /// As JSON writes it.
 const NUL: &[u8] = br"\u0000";
 
-/// Which part of a list.
-#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Wanted {
-    /// From 1; not together with `cursor`.
+/// Which part of a list, in which order.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, bound = "F: Sortable")]
+pub(crate) struct Wanted<F: Sortable> {
     pub(crate) page: Option<u32>,
-    /// At most 500; 20 if not said.
     pub(crate) limit: Option<u32>,
-    /// `nextCursor` of the list before.
     pub(crate) cursor: Option<String>,
+    #[serde(default)]
+    pub(crate) sort: Sort<F>,
+}
+
+/// As the document describes them, whatever the list.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it is described, and never made")]
+struct Described {
+    /// From 1; not together with `cursor`.
+    page: Option<u32>,
+    /// At most 500; 20 if not said.
+    limit: Option<u32>,
+    /// `nextCursor` of the list before.
+    cursor: Option<String>,
+}
+
+impl<F: Sortable> IntoParams for Wanted<F> {
+    fn into_params(place: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let sort = Parameter::builder().name("sort").parameter_in(ParameterIn::Query);
+        let mut all = Described::into_params(place);
+        all.push(sort.required(Required::False).schema(Some(Sort::<F>::schema())).build());
+        all
+    }
 }
 
 /// Where a list begins.
@@ -40,6 +70,16 @@ pub(crate) enum Start<K> {
 pub(crate) struct Window<K> {
     pub(crate) start: Start<K>,
     pub(crate) limit: u32,
+    /// As it is written: a cursor goes on in the order that it comes from, and in no other.
+    sort: String,
+}
+
+/// Where a list ended of which it was counted for its first part how many there are: counting for every part would cost more
+/// than reading it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Counted<P> {
+    pub(crate) place: P,
+    pub(crate) total: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -56,7 +96,7 @@ pub(crate) struct Pagination {
     pub(crate) next_cursor: Option<String>,
 }
 
-impl Wanted {
+impl<F: Sortable> Wanted<F> {
     /// `K` is what a list is ordered by, down to something unique.
     pub(crate) fn window<K: DeserializeOwned>(&self) -> Result<Window<K>, Problem> {
         let limit = self.limit.unwrap_or(USUAL);
@@ -67,7 +107,7 @@ impl Wanted {
             (Some(_), Some(_)) => {
                 return Err(Problem::field("cursor", "says where to begin, and so does `page`"));
             }
-            (Some(cursor), None) => Start::After(read(cursor)?),
+            (Some(cursor), None) => Start::After(read(cursor, &self.sort.to_string())?),
             (None, page) => Start::Page(page.unwrap_or(1)),
         };
         match start {
@@ -75,7 +115,7 @@ impl Wanted {
             Start::Page(page) if u64::from(page - 1) * u64::from(limit) > FURTHEST => {
                 Err(Problem::field("page", format!("reaches {FURTHEST} rows at most: follow `nextCursor`")))
             }
-            start => Ok(Window { start, limit }),
+            start => Ok(Window { start, limit, sort: self.sort.to_string() }),
         }
     }
 }
@@ -128,31 +168,87 @@ impl<K> Window<K> {
             limit: self.limit,
             total,
             total_pages: total.div_ceil(u64::from(self.limit)),
-            next_cursor: next.map(write),
+            next_cursor: next.map(|key| write(&self.sort, key)),
         }
     }
 }
 
-fn write(key: impl Serialize) -> String {
-    BASE64_URL_SAFE_NO_PAD.encode(serde_json::to_vec(&key).expect("what a list is ordered by is JSON"))
+impl<P: Clone> Window<Counted<P>> {
+    /// How many there are in all, where that was counted before.
+    pub(crate) fn counted(&self) -> Option<u64> {
+        match &self.start {
+            Start::After(Counted { total, .. }) => Some(*total),
+            Start::Page(_) => None,
+        }
+    }
+
+    /// As [`Window::part`], by place alone.
+    pub(crate) fn places(&self) -> Part<P> {
+        let Part { after, offset, limit } = self.part();
+        Part { after: after.map(|counted| counted.place), offset, limit }
+    }
 }
 
-fn read<K: DeserializeOwned>(cursor: &str) -> Result<K, Problem> {
+impl<K: Ord + Serialize> Window<K> {
+    /// The part of a short list that was read whole: it is put in order here.
+    pub(crate) fn of_all<T>(&self, all: Vec<T>, way: Way, key: impl Fn(&T) -> K) -> (Vec<T>, Pagination) {
+        let total = all.len() as u64;
+        let along = |one: &K, other: &K| match way {
+            Way::Up => one.cmp(other),
+            Way::Down => other.cmp(one),
+        };
+        let mut keyed: Vec<(K, T)> = all.into_iter().map(|row| (key(&row), row)).collect();
+        keyed.sort_by(|(one, _), (other, _)| along(one, other));
+        let behind = |(key, _): &(K, T)| match &self.start {
+            Start::After(last) => along(key, last).is_gt(),
+            Start::Page(_) => true,
+        };
+        let rest = keyed.into_iter().filter(behind).map(|(_, row)| row);
+        let passed = usize::try_from(self.offset()).unwrap_or(usize::MAX);
+        let (rows, next) = self.cut(rest.skip(passed).collect(), key);
+        (rows, self.pagination(total, next))
+    }
+}
+
+fn write(sort: &str, key: impl Serialize) -> String {
     BASE64_URL_SAFE_NO_PAD
+        .encode(serde_json::to_vec(&(sort, key)).expect("what a list is ordered by is JSON"))
+}
+
+fn read<K: DeserializeOwned>(cursor: &str, sort: &str) -> Result<K, Problem> {
+    let (of, key): (String, Value) = BASE64_URL_SAFE_NO_PAD
         .decode(cursor)
         .ok()
         // The database takes no NUL, and no list has given one.
         .filter(|bytes| !bytes.windows(NUL.len()).any(|part| part == NUL))
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-        .ok_or_else(|| Problem::field("cursor", "is not the `nextCursor` of this list"))
+        .ok_or_else(foreign)?;
+    if of != sort {
+        return Err(Problem::field("cursor", "is of another order: say the `sort` that it came from"));
+    }
+    serde_json::from_value(key).map_err(|_| foreign())
+}
+
+fn foreign() -> Problem {
+    Problem::field("cursor", "is not the `nextCursor` of this list")
 }
 
 #[cfg(test)]
 mod tests {
+    use fanfare_engine::store::listing::Order;
+
     use super::*;
 
-    fn wanted(page: Option<u32>, limit: Option<u32>, cursor: Option<&str>) -> Wanted {
-        Wanted { page, limit, cursor: cursor.map(str::to_owned) }
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    struct ByNumber;
+
+    impl Sortable for ByNumber {
+        const FIELDS: &'static [(&'static str, Self)] = &[("n", Self)];
+        const USUAL: Order<Self> = (Self, Way::Up);
+    }
+
+    fn wanted(page: Option<u32>, limit: Option<u32>, cursor: Option<&str>) -> Wanted<ByNumber> {
+        Wanted { page, limit, cursor: cursor.map(str::to_owned), sort: Sort::default() }
     }
 
     #[test]
@@ -181,8 +277,24 @@ mod tests {
             (None, None),
             "there may be fewer or more"
         );
-        let next = wanted(None, None, Some("Nw")).window::<i64>().expect("a window");
+        let next = wanted(None, None, Some(&write("n", 7))).window::<i64>().expect("a window");
         assert_eq!(next.total(7, false), None);
+    }
+
+    #[test]
+    fn a_short_list_is_cut_in_its_order() {
+        let all = || vec![(2, 'a'), (1, 'c'), (3, 'b')];
+        let (rows, told) =
+            wanted(None, Some(2), None).window().expect("a window").of_all(all(), Way::Down, |row| row.0);
+        assert_eq!(rows, [(3, 'b'), (2, 'a')]);
+        assert_eq!((told.total, told.total_pages), (3, 2));
+        let (rows, told) = wanted(None, Some(2), told.next_cursor.as_deref())
+            .window()
+            .expect("a window")
+            .of_all(all(), Way::Down, |row| row.0);
+        assert_eq!((rows, told.next_cursor), (vec![(1, 'c')], None));
+        let second = wanted(Some(2), Some(2), None).window().expect("a window");
+        assert_eq!(second.of_all(all(), Way::Up, |row| row.0).0, [(3, 'b')]);
     }
 
     #[test]
@@ -195,7 +307,8 @@ mod tests {
             (wanted(Some(1), None, Some("W10")), "cursor"),
             (wanted(None, None, Some("not base64!")), "cursor"),
             (wanted(None, None, Some("W10")), "cursor"),
-            (wanted(None, None, Some(&write((7, "a\0b")))), "cursor"),
+            (wanted(None, None, Some(&write("n", (7, "a\0b")))), "cursor"),
+            (wanted(None, None, Some(&write("-n", (7, "b")))), "cursor"),
         ];
         for (wanted, field) in refused {
             let problem = wanted.window::<(i64, String)>().expect_err(field);

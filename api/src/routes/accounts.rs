@@ -16,6 +16,7 @@ use fanfare_engine::{
     store::{
         accounts::Blocked,
         kept::{self, Listed, Named, Terms},
+        listing::{Order, Way},
     },
 };
 use jiff::Timestamp;
@@ -31,8 +32,10 @@ use crate::{
     http::{
         envelope::{Data, Envelope, Made},
         etag::{IfMatch, Tagged},
-        extract::{Body, PathId},
+        extract::{Body, PathId, Query},
+        page::{Pagination, Wanted},
         problem::{Code, Problem},
+        sort::Sortable,
     },
     service::Service,
 };
@@ -125,9 +128,25 @@ impl From<Listed> for AccountView {
     }
 }
 
+/// What accounts are sorted by.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum By {
+    /// The order in which they are tried.
+    Priority,
+    Slug,
+    CreatedAt,
+}
+
+impl Sortable for By {
+    const FIELDS: &'static [(&'static str, Self)] =
+        &[("priority", Self::Priority), ("slug", Self::Slug), ("createdAt", Self::CreatedAt)];
+    const USUAL: Order<Self> = (Self::Priority, Way::Up);
+}
+
 #[derive(Debug, Serialize, ToSchema)]
 struct Accounts {
     accounts: Vec<AccountView>,
+    pagination: Pagination,
 }
 
 /// An account that may be changed here, or why not.
@@ -141,17 +160,27 @@ fn kept(account: Listed) -> Result<(Listed, Map<String, Value>), Problem> {
     }
 }
 
-/// All accounts of the tenant, in the order in which they are tried.
+/// The accounts of the tenant, in the order in which they are tried if no `sort` is said.
 #[utoipa::path(get, path = "/api/accounts", tag = "accounts", security(("bearer" = ["accounts:read"])),
-    responses((status = 200, description = "The accounts", body = Envelope<Accounts>)))]
+    params(Wanted<By>), responses((status = 200, description = "The accounts", body = Envelope<Accounts>)))]
 async fn list(
     State(service): State<Service>,
     may: May<needs::AccountsRead>,
+    Query(wanted): Query<Wanted<By>>,
 ) -> Result<Data<Accounts>, Problem> {
+    let window = wanted.window::<(Option<i16>, Option<Timestamp>, String)>()?;
+    let (by, way) = wanted.sort.0;
     let mut work = Work::begin(&service, &may.caller).await?;
-    let accounts =
-        kept::list(&mut work.tx, may.caller.tenant).await?.into_iter().map(AccountView::from).collect();
-    Ok(Data(Accounts { accounts }))
+    let all = kept::list(&mut work.tx, may.caller.tenant).await?;
+    let (rows, pagination) = window.of_all(all, way, |account: &Listed| {
+        let slug = account.slug.clone();
+        match by {
+            By::Priority => (Some(account.priority), None, slug),
+            By::Slug => (None, None, slug),
+            By::CreatedAt => (None, Some(account.created_at), slug),
+        }
+    });
+    Ok(Data(Accounts { accounts: rows.into_iter().map(AccountView::from).collect(), pagination }))
 }
 
 /// Makes an account. Whether the provider takes its key, `POST /api/accounts/{account_id}/check` says.

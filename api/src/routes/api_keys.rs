@@ -7,7 +7,10 @@ use fanfare_engine::{
         permission::{Permissions, needs},
     },
     id::ApiKeyId,
-    store::api_keys::{self, ApiKeyRow, NewApiKey},
+    store::{
+        api_keys::{self, ApiKeyRow, NewApiKey},
+        listing::{Order, Way},
+    },
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -23,8 +26,10 @@ use crate::{
     },
     http::{
         envelope::{Data, Envelope, Made},
-        extract::{Body, PathId},
+        extract::{Body, PathId, Query},
+        page::{Pagination, Wanted},
         problem::{Code, FieldError, Problem},
+        sort::Sortable,
     },
     service::Service,
 };
@@ -77,19 +82,42 @@ impl From<ApiKeyRow> for ApiKeyView {
     }
 }
 
+/// What keys are sorted by.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum By {
+    CreatedAt,
+    Name,
+}
+
+impl Sortable for By {
+    const FIELDS: &'static [(&'static str, Self)] = &[("createdAt", Self::CreatedAt), ("name", Self::Name)];
+    const USUAL: Order<Self> = (Self::CreatedAt, Way::Down);
+}
+
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ApiKeys {
     api_keys: Vec<ApiKeyView>,
+    pagination: Pagination,
 }
 
-/// The keys of the tenant, the newest first, also those that are good no more.
+/// The keys of the tenant, the newest first if no `sort` is said, also those that are good no more.
 #[utoipa::path(get, path = "/api/keys", tag = "keys", security(("bearer" = ["keys:update"])),
-    responses((status = 200, description = "The keys", body = Envelope<ApiKeys>)))]
-async fn list(State(service): State<Service>, may: May<needs::KeysUpdate>) -> Result<Data<ApiKeys>, Problem> {
+    params(Wanted<By>), responses((status = 200, description = "The keys", body = Envelope<ApiKeys>)))]
+async fn list(
+    State(service): State<Service>,
+    may: May<needs::KeysUpdate>,
+    Query(wanted): Query<Wanted<By>>,
+) -> Result<Data<ApiKeys>, Problem> {
+    let window = wanted.window::<(Option<Timestamp>, String, ApiKeyId)>()?;
+    let (by, way) = wanted.sort.0;
     let mut work = Work::begin(&service, &may.caller).await?;
-    let rows = api_keys::list(&mut work.tx, may.caller.tenant).await?;
-    Ok(Data(ApiKeys { api_keys: rows.into_iter().map(ApiKeyView::from).collect() }))
+    let all = api_keys::list(&mut work.tx, may.caller.tenant).await?;
+    let (rows, pagination) = window.of_all(all, way, |key: &ApiKeyRow| match by {
+        By::CreatedAt => (Some(key.created_at), String::new(), key.id),
+        By::Name => (None, key.name.clone(), key.id),
+    });
+    Ok(Data(ApiKeys { api_keys: rows.into_iter().map(ApiKeyView::from).collect(), pagination }))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]

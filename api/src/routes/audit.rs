@@ -3,7 +3,10 @@
 use axum::extract::State;
 use fanfare_engine::{
     domain::permission::needs,
-    store::audit::{self, AuditFilter, AuditRow},
+    store::{
+        audit::{self, AuditFilter, AuditRow},
+        listing::{Order, Way},
+    },
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -19,6 +22,7 @@ use crate::{
         extract::Query,
         page::{Pagination, Start, Wanted},
         problem::Problem,
+        sort::{Sort, Sortable},
     },
     service::Service,
 };
@@ -27,13 +31,28 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
     OpenApiRouter::new().routes(routes!(list))
 }
 
+/// What the log is sorted by.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct BySeq;
+
+impl Sortable for BySeq {
+    const FIELDS: &'static [(&'static str, Self)] = &[("seq", Self)];
+    const USUAL: Order<Self> = (Self, Way::Down);
+}
+
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Which {
+    /// From 1; not together with `cursor`.
     page: Option<u32>,
+    /// At most 500; 20 if not said.
     limit: Option<u32>,
+    /// `nextCursor` of the list before.
     cursor: Option<String>,
+    #[serde(default)]
+    #[param(schema_with = Sort::<BySeq>::schema)]
+    sort: Sort<BySeq>,
     /// `user:usr_…` or `key:key_…`.
     actor: Option<String>,
     /// `campaign.launch`, or `campaign.` for all that was done to campaigns.
@@ -81,7 +100,7 @@ struct Deeds {
     pagination: Pagination,
 }
 
-/// What was done, by whom, to what; the newest first.
+/// What was done, by whom, to what; the newest first if no `sort` is said.
 #[utoipa::path(get, path = "/api/audit-log", tag = "audit", security(("bearer" = ["audit:read"])), params(Which),
     responses((status = 200, description = "The deeds", body = Envelope<Deeds>)))]
 async fn list(
@@ -89,13 +108,14 @@ async fn list(
     may: May<needs::AuditRead>,
     Query(which): Query<Which>,
 ) -> Result<Data<Deeds>, Problem> {
-    let Which { page, limit, cursor, actor, action, subject } = which;
-    let window = Wanted { page, limit, cursor }.window::<i64>()?;
+    let Which { page, limit, cursor, sort, actor, action, subject } = which;
+    let window = Wanted { page, limit, cursor, sort }.window::<i64>()?;
     let filter = AuditFilter {
         actor: actor.as_deref(),
         action: action.as_deref(),
         subject: subject.as_deref(),
-        before: match window.start {
+        way: sort.way(),
+        after: match window.start {
             Start::After(seq) => Some(seq),
             Start::Page(_) => None,
         },

@@ -15,6 +15,7 @@ use fanfare_engine::{
     id::{CampaignId, ContactId, IdError, MessageId, TemplateId},
     store::{
         contacts,
+        listing::{Order, Way},
         message_search::{self, By, Message, Wanted},
         prices,
         users::RowScope,
@@ -34,6 +35,7 @@ use crate::{
         extract::{PathId, Query},
         page::{self, Pagination, Start, Window},
         problem::{Code, Problem},
+        sort::{Sort, Sortable},
     },
     service::Service,
 };
@@ -48,6 +50,15 @@ const LOOKED_AT: i64 = 2_000;
 const BATCH: usize = 500;
 /// Events of one message that are shown.
 const MOST_EVENTS: i64 = 1_000;
+
+/// What messages are sorted by: when their campaign, or their day's single sends, began, and their number in it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct ByMoment;
+
+impl Sortable for ByMoment {
+    const FIELDS: &'static [(&'static str, Self)] = &[("createdAt", Self)];
+    const USUAL: Order<Self> = (Self, Way::Down);
+}
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -78,6 +89,9 @@ struct Filter {
     limit: Option<u32>,
     /// `nextCursor` of the list before.
     cursor: Option<String>,
+    #[serde(default)]
+    #[param(schema_with = Sort::<ByMoment>::schema)]
+    sort: Sort<ByMoment>,
 }
 
 /// A checked [`Filter`], beside what it is by.
@@ -190,7 +204,7 @@ struct Messages {
     pagination: Pagination,
 }
 
-/// Messages, newest first: those of the campaign, or of the day's single sends, that began last.
+/// Messages, newest first if no `sort` is said: those of the campaign, or of the day's single sends, that began last.
 ///
 /// `total` counts at most 10,000. With `status`, `from` or `to` the next 2,000 messages are
 /// looked at, and `total` counts what fits of them; a list may then be shorter than `limit` and still have a `nextCursor`.
@@ -202,7 +216,8 @@ async fn list(
     Query(filter): Query<Filter>,
 ) -> Result<Data<Messages>, Problem> {
     let caller = &may.caller;
-    let page = page::Wanted { page: filter.page, limit: filter.limit, cursor: filter.cursor.clone() };
+    let Filter { page, limit, sort, .. } = filter;
+    let page = page::Wanted { page, limit, cursor: filter.cursor.clone(), sort };
     let window = page.window::<(CampaignId, i32)>()?;
     let narrowed = Narrowed::read(&filter)?;
     let address = filter.address.as_deref().map(normal).transpose()?;
@@ -212,6 +227,7 @@ async fn list(
         channel: narrowed.channel,
         // Ids begin with the years of computers.
         made_before: narrowed.to.map(|to| to.max(Timestamp::UNIX_EPOCH)),
+        way: sort.way(),
         after: match window.start {
             Start::Page(_) => None,
             Start::After((campaign, n)) => Some(MessageId { campaign, n }),

@@ -11,6 +11,7 @@ use fanfare_engine::{
     id::{NotificationId, UserId},
     store::{
         StoreError,
+        listing::{Order, Way},
         notifications::{self, Filter, Marked, News, Notification, Preference, Reader},
         users,
     },
@@ -31,6 +32,7 @@ use crate::{
         extract::{Body, PathId, Query},
         page::{Pagination, Wanted},
         problem::{Code, Problem},
+        sort::{Sort, Sortable},
     },
     service::Service,
 };
@@ -95,6 +97,15 @@ struct Notifications {
     pagination: Pagination,
 }
 
+/// What notifications are sorted by.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct ByMoment;
+
+impl Sortable for ByMoment {
+    const FIELDS: &'static [(&'static str, Self)] = &[("createdAt", Self)];
+    const USUAL: Order<Self> = (Self, Way::Down);
+}
+
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -105,6 +116,9 @@ struct Listing {
     limit: Option<u32>,
     /// `nextCursor` of the list before.
     cursor: Option<String>,
+    #[serde(default)]
+    #[param(schema_with = Sort::<ByMoment>::schema)]
+    sort: Sort<ByMoment>,
     /// true: only what is unread; false: only what is read.
     unread: Option<bool>,
     /// Only of this type.
@@ -116,7 +130,7 @@ fn reader(caller: &Caller) -> Result<Reader, Problem> {
     Ok(Reader { tenant: caller.tenant, user: caller.user()?.0 })
 }
 
-/// Your own notifications, the newest first: yours, those of the contact that you are, and broadcasts to you.
+/// Your own notifications, the newest first if no `sort` is said: yours, those of the contact that you are, and broadcasts to you.
 #[utoipa::path(get, path = "/api/notifications", tag = "notifications", security(("bearer" = ["notifications:read"])),
     params(Listing), responses((status = 200, description = "The notifications", body = Envelope<Notifications>)))]
 async fn list(
@@ -124,14 +138,14 @@ async fn list(
     may: May<needs::NotificationsRead>,
     Query(asked): Query<Listing>,
 ) -> Result<Data<Notifications>, Problem> {
-    let Listing { page, limit, cursor, unread, kind } = asked;
-    let window = Wanted { page, limit, cursor }.window::<(Timestamp, NotificationId)>()?;
+    let Listing { page, limit, cursor, sort, unread, kind } = asked;
+    let window = Wanted { page, limit, cursor, sort }.window::<(Timestamp, NotificationId)>()?;
     // A word that no type can be would match nothing; one with a NUL the database would not even take.
     let kind = kind.map(|kind| input::kind("type", &kind).map(|()| kind)).transpose()?;
     let (reader, filter) = (reader(&may.caller)?, Filter { unread, kind: kind.as_deref() });
     let mut work = Work::begin(&service, &may.caller).await?;
     let counts = notifications::counts(&mut work.tx, reader, filter).await?;
-    let found = notifications::list(&mut work.tx, reader, filter, window.part()).await?;
+    let found = notifications::list(&mut work.tx, reader, filter, sort.way(), window.part()).await?;
     let (found, next) = window.cut(found, |last| (last.created_at, last.id));
     Ok(Data(Notifications {
         pagination: window.pagination(counts.total, next),

@@ -12,6 +12,7 @@ use fanfare_engine::{
     id::AccountId,
     store::{
         account_hours::{self, AccountSums, Hour, HourOf},
+        listing::{Order, Way},
         prices,
     },
 };
@@ -26,7 +27,9 @@ use crate::{
     http::{
         envelope::{Data, Envelope},
         extract::Query,
+        page::{Pagination, Wanted},
         problem::Problem,
+        sort::{Sort, Sortable},
     },
     service::Service,
 };
@@ -39,20 +42,44 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
     OpenApiRouter::new().routes(routes!(providers))
 }
 
+/// What accounts are sorted by.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum By {
+    /// And within one by slug.
+    Provider,
+    Slug,
+    Total,
+}
+
+impl Sortable for By {
+    const FIELDS: &'static [(&'static str, Self)] =
+        &[("provider", Self::Provider), ("slug", Self::Slug), ("total", Self::Total)];
+    const USUAL: Order<Self> = (Self::Provider, Way::Up);
+}
+
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-struct Period {
+struct Asked {
     /// RFC 3339; its whole hour counts. 30 days before `to` if not said.
     #[param(value_type = Option<String>, format = DateTime)]
     from: Option<Timestamp>,
     /// RFC 3339; up to its hour, or through it where it is within one. Now if not said. At most 100 days after `from`.
     #[param(value_type = Option<String>, format = DateTime)]
     to: Option<Timestamp>,
+    /// From 1; not together with `cursor`.
+    page: Option<u32>,
+    /// At most 500; 20 if not said.
+    limit: Option<u32>,
+    /// `nextCursor` of the list before.
+    cursor: Option<String>,
+    #[serde(default)]
+    #[param(schema_with = Sort::<By>::schema)]
+    sort: Sort<By>,
 }
 
-impl Period {
-    /// In whole hours.
+impl Asked {
+    /// The period, in whole hours.
     fn read(&self, now: Timestamp) -> Result<(Timestamp, Timestamp), Problem> {
         let far = |field| Problem::field(field, "is beyond any time that is kept");
         let to = self.to.unwrap_or(now);
@@ -133,24 +160,36 @@ struct ProvidersReport {
     #[schema(value_type = String, format = DateTime)]
     to: Timestamp,
     accounts: Vec<AccountReport>,
+    pagination: Pagination,
 }
 
 /// What each account did in a period. Latency and costs are told by the processes every few seconds.
-#[utoipa::path(get, path = "/api/reports/providers", tag = "reports", security(("bearer" = ["reports:read"])), params(Period),
-    responses((status = 200, description = "Every account of the tenant", body = Envelope<ProvidersReport>)))]
+#[utoipa::path(get, path = "/api/reports/providers", tag = "reports", security(("bearer" = ["reports:read"])), params(Asked),
+    responses((status = 200, description = "The accounts of the tenant", body = Envelope<ProvidersReport>)))]
 async fn providers(
     State(service): State<Service>,
     may: May<needs::ReportsRead>,
-    Query(period): Query<Period>,
+    Query(asked): Query<Asked>,
 ) -> Result<Data<ProvidersReport>, Problem> {
-    let (from, to) = period.read(service.clock.now())?;
+    let (from, to) = asked.read(service.clock.now())?;
+    let Asked { page, limit, cursor, sort, .. } = asked;
+    let window = Wanted { page, limit, cursor, sort }.window::<(String, i64, String, AccountId)>()?;
+    let (by, way) = sort.0;
     let tenant = may.caller.tenant;
     let mut work = Work::begin(&service, &may.caller).await?;
     let sums = account_hours::sums(&mut work.tx, tenant, (from, to)).await?;
     let hours = account_hours::hours(&mut work.tx, tenant, (from, to)).await?;
     let prices = prices::until(&mut work.tx, tenant, to).await?;
-    let accounts = sums.into_iter().map(|sums| report(sums, &hours, &prices)).collect();
-    Ok(Data(ProvidersReport { from, to, accounts }))
+    let reports = sums.into_iter().map(|sums| report(sums, &hours, &prices)).collect();
+    let (accounts, pagination) = window.of_all(reports, way, |account: &AccountReport| {
+        let (slug, id) = (account.slug.clone(), account.account_id);
+        match by {
+            By::Provider => (account.provider.as_str().to_owned(), 0, slug, id),
+            By::Slug => (String::new(), 0, slug, id),
+            By::Total => (String::new(), account.total, slug, id),
+        }
+    });
+    Ok(Data(ProvidersReport { from, to, accounts, pagination }))
 }
 
 fn report(sums: AccountSums, hours: &[(HourOf, Hour)], prices: &[(AccountId, Price)]) -> AccountReport {
@@ -221,7 +260,8 @@ mod tests {
     fn a_period_is_of_whole_hours() {
         let now = moment("2026-05-15T10:30:00Z");
         let read = |from: Option<&str>, to: Option<&str>| {
-            Period { from: from.map(moment), to: to.map(moment) }.read(now)
+            let (from, to) = (from.map(moment), to.map(moment));
+            Asked { from, to, page: None, limit: None, cursor: None, sort: Sort::default() }.read(now)
         };
         assert_eq!(
             read(None, None).unwrap(),

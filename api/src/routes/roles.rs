@@ -4,7 +4,10 @@ use axum::{extract::State, http::StatusCode};
 use fanfare_engine::{
     domain::permission::{Permission, Permissions, needs},
     id::RoleId,
-    store::roles::{self, OWNER, Role, RoleFacts},
+    store::{
+        listing::{Order, Way},
+        roles::{self, OWNER, Role, RoleFacts},
+    },
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -17,8 +20,10 @@ use crate::{
     http::{
         envelope::{Data, Envelope, Made},
         etag::{IfMatch, Tagged},
-        extract::{Body, PathId},
+        extract::{Body, PathId, Query},
+        page::{Pagination, Wanted},
         problem::{Code, Problem},
+        sort::Sortable,
     },
     service::Service,
 };
@@ -57,9 +62,22 @@ impl From<Role> for RoleView {
     }
 }
 
+/// What roles are sorted by.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum By {
+    Slug,
+    Name,
+}
+
+impl Sortable for By {
+    const FIELDS: &'static [(&'static str, Self)] = &[("slug", Self::Slug), ("name", Self::Name)];
+    const USUAL: Order<Self> = (Self::Slug, Way::Up);
+}
+
 #[derive(Debug, Serialize, ToSchema)]
 struct Roles {
     roles: Vec<RoleView>,
+    pagination: Pagination,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -88,13 +106,23 @@ struct RoleChange {
     permissions: Vec<String>,
 }
 
-/// All roles of the tenant.
+/// The roles of the tenant, by slug if no `sort` is said.
 #[utoipa::path(get, path = "/api/roles", tag = "roles", security(("bearer" = ["users:read"])),
-    responses((status = 200, description = "The roles", body = Envelope<Roles>)))]
-async fn list(State(service): State<Service>, may: May<needs::UsersRead>) -> Result<Data<Roles>, Problem> {
+    params(Wanted<By>), responses((status = 200, description = "The roles", body = Envelope<Roles>)))]
+async fn list(
+    State(service): State<Service>,
+    may: May<needs::UsersRead>,
+    Query(wanted): Query<Wanted<By>>,
+) -> Result<Data<Roles>, Problem> {
+    let window = wanted.window::<(String, String)>()?;
+    let (by, way) = wanted.sort.0;
     let mut work = Work::begin(&service, &may.caller).await?;
-    let roles = roles::list(&mut work.tx, may.caller.tenant).await?.into_iter().map(RoleView::from).collect();
-    Ok(Data(Roles { roles }))
+    let all = roles::list(&mut work.tx, may.caller.tenant).await?;
+    let (rows, pagination) = window.of_all(all, way, |role: &Role| match by {
+        By::Slug => (String::new(), role.slug.clone()),
+        By::Name => (role.name.clone(), role.slug.clone()),
+    });
+    Ok(Data(Roles { roles: rows.into_iter().map(RoleView::from).collect(), pagination }))
 }
 
 /// Makes a role.

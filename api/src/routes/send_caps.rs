@@ -3,7 +3,10 @@
 use axum::{extract::State, http::StatusCode};
 use fanfare_engine::{
     domain::{channel::Channel, permission::needs},
-    store::send_caps::{self, SendCap},
+    store::{
+        listing::{Order, Way},
+        send_caps::{self, SendCap},
+    },
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -18,6 +21,7 @@ use crate::{
         extract::{Body, Query},
         page::{Pagination, Wanted},
         problem::{Code, Problem},
+        sort::Sortable,
     },
     service::Service,
 };
@@ -50,6 +54,15 @@ impl From<SendCap> for SendCapView {
     }
 }
 
+/// What caps are sorted by: channel and prefix.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct ByPrefix;
+
+impl Sortable for ByPrefix {
+    const FIELDS: &'static [(&'static str, Self)] = &[("prefix", Self)];
+    const USUAL: Order<Self> = (Self, Way::Up);
+}
+
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct SendCaps {
@@ -58,16 +71,17 @@ struct SendCaps {
 }
 
 /// The caps on single messages, by channel and prefix.
-#[utoipa::path(get, path = "/api/settings/send-caps", tag = "settings", security(("bearer" = ["settings:update"])), params(Wanted),
+#[utoipa::path(get, path = "/api/settings/send-caps", tag = "settings", security(("bearer" = ["settings:update"])), params(Wanted<ByPrefix>),
     responses((status = 200, description = "The caps", body = Envelope<SendCaps>)))]
 async fn list(
     State(service): State<Service>,
     may: May<needs::SettingsUpdate>,
-    Query(wanted): Query<Wanted>,
+    Query(wanted): Query<Wanted<ByPrefix>>,
 ) -> Result<Data<SendCaps>, Problem> {
     let window = wanted.window::<(Channel, String)>()?;
     let mut work = Work::begin(&service, &may.caller).await?;
-    let (rows, total) = send_caps::list(&mut work.tx, may.caller.tenant, &window.part()).await?;
+    let (rows, total) =
+        send_caps::list(&mut work.tx, may.caller.tenant, wanted.sort.way(), &window.part()).await?;
     let (rows, next) = window.cut(rows, |last: &SendCap| (last.channel, last.prefix.clone()));
     let send_caps = rows.into_iter().map(SendCapView::from).collect();
     Ok(Data(SendCaps { send_caps, pagination: window.pagination(total, next) }))

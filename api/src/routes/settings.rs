@@ -9,7 +9,8 @@ use fanfare_engine::{
     },
     store::{
         StoreError,
-        addressees::{self, Allowed},
+        addressees::{self, Allowed, AllowedBy},
+        listing::{Order, Way},
         tenants::Tenant,
     },
 };
@@ -27,6 +28,7 @@ use crate::{
         extract::{Body, Query},
         page::{Pagination, Wanted},
         problem::{Code, Problem},
+        sort::Sortable,
     },
     service::Service,
 };
@@ -53,6 +55,11 @@ impl From<Allowed> for AllowedAddress {
     }
 }
 
+impl Sortable for AllowedBy {
+    const FIELDS: &'static [(&'static str, Self)] = &[("address", Self::Address), ("since", Self::Since)];
+    const USUAL: Order<Self> = (Self::Address, Way::Up);
+}
+
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct AllowedAddresses {
@@ -60,18 +67,19 @@ struct AllowedAddresses {
     pagination: Pagination,
 }
 
-/// The addresses that messages reach outside production, by channel and address.
-#[utoipa::path(get, path = "/api/settings/allowed-addresses", tag = "settings", security(("bearer" = ["settings:update"])), params(Wanted),
+/// The addresses that messages reach outside production, by channel and address if no `sort` is said.
+#[utoipa::path(get, path = "/api/settings/allowed-addresses", tag = "settings", security(("bearer" = ["settings:update"])), params(Wanted<AllowedBy>),
     responses((status = 200, description = "The addresses", body = Envelope<AllowedAddresses>)))]
 async fn list(
     State(service): State<Service>,
     may: May<needs::SettingsUpdate>,
-    Query(wanted): Query<Wanted>,
+    Query(wanted): Query<Wanted<AllowedBy>>,
 ) -> Result<Data<AllowedAddresses>, Problem> {
-    let window = wanted.window::<(Channel, String)>()?;
+    let window = wanted.window()?;
     let mut work = Work::begin(&service, &may.caller).await?;
-    let (rows, total) = addressees::allowed(&mut work.tx, may.caller.tenant, &window.part()).await?;
-    let (rows, next) = window.cut(rows, |last: &Allowed| (last.channel, last.address.clone()));
+    let (rows, total) =
+        addressees::allowed(&mut work.tx, may.caller.tenant, wanted.sort.0, &window.part()).await?;
+    let (rows, next) = window.cut(rows, Allowed::place);
     work.seen("allowed_address.list", "allowed-addresses", json!({"addresses": rows.len()})).await?;
     let allowed_addresses = rows.into_iter().map(AllowedAddress::from).collect();
     Ok(Data(AllowedAddresses { allowed_addresses, pagination: window.pagination(total, next) }))

@@ -19,7 +19,10 @@ use fanfare_engine::{
         permission::needs,
     },
     id::SuppressionId,
-    store::suppressions::{self, Filter, Listed, Place, Suppression},
+    store::{
+        listing::{Order, Way},
+        suppressions::{self, By, Filter, Listed, Place, Suppression},
+    },
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -35,8 +38,9 @@ use crate::{
     http::{
         envelope::{Data, Envelope, Made},
         extract::{Body, PathId, Query},
-        page::{Pagination, Start, Wanted},
+        page::{Counted, Pagination, Wanted},
         problem::{Code, Problem},
+        sort::{Sort, Sortable},
     },
     service::Service,
 };
@@ -109,6 +113,9 @@ struct Wish {
     limit: Option<u32>,
     /// `nextCursor` of the list before.
     cursor: Option<String>,
+    #[serde(default)]
+    #[param(schema_with = Sort::<By>::schema)]
+    sort: Sort<By>,
     /// `email`, `sms` or `whatsapp`.
     #[param(value_type = Option<String>)]
     channel: Option<Channel>,
@@ -122,13 +129,13 @@ struct Wish {
     address: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Cursor {
-    place: Place,
-    total: u64,
+impl Sortable for By {
+    const FIELDS: &'static [(&'static str, Self)] = &[("address", Self::Address), ("since", Self::Since)];
+    const USUAL: Order<Self> = (Self::Address, Way::Up);
 }
 
-/// The addresses that must not be written to, in the order of channel and address.
+/// The addresses that must not be written to, by channel and address if no `sort` is said. By
+/// `since`, all that the filters leave is read.
 #[utoipa::path(get, path = "/api/suppressions", tag = "suppressions", security(("bearer" = ["suppressions:read"])), params(Wish),
     responses((status = 200, description = "The list", body = Envelope<Suppressions>)))]
 async fn list(
@@ -137,12 +144,12 @@ async fn list(
     Query(wish): Query<Wish>,
 ) -> Result<Data<Suppressions>, Problem> {
     let tenant = may.caller.tenant;
-    let Wish { page, limit, cursor, channel, scope, reason, address } = wish;
+    let Wish { page, limit, cursor, sort, channel, scope, reason, address } = wish;
     // Whoever names an address knows it.
     if address.is_none() {
         may.caller.may_list_everybody()?;
     }
-    let window = Wanted { page, limit, cursor }.window::<Cursor>()?;
+    let window = Wanted { page, limit, cursor, sort }.window::<Counted<Place>>()?;
     let address = match address {
         Some(text) => {
             // Any channel of a number will do: it has one form on all of them.
@@ -153,13 +160,12 @@ async fn list(
     };
     let filter = Filter { channel, scope, reason, address: address.as_deref() };
     let mut work = Work::begin(&service, &may.caller).await?;
-    let (after, total) = match &window.start {
-        Start::After(cursor) => (Some(&cursor.place), cursor.total),
-        Start::Page(_) => (None, suppressions::count(&mut work.tx, tenant, filter).await?),
+    let total = match window.counted() {
+        Some(total) => total,
+        None => suppressions::count(&mut work.tx, tenant, filter).await?,
     };
-    let part = (i64::from(window.limit) + 1, window.offset());
-    let rows = suppressions::list(&mut work.tx, tenant, filter, after, part).await?;
-    let (rows, next) = window.cut(rows, |last: &Listed| Cursor { place: last.place(), total });
+    let rows = suppressions::list(&mut work.tx, tenant, filter, sort.0, &window.places()).await?;
+    let (rows, next) = window.cut(rows, |last: &Listed| Counted { place: last.place(), total });
     work.seen("suppression.list", "suppressions", json!({"suppressions": rows.len()})).await?;
     let suppressions = rows.into_iter().map(SuppressionView::from).collect();
     Ok(Data(Suppressions { suppressions, pagination: window.pagination(total, next) }))

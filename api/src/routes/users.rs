@@ -11,12 +11,13 @@ use fanfare_engine::{
     },
     id::{ContactId, UserId},
     store::{
-        StoreError, contacts, roles, sessions,
+        StoreError, contacts,
+        listing::{Order, Way},
+        roles, sessions,
         sign_in::{self, LinkPurpose},
-        users::{self, NewUser, RowScope, User, UserFacts, UserFilter, UserStatus},
+        users::{self, By, NewUser, RowScope, User, UserFacts, UserFilter, UserStatus},
     },
 };
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
@@ -33,8 +34,9 @@ use crate::{
         envelope::{Data, Envelope, Made},
         etag::{IfMatch, Tagged},
         extract::{Body, PathId, Query},
-        page::{Pagination, Start, Wanted},
+        page::{Pagination, Wanted},
         problem::{Code, FieldError, Problem},
+        sort::{Sort, Sortable},
     },
     pages,
     service::Service,
@@ -52,14 +54,25 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
 #[into_params(parameter_in = Query)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Which {
+    /// From 1; not together with `cursor`.
     page: Option<u32>,
+    /// At most 500; 20 if not said.
     limit: Option<u32>,
+    /// `nextCursor` of the list before.
     cursor: Option<String>,
+    #[serde(default)]
+    #[param(schema_with = Sort::<By>::schema)]
+    sort: Sort<By>,
     /// `invited`, `active` or `blocked`.
     #[param(value_type = Option<String>)]
     status: Option<UserStatus>,
     /// A role's slug.
     role: Option<String>,
+}
+
+impl Sortable for By {
+    const FIELDS: &'static [(&'static str, Self)] = &[("createdAt", Self::CreatedAt), ("email", Self::Email)];
+    const USUAL: Order<Self> = (Self::CreatedAt, Way::Up);
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -68,7 +81,7 @@ struct Users {
     pagination: Pagination,
 }
 
-/// The users of the tenant, in the order in which they came.
+/// The users of the tenant, in the order in which they came if no `sort` is said.
 #[utoipa::path(get, path = "/api/users", tag = "users", security(("bearer" = ["users:read"])), params(Which),
     responses((status = 200, description = "The users", body = Envelope<Users>)))]
 async fn list(
@@ -76,21 +89,12 @@ async fn list(
     may: May<needs::UsersRead>,
     Query(which): Query<Which>,
 ) -> Result<Data<Users>, Problem> {
-    let Which { page, limit, cursor, status, role } = which;
-    let window = Wanted { page, limit, cursor }.window::<(Timestamp, UserId)>()?;
-    let filter = UserFilter {
-        status,
-        role: role.as_deref(),
-        after: match &window.start {
-            Start::After(key) => Some(*key),
-            Start::Page(_) => None,
-        },
-        offset: window.offset(),
-        limit: i64::from(window.limit) + 1,
-    };
+    let Which { page, limit, cursor, sort, status, role } = which;
+    let window = Wanted { page, limit, cursor, sort }.window()?;
+    let filter = UserFilter { status, role: role.as_deref() };
     let mut work = Work::begin(&service, &may.caller).await?;
-    let (rows, total) = users::list(&mut work.tx, may.caller.tenant, &filter).await?;
-    let (rows, next) = window.cut(rows, |user: &User| (user.created_at, user.id));
+    let (rows, total) = users::list(&mut work.tx, may.caller.tenant, &filter, sort.0, &window.part()).await?;
+    let (rows, next) = window.cut(rows, User::place);
     work.seen("user.list", "users", json!({"users": rows.len()})).await?;
     let users = rows.into_iter().map(UserView::from).collect();
     Ok(Data(Users { users, pagination: window.pagination(total, next) }))

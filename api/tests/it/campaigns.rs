@@ -493,7 +493,7 @@ async fn a_preflight_tells_who_is_behind_its_numbers(pool: PgPool) {
         let (_, page) = house.owner.get(&path).await;
         reasons
             .extend(page["data"]["recipients"].as_array().unwrap().iter().map(|one| one["reason"].clone()));
-        let Some(next) = page["data"]["nextCursor"].as_str() else { break };
+        let Some(next) = page["data"]["pagination"]["nextCursor"].as_str() else { break };
         path = format!("/api/campaigns/{id}/preflight/recipients?limit=1&cursor={next}");
     }
     assert_eq!(reasons, ["missing_variable", "no_address", "no_address"]);

@@ -14,6 +14,7 @@ mod edits;
 mod faults;
 mod files;
 mod identity;
+mod lists;
 mod mails;
 mod message_search;
 mod naughty;

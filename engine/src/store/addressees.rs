@@ -1,9 +1,14 @@
 //! To whom a single message goes: a person by id, or whoever has an address; and on whom things may be tried out.
 
 use jiff::Timestamp;
+use jiff_sqlx::ToSqlx as _;
+use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
-use super::{StoreResult, listing::Part};
+use super::{
+    StoreResult,
+    listing::{Order, Part, Way},
+};
 use crate::{
     domain::channel::Channel,
     id::{ContactId, TenantId},
@@ -117,31 +122,82 @@ pub struct Allowed {
     pub since: Timestamp,
 }
 
-/// The allowed addresses of a tenant by channel and address, and how many there are.
+/// What a list of allowed addresses is ordered by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AllowedBy {
+    /// And before that by channel.
+    Address,
+    Since,
+}
+
+/// The last one of a page.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AllowedPlace {
+    channel: Channel,
+    address: String,
+    since: Timestamp,
+}
+
+impl Allowed {
+    pub fn place(&self) -> AllowedPlace {
+        AllowedPlace { channel: self.channel, address: self.address.clone(), since: self.since }
+    }
+}
+
+struct AllowedRow {
+    channel: Channel,
+    address: String,
+    since: jiff_sqlx::Timestamp,
+}
+
+/// The allowed addresses of a tenant, and how many there are.
 pub async fn allowed(
     tx: &mut PgConnection,
     tenant: TenantId,
-    part: &Part<(Channel, String)>,
+    order: Order<AllowedBy>,
+    part: &Part<AllowedPlace>,
 ) -> StoreResult<(Vec<Allowed>, u64)> {
     let total = sqlx::query_scalar!(
         r#"select count(*) as "total!" from allowed_addresses where tenant_id = $1"#,
         tenant.uuid()
     );
     let total = total.fetch_one(&mut *tx).await?.unsigned_abs();
-    let (channel, address) =
-        part.after.as_ref().map(|(channel, address)| (channel.as_str(), address.as_str())).unzip();
-    let rows = sqlx::query!(
-        r#"select channel as "channel: Channel", address, created_at as "since: jiff_sqlx::Timestamp"
-           from allowed_addresses
-           where tenant_id = $1 and ($2::text is null or (channel, address) > ($2, $3))
-           order by channel, address offset $4 limit $5"#,
-        tenant.uuid(),
-        channel,
-        address,
-        part.offset,
-        part.limit,
-    );
-    let rows = rows.fetch_all(tx).await?;
+    macro_rules! page {
+        ($after:literal, $order:literal) => {
+            sqlx::query_as!(
+                AllowedRow,
+                r#"select channel as "channel: Channel", address, created_at as "since: _"
+                   from allowed_addresses
+                   where tenant_id = $1
+                     and ($2::text is null or $3::text is null or $4::timestamptz is null or "#
+                    + $after
+                    + ") order by "
+                    + $order
+                    + " offset $5 limit $6",
+                tenant.uuid(),
+                part.after.as_ref().map(|place| place.channel.as_str()),
+                part.after.as_ref().map(|place| place.address.as_str()),
+                part.after.as_ref().map(|place| place.since.to_sqlx()) as _,
+                part.offset,
+                part.limit,
+            )
+            .fetch_all(tx)
+            .await?
+        };
+    }
+    let rows = match order {
+        (AllowedBy::Address, Way::Up) => page!("(channel, address) > ($2, $3)", "channel, address"),
+        (AllowedBy::Address, Way::Down) => {
+            page!("(channel, address) < ($2, $3)", "channel desc, address desc")
+        }
+        (AllowedBy::Since, Way::Up) => {
+            page!("(created_at, channel, address) > ($4, $2, $3)", "created_at, channel, address")
+        }
+        (AllowedBy::Since, Way::Down) => page!(
+            "(created_at, channel, address) < ($4, $2, $3)",
+            "created_at desc, channel desc, address desc"
+        ),
+    };
     let allowed = rows
         .into_iter()
         .map(|row| Allowed { channel: row.channel, address: row.address, since: row.since.to_jiff() })

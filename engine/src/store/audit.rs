@@ -16,7 +16,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use sqlx::{PgConnection, PgExecutor};
 
-use super::{Store, StoreResult};
+use super::{Store, StoreResult, listing::Way};
 use crate::id::TenantId;
 
 /// A deed. `actor` is `user:usr_…`, `key:key_…`, `command` or `system`; `action` a verb of the thing: `campaign.launch`.
@@ -44,6 +44,32 @@ pub struct AuditRow {
     pub detail: String,
     pub request_id: Option<String>,
     pub hash: Vec<u8>,
+}
+
+struct Row {
+    seq: i64,
+    at: jiff_sqlx::Timestamp,
+    actor: String,
+    action: String,
+    subject: String,
+    detail: String,
+    request_id: Option<String>,
+    hash: Vec<u8>,
+}
+
+impl From<Row> for AuditRow {
+    fn from(row: Row) -> Self {
+        Self {
+            seq: row.seq,
+            at: row.at.to_jiff(),
+            actor: row.actor,
+            action: row.action,
+            subject: row.subject,
+            detail: row.detail,
+            request_id: row.request_id,
+            hash: row.hash,
+        }
+    }
 }
 
 /// What checking a tenant's log came to.
@@ -126,34 +152,49 @@ pub struct AuditFilter<'a> {
     /// An action, or the beginning of some that ends with a dot.
     pub action: Option<&'a str>,
     pub subject: Option<&'a str>,
-    pub before: Option<i64>,
+    pub way: Way,
+    /// Behind this one, whichever way.
+    pub after: Option<i64>,
     pub offset: i64,
     pub limit: i64,
 }
 
-/// Rows of a tenant, the newest first, and how many there are in all.
+/// Rows of a tenant in their order, and how many there are in all.
 pub async fn list(
     tx: &mut PgConnection,
     tenant: TenantId,
     filter: &AuditFilter<'_>,
 ) -> StoreResult<(Vec<AuditRow>, u64)> {
-    let rows = sqlx::query!(
-        r#"select seq, at as "at: jiff_sqlx::Timestamp", actor, action, subject, detail::text as "detail!", request_id, hash
-           from audit_log
-           where tenant_id = $1 and ($2::bigint is null or seq < $2) and ($3::text is null or actor = $3)
-             and ($4::text is null or action = $4 or (right($4, 1) = '.' and starts_with(action, $4)))
-             and ($5::text is null or subject = $5)
-           order by seq desc offset $6 limit $7"#,
-        tenant.uuid(),
-        filter.before,
-        filter.actor,
-        filter.action,
-        filter.subject,
-        filter.offset,
-        filter.limit,
-    )
-    .fetch_all(&mut *tx)
-    .await?;
+    macro_rules! page {
+        ($after:literal, $order:literal) => {
+            sqlx::query_as!(
+                Row,
+                r#"select seq, at as "at: _", actor, action, subject, detail::text as "detail!", request_id, hash
+                   from audit_log
+                   where tenant_id = $1 and ($2::bigint is null or "#
+                    + $after
+                    + r#") and ($3::text is null or actor = $3)
+                     and ($4::text is null or action = $4 or (right($4, 1) = '.' and starts_with(action, $4)))
+                     and ($5::text is null or subject = $5)
+                   order by "#
+                    + $order
+                    + " offset $6 limit $7",
+                tenant.uuid(),
+                filter.after,
+                filter.actor,
+                filter.action,
+                filter.subject,
+                filter.offset,
+                filter.limit,
+            )
+            .fetch_all(&mut *tx)
+            .await?
+        };
+    }
+    let rows = match filter.way {
+        Way::Up => page!("seq > $2", "seq"),
+        Way::Down => page!("seq < $2", "seq desc"),
+    };
     let total = sqlx::query_scalar!(
         r#"select count(*) as "total!" from audit_log
            where tenant_id = $1 and ($2::text is null or actor = $2)
@@ -164,19 +205,7 @@ pub async fn list(
         filter.action,
         filter.subject,
     );
-    let rows = rows
-        .into_iter()
-        .map(|row| AuditRow {
-            seq: row.seq,
-            at: row.at.to_jiff(),
-            actor: row.actor,
-            action: row.action,
-            subject: row.subject,
-            detail: row.detail,
-            request_id: row.request_id,
-            hash: row.hash,
-        })
-        .collect();
+    let rows = rows.into_iter().map(AuditRow::from).collect();
     Ok((rows, total.fetch_one(tx).await?.unsigned_abs()))
 }
 

@@ -10,7 +10,10 @@ use serde_json::{Map, Value};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{StoreError, StoreResult};
+use super::{
+    StoreError, StoreResult,
+    listing::{Order, Way},
+};
 use crate::{
     contacts::person::Person,
     domain::address::{EmailAddress, PhoneNumber},
@@ -70,14 +73,12 @@ pub struct Filter<'a> {
     pub updated_after: Option<Timestamp>,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Order {
-    #[default]
-    Newest,
-    Oldest,
+/// What a list of contacts is ordered by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    CreatedAt,
     /// Without a name first.
     Name,
-    NameBackwards,
 }
 
 /// The last contact of a page, as far as any order goes by it.
@@ -88,9 +89,9 @@ pub struct Place {
 }
 
 /// Which part of a list.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct Part<'a> {
-    pub order: Order,
+    pub order: Order<By>,
     pub after: Option<&'a Place>,
     pub offset: i64,
     pub limit: i64,
@@ -209,13 +210,13 @@ macro_rules! page {
 macro_rules! in_order {
     ($tx:ident, $from:tt, $sight:ident, $filter:ident, $part:ident) => {
         match $part.order {
-            Order::Newest => {
+            (By::CreatedAt, Way::Down) => {
                 page!($tx, $from, "c.id < $13 or $14::text is null", "c.id desc", $sight, $filter, $part)
             }
-            Order::Oldest => {
+            (By::CreatedAt, Way::Up) => {
                 page!($tx, $from, "c.id > $13 or $14::text is null", "c.id", $sight, $filter, $part)
             }
-            Order::Name => page!(
+            (By::Name, Way::Up) => page!(
                 $tx,
                 $from,
                 "(coalesce(c.name, ''), c.id) > ($14::text, $13)",
@@ -224,7 +225,7 @@ macro_rules! in_order {
                 $filter,
                 $part
             ),
-            Order::NameBackwards => page!(
+            (By::Name, Way::Down) => page!(
                 $tx,
                 $from,
                 "(coalesce(c.name, ''), c.id) < ($14::text, $13)",

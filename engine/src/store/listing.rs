@@ -8,6 +8,17 @@ use crate::{
     id::TenantId,
 };
 
+/// Which way a list goes through its order.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Way {
+    #[default]
+    Up,
+    Down,
+}
+
+/// What a list is ordered by, and which way.
+pub type Order<F> = (F, Way);
+
 /// A part of a list that is ordered by `K`, down to something unique.
 #[derive(Debug, Clone)]
 pub struct Part<K> {

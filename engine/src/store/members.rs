@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use sqlx::PgConnection;
 
-use super::StoreResult;
+use super::{StoreResult, listing::Way};
 use crate::{
     domain::{
         event::{DeliveryState, EventKind},
@@ -72,23 +72,28 @@ impl Row {
     }
 }
 
-/// The next recipients of a campaign after recipient number `after`, in order of number.
+/// The next recipients of a campaign behind recipient number `after`, whichever way the numbers go.
 pub async fn list(
     tx: &mut PgConnection,
     tenant: TenantId,
     campaign: CampaignId,
-    after: i32,
+    (way, after): (Way, i32),
     limit: i64,
 ) -> StoreResult<Vec<Member>> {
-    let rows = sqlx::query_as!(
-        Row,
-        r#"select r.n, r.contact_id, r.address, r.variant, r.excluded, speaks.kind as "kind?: FactKind",
+    macro_rules! page {
+        ($after:literal, $order:literal) => {
+            sqlx::query_as!(
+                Row,
+                r#"select r.n, r.contact_id, r.address, r.variant, r.excluded, speaks.kind as "kind?: FactKind",
                   speaks.reason as "reason?", speaks.at as "at?: jiff_sqlx::Timestamp",
                   coalesce(heard.kinds, '{}') as "events!: Vec<EventKind>", heard.at as "event_at?: jiff_sqlx::Timestamp"
            from (select n, contact_id, address, variant, excluded from recipients
-                 where campaign_id = $2 and n > $3
-                   and exists (select from campaigns where id = $2 and tenant_id = $1)
-                 order by n limit $4) r
+                 where campaign_id = $2 and n "#
+                    + $after
+                    + " $3 and exists (select from campaigns where id = $2 and tenant_id = $1)
+                 order by "
+                    + $order
+                    + r#" limit $4) r
            -- What holds of what is known: an acceptance, else of the latest attempt the most certain.
            left join lateral (
                select kind, reason, at from results
@@ -99,11 +104,20 @@ pub async fn list(
            left join lateral (
                select array_agg(distinct kind) as kinds, max(at) as at from events where campaign_id = $2 and n = r.n
            ) heard on true
-           order by r.n"#,
-        tenant.uuid(),
-        campaign.uuid(),
-        after,
-        limit,
-    );
-    Ok(rows.fetch_all(tx).await?.into_iter().map(|row| row.member(campaign)).collect())
+           order by r."#
+                    + $order,
+                tenant.uuid(),
+                campaign.uuid(),
+                after,
+                limit,
+            )
+            .fetch_all(tx)
+            .await?
+        };
+    }
+    let rows = match way {
+        Way::Up => page!(">", "n"),
+        Way::Down => page!("<", "n desc"),
+    };
+    Ok(rows.into_iter().map(|row| row.member(campaign)).collect())
 }

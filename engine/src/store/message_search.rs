@@ -2,7 +2,7 @@
 //!
 //! A list finds the ids of its messages first, and then reads what it shows of them in one statement. What
 //! an address, a person or a reference names is little, and is sorted; the messages of a campaign, or of all campaigns, are
-//! walked from the newest on and never gathered. The newest are those of the campaign that was made last, in it those with
+//! walked from the newest or the oldest on and never gathered. The newest are those of the campaign that was made last, in it those with
 //! the highest number.
 
 use jiff::Timestamp;
@@ -10,7 +10,7 @@ use serde::Deserialize;
 use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
 
-use super::{StoreResult, accounts::moment};
+use super::{StoreResult, accounts::moment, listing::Way};
 use crate::{
     domain::{
         channel::{Channel, MessageClass},
@@ -39,6 +39,7 @@ pub struct Wanted<'a> {
     pub channel: Option<Channel>,
     /// Of campaigns that were made before this.
     pub made_before: Option<Timestamp>,
+    pub way: Way,
     pub after: Option<MessageId>,
     pub offset: i64,
     pub limit: i64,
@@ -120,7 +121,7 @@ impl Message {
     }
 }
 
-/// The ids of a part of a list, newest first.
+/// The ids of a part of a list.
 pub async fn ids(
     tx: &mut PgConnection,
     tenant: TenantId,
@@ -169,6 +170,16 @@ pub async fn count(tx: &mut PgConnection, tenant: TenantId, wanted: &Wanted<'_>)
 /// looks for them in each of these.
 macro_rules! gathered {
     ($tx:ident, $found:literal, $what:expr, $tenant:ident, $wanted:ident) => {
+        match $wanted.way {
+            Way::Up => {
+                gathered!($tx, $found, $what, $tenant, $wanted, ">", "found.campaign_id, found.n")
+            }
+            Way::Down => {
+                gathered!($tx, $found, $what, $tenant, $wanted, "<", "found.campaign_id desc, found.n desc")
+            }
+        }
+    };
+    ($tx:ident, $found:literal, $what:expr, $tenant:ident, $wanted:ident, $after:literal, $order:literal) => {
         sqlx::query_as!(
             Id,
             "with found as materialized ("
@@ -180,9 +191,11 @@ macro_rules! gathered {
                    ) k
                    where ($3::text is null or k.channel = $3)
                      and ($4::timestamptz is null or found.campaign_id < uuid_floor($4))
-                     and ($5::uuid is null or (found.campaign_id, found.n) < ($5, $6::integer))
-                   order by found.campaign_id desc, found.n desc
-                   offset $7 limit $8"#,
+                     and ($5::uuid is null or (found.campaign_id, found.n) "#
+                + $after
+                + " ($5, $6::integer)) order by "
+                + $order
+                + " offset $7 limit $8",
             $tenant.uuid(),
             $what,
             $wanted.channel.map(Channel::as_str) as _,
@@ -262,30 +275,49 @@ async fn walked(
     campaign: Option<CampaignId>,
     wanted: &Wanted<'_>,
 ) -> StoreResult<Vec<Id>> {
-    let rows = sqlx::query_as!(
-        Id,
-        r#"select k.id as campaign, r.n as "n!"
-           from campaigns k
-           cross join lateral (
-               select n from recipients r
-               -- One comparison of `n`, so that the index begins where the list before ended.
-               where r.campaign_id = k.id and n < case when k.id = $5 then $6::bigint else 2147483648 end
-               order by n desc limit $7::bigint + $8::bigint
-           ) r
-           where k.tenant_id = $1 and ($2::uuid is null or k.id = $2) and ($3::text is null or k.channel = $3)
-             and ($4::timestamptz is null or k.id < uuid_floor($4)) and ($5::uuid is null or k.id <= $5)
-           order by k.id desc, r.n desc
-           offset $7::bigint limit $8::bigint"#,
-        tenant.uuid(),
-        campaign.map(|id| id.uuid()) as _,
-        wanted.channel.map(Channel::as_str) as _,
-        moment(wanted.made_before) as _,
-        wanted.after.map(|message| message.campaign.uuid()) as _,
-        wanted.after.map_or(0, |message| i64::from(message.n)),
-        wanted.offset,
-        wanted.limit,
-    );
-    Ok(rows.fetch_all(tx).await?)
+    macro_rules! page {
+        ($beyond:literal, $next:literal, $from:literal, $order:literal) => {
+            sqlx::query_as!(
+                Id,
+                r#"select k.id as campaign, r.n as "n!"
+                   from campaigns k
+                   cross join lateral (
+                       select n from recipients r
+                       -- One comparison of `n`, so that the index begins where the list before ended.
+                       where r.campaign_id = k.id and n "#
+                    + $beyond
+                    + " order by "
+                    + $next
+                    + r#" limit $7::bigint + $8::bigint
+                   ) r
+                   where k.tenant_id = $1 and ($2::uuid is null or k.id = $2) and ($3::text is null or k.channel = $3)
+                     and ($4::timestamptz is null or k.id < uuid_floor($4)) and ($5::uuid is null or k.id "#
+                    + $from
+                    + " $5) order by "
+                    + $order
+                    + " offset $7::bigint limit $8::bigint",
+                tenant.uuid(),
+                campaign.map(|id| id.uuid()) as _,
+                wanted.channel.map(Channel::as_str) as _,
+                moment(wanted.made_before) as _,
+                wanted.after.map(|message| message.campaign.uuid()) as _,
+                wanted.after.map_or(0, |message| i64::from(message.n)),
+                wanted.offset,
+                wanted.limit,
+            )
+            .fetch_all(tx)
+            .await?
+        };
+    }
+    Ok(match wanted.way {
+        Way::Up => page!("> case when k.id = $5 then $6::bigint else 0 end", "n", ">=", "k.id, r.n"),
+        Way::Down => page!(
+            "< case when k.id = $5 then $6::bigint else 2147483648 end",
+            "n desc",
+            "<=",
+            "k.id desc, r.n desc"
+        ),
+    })
 }
 
 /// A fact as the statement gathers it.

@@ -3,8 +3,12 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use sqlx::PgConnection;
+use uuid::Uuid;
 
-use super::{Store, StoreResult};
+use super::{
+    Store, StoreResult,
+    listing::{Part, Way},
+};
 use crate::{
     domain::outcome::Reason,
     id::{CampaignId, ContactId, MessageId, TenantId},
@@ -71,22 +75,39 @@ fn as_text<S: serde::Serializer>(at: &jiff_sqlx::Timestamp, serializer: S) -> Re
     serializer.collect_str(&at.to_jiff())
 }
 
-/// Who was not sent, and why: the next page of a campaign after recipient number `after`, in order of number.
+struct UnsentRow {
+    n: i32,
+    state: String,
+    reason: String,
+    detail: Option<String>,
+    at: Option<jiff_sqlx::Timestamp>,
+    contact_id: Option<Uuid>,
+    address: String,
+}
+
+/// Who was not sent, and why: the next page of a campaign behind recipient number `after`, whichever way the numbers go.
 ///
 /// Reads only the two partial indexes of exceptions, so the first page does not depend on the size of the campaign.
 pub async fn unsent(
     tx: &mut PgConnection,
     tenant: TenantId,
     campaign: CampaignId,
-    after: i32,
-    limit: i64,
+    way: Way,
+    part: &Part<i32>,
 ) -> StoreResult<Vec<Unsent>> {
-    let rows = sqlx::query!(
-        r#"with exceptions as (
+    macro_rules! page {
+        ($beginning:expr, $after:literal, $order:literal) => {
+            sqlx::query_as!(
+                UnsentRow,
+                r#"with exceptions as (
                (select n, 'excluded' as state, excluded as reason, null as detail, null::timestamptz as at
                 from recipients
-                where campaign_id = $2 and excluded is not null and n > $3
-                order by n limit $4)
+                where campaign_id = $2 and excluded is not null and n "#
+                    + $after
+                    + " $3
+                order by "
+                    + $order
+                    + r#" limit $4::bigint + $5::bigint)
                union all
                (select r.n, (array['accepted', 'retry', 'failed', 'suppressed', 'unknown', 'abandoned'])[r.kind + 1],
                        r.reason, r.detail, r.at
@@ -98,23 +119,36 @@ pub async fn unsent(
                     order by f.kind = 0 desc, f.attempt desc, array_position(array[1, 2, 3, 5, 4]::smallint[], f.kind)
                     limit 1
                 ) speaks
-                where r.campaign_id = $2 and r.kind >= 2 and r.n > $3
+                where r.campaign_id = $2 and r.kind >= 2 and r.n "#
+                    + $after
+                    + " $3
                   and (r.attempt, r.kind) = (speaks.attempt, speaks.kind)
-                order by r.n limit $4)
+                order by r."
+                    + $order
+                    + r#" limit $4::bigint + $5::bigint)
            )
            select e.n as "n!", e.state as "state!", e.reason as "reason!", e.detail,
-                  e.at as "at: jiff_sqlx::Timestamp", r.contact_id, r.address
+                  e.at as "at: _", r.contact_id, r.address
            from exceptions e
            join recipients r on r.campaign_id = $2 and r.n = e.n
            where exists (select 1 from campaigns where id = $2 and tenant_id = $1)
-           order by e.n limit $4"#,
-        tenant.uuid(),
-        campaign.uuid(),
-        after,
-        limit,
-    )
-    .fetch_all(tx)
-    .await?;
+           order by e."#
+                    + $order
+                    + " limit $4 offset $5",
+                tenant.uuid(),
+                campaign.uuid(),
+                part.after.unwrap_or($beginning),
+                part.limit,
+                part.offset,
+            )
+            .fetch_all(tx)
+            .await?
+        };
+    }
+    let rows = match way {
+        Way::Up => page!(0, ">", "n"),
+        Way::Down => page!(i32::MAX, "<", "n desc"),
+    };
     Ok(rows
         .into_iter()
         .map(|row| Unsent {
@@ -133,8 +167,35 @@ pub async fn unsent(
         .collect())
 }
 
+/// Who was not sent is counted up to here: of each it is looked up what holds.
+const COUNTED: i64 = 10_000;
+
+/// How many were not sent; at most [`COUNTED`].
+pub async fn count_unsent(tx: &mut PgConnection, tenant: TenantId, campaign: CampaignId) -> StoreResult<u64> {
+    let count = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from (
+               select from recipients where campaign_id = $2 and excluded is not null
+               union all
+               select from results r
+               cross join lateral (
+                   select f.attempt, f.kind from results f
+                   where f.campaign_id = $2 and f.n = r.n
+                   order by f.kind = 0 desc, f.attempt desc, array_position(array[1, 2, 3, 5, 4]::smallint[], f.kind)
+                   limit 1
+               ) speaks
+               where r.campaign_id = $2 and r.kind >= 2 and (r.attempt, r.kind) = (speaks.attempt, speaks.kind)
+               limit $3
+           ) counted
+           where exists (select from campaigns where id = $2 and tenant_id = $1)"#,
+        tenant.uuid(),
+        campaign.uuid(),
+        COUNTED,
+    );
+    Ok(count.fetch_one(tx).await?.unsigned_abs())
+}
+
 impl Store {
-    /// See [`unsent`].
+    /// See [`unsent`]; in order of number, after recipient number `after`.
     pub async fn unsent(
         &self,
         tenant: TenantId,
@@ -143,7 +204,8 @@ impl Store {
         limit: i64,
     ) -> StoreResult<Vec<Unsent>> {
         let mut connection = self.pool().acquire().await?;
-        unsent(&mut connection, tenant, campaign, after, limit).await
+        let part = Part { after: Some(after), offset: 0, limit };
+        unsent(&mut connection, tenant, campaign, Way::Up, &part).await
     }
 
     /// The exceptions of a campaign, counted by state and reason.

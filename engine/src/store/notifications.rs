@@ -15,7 +15,7 @@ use super::{
     Store, StoreError, StoreResult,
     accounts::moment,
     events::{self, TenantEvent},
-    listing::Part,
+    listing::{Part, Way},
 };
 use crate::{
     domain::{
@@ -92,32 +92,46 @@ impl From<Row> for Notification {
     }
 }
 
-/// What a reader sees, newest first: by when it was made, and its id.
+/// What a reader sees, by when it was made, and its id.
 pub async fn list(
     tx: &mut PgConnection,
     reader: Reader,
     filter: Filter<'_>,
+    way: Way,
     part: Part<(Timestamp, NotificationId)>,
 ) -> StoreResult<Vec<Notification>> {
-    let rows = sqlx::query_as!(
-        Row,
-        r#"select id as "id!", type as "kind!", title as "title!", message as "message!", data as "data!",
-                  priority as "priority!", created_at as "created_at!: _", expires_at as "expires_at!: _",
-                  read_at as "read_at: _"
-           from notifications_of($1, $2)
-           where ($3::boolean is null or (read_at is null) = $3) and ($4::text is null or type = $4)
-             and ($5::timestamptz is null or (created_at, id) < ($5, $6))
-           order by created_at desc, id desc offset $7 limit $8"#,
-        reader.tenant.uuid(),
-        reader.user.uuid(),
-        filter.unread,
-        filter.kind,
-        moment(part.after.map(|(at, _)| at)) as _,
-        part.after.map(|(_, id)| id.uuid()),
-        part.offset,
-        part.limit,
-    );
-    Ok(rows.fetch_all(tx).await?.into_iter().map(Notification::from).collect())
+    macro_rules! page {
+        ($after:literal, $order:literal) => {
+            sqlx::query_as!(
+                Row,
+                r#"select id as "id!", type as "kind!", title as "title!", message as "message!", data as "data!",
+                          priority as "priority!", created_at as "created_at!: _", expires_at as "expires_at!: _",
+                          read_at as "read_at: _"
+                   from notifications_of($1, $2)
+                   where ($3::boolean is null or (read_at is null) = $3) and ($4::text is null or type = $4)
+                     and ($5::timestamptz is null or (created_at, id) "#
+                    + $after
+                    + " ($5, $6)) order by "
+                    + $order
+                    + " offset $7 limit $8",
+                reader.tenant.uuid(),
+                reader.user.uuid(),
+                filter.unread,
+                filter.kind,
+                moment(part.after.map(|(at, _)| at)) as _,
+                part.after.map(|(_, id)| id.uuid()),
+                part.offset,
+                part.limit,
+            )
+            .fetch_all(tx)
+            .await?
+        };
+    }
+    let rows = match way {
+        Way::Up => page!(">", "created_at, id"),
+        Way::Down => page!("<", "created_at desc, id desc"),
+    };
+    Ok(rows.into_iter().map(Notification::from).collect())
 }
 
 pub async fn counts(tx: &mut PgConnection, reader: Reader, filter: Filter<'_>) -> StoreResult<Counts> {

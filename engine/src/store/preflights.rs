@@ -6,7 +6,10 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::StoreResult;
+use super::{
+    StoreResult,
+    listing::{Part, Way},
+};
 use crate::id::{CampaignId, ContactId, TenantId};
 
 #[derive(Debug, Clone)]
@@ -80,36 +83,59 @@ pub async fn get(tx: &mut PgConnection, tenant: TenantId, id: CampaignId) -> Sto
     }))
 }
 
-/// A part of the recipients behind a pre-flight's numbers.
-#[derive(Debug, Clone)]
-pub struct Part<'a> {
-    /// Only those of this reason.
-    pub reason: Option<&'a str>,
-    /// The reason and number of the last one before.
-    pub after: (&'a str, i32),
-    pub limit: i64,
-}
-
+/// A part of the recipients behind a pre-flight's numbers, all or those of one reason, by reason and number.
 pub async fn problems(
     tx: &mut PgConnection,
     tenant: TenantId,
     id: CampaignId,
-    part: &Part<'_>,
+    reason: Option<&str>,
+    way: Way,
+    part: &Part<(String, i32)>,
 ) -> StoreResult<Vec<ProblemRow>> {
-    Ok(sqlx::query_as!(
-        ProblemRow,
-        r#"select p.n, p.contact_id as "contact: ContactId", p.address, p.reason, p.detail
-           from preflight_problems p join campaigns k on k.id = p.campaign_id
-           where k.tenant_id = $1 and p.campaign_id = $2 and ($3::text is null or p.reason = $3)
-             and (p.reason, p.n) > ($4, $5)
-           order by p.reason, p.n limit $6"#,
+    let (after, after_n) = part.after.as_ref().map(|(reason, n)| (reason.as_str(), *n)).unzip();
+    macro_rules! page {
+        ($after:literal, $order:literal) => {
+            sqlx::query_as!(
+                ProblemRow,
+                r#"select p.n, p.contact_id as "contact: ContactId", p.address, p.reason, p.detail
+                   from preflight_problems p join campaigns k on k.id = p.campaign_id
+                   where k.tenant_id = $1 and p.campaign_id = $2 and ($3::text is null or p.reason = $3)
+                     and ($4::text is null or (p.reason, p.n) "#
+                    + $after
+                    + " ($4, $5)) order by "
+                    + $order
+                    + " offset $6 limit $7",
+                tenant.uuid(),
+                id.uuid(),
+                reason,
+                after,
+                after_n,
+                part.offset,
+                part.limit,
+            )
+            .fetch_all(tx)
+            .await?
+        };
+    }
+    Ok(match way {
+        Way::Up => page!(">", "p.reason, p.n"),
+        Way::Down => page!("<", "p.reason desc, p.n desc"),
+    })
+}
+
+/// How many there are in all: no more are kept than can be counted at once.
+pub async fn count(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    id: CampaignId,
+    reason: Option<&str>,
+) -> StoreResult<u64> {
+    let count = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from preflight_problems p join campaigns k on k.id = p.campaign_id
+           where k.tenant_id = $1 and p.campaign_id = $2 and ($3::text is null or p.reason = $3)"#,
         tenant.uuid(),
         id.uuid(),
-        part.reason,
-        part.after.0,
-        part.after.1,
-        part.limit,
-    )
-    .fetch_all(tx)
-    .await?)
+        reason,
+    );
+    Ok(count.fetch_one(tx).await?.unsigned_abs())
 }

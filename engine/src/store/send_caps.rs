@@ -3,7 +3,10 @@
 
 use sqlx::PgConnection;
 
-use super::{StoreResult, listing::Part};
+use super::{
+    StoreResult,
+    listing::{Part, Way},
+};
 use crate::{domain::channel::Channel, id::TenantId};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +23,7 @@ pub struct SendCap {
 pub async fn list(
     tx: &mut PgConnection,
     tenant: TenantId,
+    way: Way,
     part: &Part<(Channel, String)>,
 ) -> StoreResult<(Vec<SendCap>, u64)> {
     let total = sqlx::query_scalar!(
@@ -29,20 +33,33 @@ pub async fn list(
     let total = total.fetch_one(&mut *tx).await?.unsigned_abs();
     let (channel, prefix) =
         part.after.as_ref().map(|(channel, prefix)| (channel.as_str(), prefix.as_str())).unzip();
-    let rows = sqlx::query_as!(
-        SendCap,
-        r#"select c.channel as "channel: Channel", c.prefix, c.per_day,
-                  case when c.day = (now() at time zone t.time_zone)::date then c.used else 0 end as "used_today!"
-           from send_caps c join tenants t on t.id = c.tenant_id
-           where c.tenant_id = $1 and ($2::text is null or (c.channel, c.prefix) > ($2, $3))
-           order by c.channel, c.prefix offset $4 limit $5"#,
-        tenant.uuid(),
-        channel,
-        prefix,
-        part.offset,
-        part.limit,
-    );
-    Ok((rows.fetch_all(tx).await?, total))
+    macro_rules! page {
+        ($after:literal, $order:literal) => {
+            sqlx::query_as!(
+                SendCap,
+                r#"select c.channel as "channel: Channel", c.prefix, c.per_day,
+                          case when c.day = (now() at time zone t.time_zone)::date then c.used else 0 end as "used_today!"
+                   from send_caps c join tenants t on t.id = c.tenant_id
+                   where c.tenant_id = $1 and ($2::text is null or (c.channel, c.prefix) "#
+                    + $after
+                    + " ($2, $3)) order by "
+                    + $order
+                    + " offset $4 limit $5",
+                tenant.uuid(),
+                channel,
+                prefix,
+                part.offset,
+                part.limit,
+            )
+            .fetch_all(tx)
+            .await?
+        };
+    }
+    let rows = match way {
+        Way::Up => page!(">", "c.channel, c.prefix"),
+        Way::Down => page!("<", "c.channel desc, c.prefix desc"),
+    };
+    Ok((rows, total))
 }
 
 /// From now on this holds. What an earlier one has counted today stays.

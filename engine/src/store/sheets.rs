@@ -2,13 +2,14 @@
 
 use jiff::{Timestamp, civil::Time};
 use jiff_sqlx::ToSqlx as _;
+use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
     StoreError, StoreResult,
     campaigns::{Audience, StateRow, Tracking},
-    listing::Part,
+    listing::{Order, Part, Way},
 };
 use crate::{
     domain::{
@@ -226,38 +227,73 @@ pub struct Filter {
 }
 
 /// What a list of campaigns is ordered by.
-pub type ListKey = (Timestamp, CampaignId);
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    CreatedAt,
+    /// All that the filter leaves is read.
+    Name,
+}
+
+/// The last campaign of a page, as far as any order goes by it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    id: CampaignId,
+    name: String,
+    created_at: Timestamp,
+}
+
+impl Sheet {
+    pub fn place(&self) -> Place {
+        Place { id: self.id, name: self.name.clone(), created_at: self.created_at }
+    }
+}
 
 /// Rows that are counted of a list at most: nobody reads further than that by page.
 const COUNTED: i64 = 100_000;
 
-/// A part of a tenant's campaigns, newest first.
+/// A part of a tenant's campaigns.
 pub async fn list(
     tx: &mut PgConnection,
     tenant: TenantId,
     filter: &Filter,
-    part: &Part<ListKey>,
+    order: Order<By>,
+    part: &Part<Place>,
 ) -> StoreResult<Vec<Sheet>> {
     let (states, channels) = (filter.states.as_deref(), filter.channels.as_deref());
-    let (after, after_id) = part.after.map(|(at, id)| (at.to_sqlx(), id.uuid())).unzip();
-    let ids = sqlx::query_scalar!(
-        "select id from campaigns
-         where tenant_id = $1 and kind = 'campaign'
-           and ($2::text[] is null or state = any ($2))
-           and ($3::text[] is null or channel = any ($3))
-           and ($4::text is null or position(lower($4) in lower(name)) > 0)
-           and ($5::timestamptz is null or (created_at, id) < ($5, $6::uuid))
-         order by created_at desc, id desc offset $7 limit $8",
-        tenant.uuid(),
-        states,
-        channels,
-        filter.name,
-        after as _,
-        after_id,
-        part.offset,
-        part.limit,
-    );
-    let ids: Vec<CampaignId> = ids.fetch_all(&mut *tx).await?.into_iter().map(Into::into).collect();
+    macro_rules! page {
+        ($after:literal, $order:literal) => {
+            sqlx::query_scalar!(
+                "select id from campaigns
+                 where tenant_id = $1 and kind = 'campaign'
+                   and ($2::text[] is null or state = any ($2))
+                   and ($3::text[] is null or channel = any ($3))
+                   and ($4::text is null or position(lower($4) in lower(name)) > 0)
+                   and ($5::timestamptz is null or $6::uuid is null or $7::text is null or "
+                    + $after
+                    + ") order by "
+                    + $order
+                    + " offset $8 limit $9",
+                tenant.uuid(),
+                states,
+                channels,
+                filter.name,
+                part.after.as_ref().map(|place| place.created_at.to_sqlx()) as _,
+                part.after.as_ref().map(|place| place.id.uuid()),
+                part.after.as_ref().map(|place| place.name.as_str()),
+                part.offset,
+                part.limit,
+            )
+            .fetch_all(&mut *tx)
+            .await?
+        };
+    }
+    let ids = match order {
+        (By::CreatedAt, Way::Up) => page!("(created_at, id) > ($5, $6)", "created_at, id"),
+        (By::CreatedAt, Way::Down) => page!("(created_at, id) < ($5, $6)", "created_at desc, id desc"),
+        (By::Name, Way::Up) => page!("(name, id) > ($7, $6)", "name, id"),
+        (By::Name, Way::Down) => page!("(name, id) < ($7, $6)", "name desc, id desc"),
+    };
+    let ids: Vec<CampaignId> = ids.into_iter().map(Into::into).collect();
     some(tx, tenant, &ids).await
 }
 

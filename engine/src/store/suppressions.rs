@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Store, StoreError, StoreResult};
+use super::{
+    Store, StoreError, StoreResult,
+    listing::{Order, Part, Way},
+};
 use crate::{
     domain::{channel::Channel, event::Scope, outcome::Reason},
     id::{SuppressionId, TenantId},
@@ -156,17 +159,27 @@ pub struct Filter<'a> {
     pub address: Option<&'a str>,
 }
 
-/// The last entry of a page: the list is in the order of its key.
+/// What the list is ordered by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// Its key: channel, address and scope.
+    Address,
+    /// All that the filters leave is read.
+    Since,
+}
+
+/// The last entry of a page, as far as any order goes by it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     channel: Channel,
     address: String,
     scope: Scope,
+    since: Timestamp,
 }
 
 impl Listed {
     pub fn place(&self) -> Place {
-        Place { channel: self.channel, address: self.address.clone(), scope: self.scope }
+        Place { channel: self.channel, address: self.address.clone(), scope: self.scope, since: self.since }
     }
 }
 
@@ -230,31 +243,57 @@ pub async fn list(
     tx: &mut PgConnection,
     tenant: TenantId,
     filter: Filter<'_>,
-    after: Option<&Place>,
-    (limit, offset): (i64, i64),
+    order: Order<By>,
+    part: &Part<Place>,
 ) -> StoreResult<Vec<Listed>> {
-    let rows = sqlx::query_as!(
-        Row,
-        r#"select id, channel as "channel: Channel", address, scope as "scope: Scope", reason, source,
-                  created_at as "created_at: jiff_sqlx::Timestamp"
-           from suppressions
-           where tenant_id = $1 and ($2::text is null or channel = $2) and ($3::text is null or scope = $3)
-             and ($4::text is null or reason = $4) and ($5::text is null or address = $5)
-             and ($6::text is null or (channel, address, scope) > ($6, $7::text, $8::text))
-           order by channel, address, scope
-           limit $9 offset $10"#,
-        tenant.uuid(),
-        filter.channel.map(Channel::as_str),
-        filter.scope.map(Scope::as_str),
-        filter.reason.map(Reason::as_str),
-        filter.address,
-        after.map(|place| place.channel.as_str()),
-        after.map(|place| place.address.as_str()),
-        after.map(|place| place.scope.as_str()),
-        limit,
-        offset,
-    );
-    Ok(rows.fetch_all(tx).await?.into_iter().map(Listed::from).collect())
+    let after = part.after.as_ref();
+    macro_rules! page {
+        ($after:literal, $order:literal) => {
+            sqlx::query_as!(
+                Row,
+                r#"select id, channel as "channel: Channel", address, scope as "scope: Scope", reason, source,
+                          created_at as "created_at: jiff_sqlx::Timestamp"
+                   from suppressions
+                   where tenant_id = $1 and ($2::text is null or channel = $2) and ($3::text is null or scope = $3)
+                     and ($4::text is null or reason = $4) and ($5::text is null or address = $5)
+                     and ($6::text is null or $7::text is null or $8::text is null or $9::timestamptz is null or "#
+                    + $after
+                    + ") order by "
+                    + $order
+                    + " limit $10 offset $11",
+                tenant.uuid(),
+                filter.channel.map(Channel::as_str),
+                filter.scope.map(Scope::as_str),
+                filter.reason.map(Reason::as_str),
+                filter.address,
+                after.map(|place| place.channel.as_str()),
+                after.map(|place| place.address.as_str()),
+                after.map(|place| place.scope.as_str()),
+                after.map(|place| place.since.to_sqlx()) as _,
+                part.limit,
+                part.offset,
+            )
+            .fetch_all(tx)
+            .await?
+        };
+    }
+    let rows = match order {
+        (By::Address, Way::Up) => {
+            page!("(channel, address, scope) > ($6, $7, $8)", "channel, address, scope")
+        }
+        (By::Address, Way::Down) => {
+            page!("(channel, address, scope) < ($6, $7, $8)", "channel desc, address desc, scope desc")
+        }
+        (By::Since, Way::Up) => page!(
+            "(created_at, channel, address, scope) > ($9, $6, $7, $8)",
+            "created_at, channel, address, scope"
+        ),
+        (By::Since, Way::Down) => page!(
+            "(created_at, channel, address, scope) < ($9, $6, $7, $8)",
+            "created_at desc, channel desc, address desc, scope desc"
+        ),
+    };
+    Ok(rows.into_iter().map(Listed::from).collect())
 }
 
 /// How many entries there are in all.

@@ -7,7 +7,7 @@ use fanfare_templates::{Notation, Published, Source};
 use jiff::Timestamp;
 use sqlx::{PgConnection, types::Json};
 
-use super::{StoreError, StoreResult};
+use super::{StoreError, StoreResult, listing::Way};
 use crate::id::{TemplateId, TemplateVersionId};
 
 #[derive(Debug, Clone)]
@@ -79,10 +79,11 @@ pub async fn usual_locale(tx: &mut PgConnection, template: TemplateId) -> StoreR
     locale.fetch_optional(tx).await?.ok_or_else(|| StoreError::not_found(template))
 }
 
-/// The versions, the newest first.
+/// A part of the versions by number; of one number each way, the locales go the other.
 pub async fn list(
     tx: &mut PgConnection,
     template: TemplateId,
+    way: Way,
     after: Option<(i32, &str)>,
     (offset, limit): (i64, i64),
 ) -> StoreResult<Vec<VersionLine>> {
@@ -92,26 +93,39 @@ pub async fn list(
         published_at: Option<jiff_sqlx::Timestamp>,
         updated_at: jiff_sqlx::Timestamp,
     }
-    let lines = sqlx::query_as!(
-        Line,
-        r#"select locale as "locale!", version as "version!", published_at as "published_at: _",
-                  updated_at as "updated_at!: _"
-           from template_history
-           where template_id = $1 and ($2::integer is null or version < $2 or (version = $2 and locale > $3))
-           order by version desc, locale limit $4 offset $5"#,
-        template.uuid(),
-        after.map(|(version, _)| version),
-        after.map(|(_, locale)| locale),
-        limit,
-        offset,
-    );
+    macro_rules! page {
+        ($after:literal, $order:literal) => {
+            sqlx::query_as!(
+                Line,
+                r#"select locale as "locale!", version as "version!", published_at as "published_at: _",
+                          updated_at as "updated_at!: _"
+                   from template_history
+                   where template_id = $1 and ($2::integer is null or "#
+                    + $after
+                    + ") order by "
+                    + $order
+                    + " limit $4 offset $5",
+                template.uuid(),
+                after.map(|(version, _)| version),
+                after.map(|(_, locale)| locale),
+                limit,
+                offset,
+            )
+            .fetch_all(tx)
+            .await?
+        };
+    }
+    let lines = match way {
+        Way::Up => page!("version > $2 or (version = $2 and locale < $3)", "version, locale desc"),
+        Way::Down => page!("version < $2 or (version = $2 and locale > $3)", "version desc, locale"),
+    };
     let line = |line: Line| VersionLine {
         locale: line.locale,
         version: line.version,
         published_at: line.published_at.map(jiff_sqlx::Timestamp::to_jiff),
         updated_at: line.updated_at.to_jiff(),
     };
-    Ok(lines.fetch_all(tx).await?.into_iter().map(line).collect())
+    Ok(lines.into_iter().map(line).collect())
 }
 
 pub async fn count(tx: &mut PgConnection, template: TemplateId) -> StoreResult<i64> {

@@ -1,4 +1,4 @@
-//! Everything that was sent to one person, over every channel, newest first. Found by an index of recipients by contact;
+//! Everything that was sent to one person, over every channel, by time. Found by an index of recipients by contact;
 //! what became of a page's messages is read in two statements, however many they are.
 
 use std::collections::HashMap;
@@ -9,7 +9,10 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::StoreResult;
+use super::{
+    StoreResult,
+    listing::{Part, Way},
+};
 use crate::{
     domain::{
         channel::{Channel, MessageClass},
@@ -113,18 +116,33 @@ pub async fn count(tx: &mut PgConnection, tenant: TenantId, contact: ContactId) 
     Ok(u64::try_from(count.fetch_one(tx).await?).unwrap_or(0))
 }
 
-/// The next messages before a place, or the newest.
+struct Found {
+    campaign_id: Uuid,
+    n: i32,
+    address: String,
+    excluded: Option<String>,
+    name: String,
+    alone: bool,
+    channel: Channel,
+    class: MessageClass,
+    at: jiff_sqlx::Timestamp,
+}
+
+/// A part of the messages. What they are ordered by is computed of all of them, whichever way.
 pub async fn page(
     tx: &mut PgConnection,
     tenant: TenantId,
     contact: ContactId,
-    before: Option<Place>,
-    (limit, offset): (i64, i64),
+    way: Way,
+    part: &Part<Place>,
 ) -> StoreResult<Vec<Sent>> {
-    let rows = sqlx::query!(
-        r#"select s.campaign_id as "campaign_id!", s.n as "n!", s.address as "address!", s.excluded, s.name as "name!",
+    macro_rules! found {
+        ($after:literal, $order:literal) => {
+            sqlx::query_as!(
+                Found,
+                r#"select s.campaign_id as "campaign_id!", s.n as "n!", s.address as "address!", s.excluded, s.name as "name!",
                   s.alone as "alone!", s.channel as "channel!: Channel", s.class as "class!: MessageClass",
-                  s.at as "at!: jiff_sqlx::Timestamp"
+                  s.at as "at!: _"
            from (
                select r.campaign_id, r.n, r.address, r.excluded, k.name, k.kind = 'direct' as alone, k.channel, k.class,
                       coalesce((select min(f.at) from results f where f.campaign_id = r.campaign_id and f.n = r.n),
@@ -132,19 +150,27 @@ pub async fn page(
                from recipients r join campaigns k on k.id = r.campaign_id
                where r.contact_id = $2 and k.tenant_id = $1
            ) s
-           where $3::timestamptz is null or (s.at, s.campaign_id, s.n) < ($3, $4::uuid, $5::integer)
-           order by s.at desc, s.campaign_id desc, s.n desc
-           limit $6 offset $7"#,
-        tenant.uuid(),
-        contact.uuid(),
-        before.map(|place| place.at.to_sqlx()) as _,
-        before.map(|place| place.campaign.uuid()),
-        before.map(|place| place.n),
-        limit,
-        offset,
-    )
-    .fetch_all(&mut *tx)
-    .await?;
+           where $3::timestamptz is null or (s.at, s.campaign_id, s.n) "#
+                    + $after
+                    + " ($3, $4::uuid, $5::integer) order by "
+                    + $order
+                    + " limit $6 offset $7",
+                tenant.uuid(),
+                contact.uuid(),
+                part.after.map(|place| place.at.to_sqlx()) as _,
+                part.after.map(|place| place.campaign.uuid()),
+                part.after.map(|place| place.n),
+                part.limit,
+                part.offset,
+            )
+            .fetch_all(&mut *tx)
+            .await?
+        };
+    }
+    let rows = match way {
+        Way::Up => found!(">", "s.at, s.campaign_id, s.n"),
+        Way::Down => found!("<", "s.at desc, s.campaign_id desc, s.n desc"),
+    };
     let campaigns: Vec<Uuid> = rows.iter().map(|row| row.campaign_id).collect();
     let numbers: Vec<i32> = rows.iter().map(|row| row.n).collect();
     let mut facts = facts(tx, &campaigns, &numbers).await?;

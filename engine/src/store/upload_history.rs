@@ -4,7 +4,11 @@ use jiff::Timestamp;
 use serde_json::Value;
 use sqlx::PgConnection;
 
-use super::{StoreError, StoreResult, blobs, uploads::ProblemRow};
+use super::{
+    StoreError, StoreResult, blobs,
+    listing::{Part, Way},
+    uploads::ProblemRow,
+};
 use crate::{
     domain::upload::UploadState,
     id::{BlobId, TenantId, UploadId},
@@ -86,36 +90,43 @@ impl From<Row> for UploadEntry {
     }
 }
 
-/// Which of the uploads, and which part of that list. The newest come first.
-#[derive(Debug, Clone, Copy)]
-pub struct Listing {
-    pub state: Option<UploadState>,
-    /// Those before this one.
-    pub before: Option<UploadId>,
-    pub offset: i64,
-    pub limit: i64,
-}
-
+/// A part of the uploads, all or those in one state, in the order in which they came.
 pub async fn list(
     tx: &mut PgConnection,
     tenant: TenantId,
-    listing: &Listing,
+    state: Option<UploadState>,
+    way: Way,
+    part: &Part<UploadId>,
 ) -> StoreResult<Vec<UploadEntry>> {
-    let rows = sqlx::query_as!(
-        Row,
-        r#"select id, file_name, description, state as "state: _", format, bytes, mapping, rows_read, rows_taken,
-                  rows_refused, contacts_created, contacts_updated, rows_expected, expected_exactly, failure, uploaded_by,
-                  blob_id, created_at as "created_at: _", started_at as "started_at: _", finished_at as "finished_at: _"
-           from uploads
-           where tenant_id = $1 and ($2::text is null or state = $2) and ($3::uuid is null or id < $3)
-           order by id desc offset $4 limit $5"#,
-        tenant.uuid(),
-        listing.state.map(UploadState::as_str),
-        listing.before.map(UploadId::uuid),
-        listing.offset,
-        listing.limit,
-    );
-    Ok(rows.fetch_all(tx).await?.into_iter().map(UploadEntry::from).collect())
+    macro_rules! page {
+        ($after:literal, $order:literal) => {
+            sqlx::query_as!(
+                Row,
+                r#"select id, file_name, description, state as "state: _", format, bytes, mapping, rows_read, rows_taken,
+                          rows_refused, contacts_created, contacts_updated, rows_expected, expected_exactly, failure,
+                          uploaded_by, blob_id, created_at as "created_at: _", started_at as "started_at: _",
+                          finished_at as "finished_at: _"
+                   from uploads
+                   where tenant_id = $1 and ($2::text is null or state = $2) and ($3::uuid is null or "#
+                    + $after
+                    + ") order by "
+                    + $order
+                    + " offset $4 limit $5",
+                tenant.uuid(),
+                state.map(UploadState::as_str),
+                part.after.map(UploadId::uuid),
+                part.offset,
+                part.limit,
+            )
+            .fetch_all(tx)
+            .await?
+        };
+    }
+    let rows = match way {
+        Way::Up => page!("id > $3", "id"),
+        Way::Down => page!("id < $3", "id desc"),
+    };
+    Ok(rows.into_iter().map(UploadEntry::from).collect())
 }
 
 pub async fn count(tx: &mut PgConnection, tenant: TenantId, state: Option<UploadState>) -> StoreResult<u64> {
@@ -148,25 +159,37 @@ pub async fn problems(
     tx: &mut PgConnection,
     tenant: TenantId,
     upload: UploadId,
-    after: Option<&ProblemKey>,
-    (offset, limit): (i64, i64),
+    way: Way,
+    part: &Part<ProblemKey>,
 ) -> StoreResult<Vec<ProblemRow>> {
-    let (row, field) = after.map_or((i64::MIN, ""), |(row, field)| (*row, field.as_str()));
-    Ok(sqlx::query_as!(
-        ProblemRow,
-        "select p.row_no, p.field, p.value, p.reason, p.refused
-         from upload_problems p join uploads u on u.id = p.upload_id
-         where u.tenant_id = $1 and p.upload_id = $2 and (p.row_no, p.field) > ($3, $4)
-         order by p.row_no, p.field offset $5 limit $6",
-        tenant.uuid(),
-        upload.uuid(),
-        row,
-        field,
-        offset,
-        limit,
-    )
-    .fetch_all(tx)
-    .await?)
+    let (row, field) = part.after.as_ref().map(|(row, field)| (*row, field.as_str())).unzip();
+    macro_rules! page {
+        ($after:literal, $order:literal) => {
+            sqlx::query_as!(
+                ProblemRow,
+                "select p.row_no, p.field, p.value, p.reason, p.refused
+                 from upload_problems p join uploads u on u.id = p.upload_id
+                 where u.tenant_id = $1 and p.upload_id = $2
+                   and ($3::bigint is null or (p.row_no, p.field) "
+                    + $after
+                    + " ($3, $4)) order by "
+                    + $order
+                    + " offset $5 limit $6",
+                tenant.uuid(),
+                upload.uuid(),
+                row,
+                field,
+                part.offset,
+                part.limit,
+            )
+            .fetch_all(tx)
+            .await?
+        };
+    }
+    Ok(match way {
+        Way::Up => page!(">", "p.row_no, p.field"),
+        Way::Down => page!("<", "p.row_no desc, p.field desc"),
+    })
 }
 
 pub async fn count_problems(tx: &mut PgConnection, tenant: TenantId, upload: UploadId) -> StoreResult<u64> {

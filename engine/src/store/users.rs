@@ -2,10 +2,12 @@
 
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
+use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
 use super::{
     Store, StoreError, StoreResult, in_their_places,
+    listing::{Order, Part, Way},
     roles::{BOUND, OWNER},
     tenants::{Tenant, tenant_of},
 };
@@ -178,39 +180,75 @@ pub struct UserFilter<'a> {
     pub status: Option<UserStatus>,
     /// A role's slug.
     pub role: Option<&'a str>,
-    /// The last user of the page before.
-    pub after: Option<(Timestamp, UserId)>,
-    pub offset: i64,
-    pub limit: i64,
 }
 
-/// Users in the order in which they came, and how many there are in all.
+/// What a list of users is ordered by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    CreatedAt,
+    Email,
+}
+
+/// The last user of a page, as far as any order goes by them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    id: UserId,
+    email: String,
+    created_at: Timestamp,
+}
+
+impl User {
+    pub fn place(&self) -> Place {
+        Place { id: self.id, email: self.email.clone(), created_at: self.created_at }
+    }
+}
+
+/// A part of the users, and how many there are in all.
 pub async fn list(
     tx: &mut PgConnection,
     tenant: TenantId,
     filter: &UserFilter<'_>,
+    order: Order<By>,
+    part: &Part<Place>,
 ) -> StoreResult<(Vec<User>, u64)> {
     let (status, role) = (filter.status.map(UserStatus::as_str), filter.role);
-    let rows = sqlx::query_as!(
-        Row,
-        r#"select u.id, u.tenant_id, u.email, u.first_name, u.last_name, u.phone, u.role_id, r.slug as role_slug,
-                  r.permissions, u.status as "status: _", u.scope, u.branch, u.contact_id,
-                  u.totp_secret is not null as "second_factor!", u.created_at as "created_at: _",
-                  u.updated_at as "updated_at: _", u.signed_in_at as "signed_in_at: _"
-           from users u join roles r on r.id = u.role_id
-           where u.tenant_id = $1 and ($2::text is null or u.status = $2) and ($3::text is null or r.slug = $3)
-             and ($4::timestamptz is null or (u.created_at, u.id) > ($4, $5))
-           order by u.created_at, u.id offset $6 limit $7"#,
-        tenant.uuid(),
-        status,
-        role,
-        filter.after.map(|(at, _)| at.to_sqlx()) as _,
-        filter.after.map(|(_, id)| id.uuid()),
-        filter.offset,
-        filter.limit,
-    )
-    .fetch_all(&mut *tx)
-    .await?;
+    macro_rules! page {
+        ($after:literal, $order:literal) => {
+            sqlx::query_as!(
+                Row,
+                r#"select u.id, u.tenant_id, u.email, u.first_name, u.last_name, u.phone, u.role_id, r.slug as role_slug,
+                          r.permissions, u.status as "status: _", u.scope, u.branch, u.contact_id,
+                          u.totp_secret is not null as "second_factor!", u.created_at as "created_at: _",
+                          u.updated_at as "updated_at: _", u.signed_in_at as "signed_in_at: _"
+                   from users u join roles r on r.id = u.role_id
+                   where u.tenant_id = $1 and ($2::text is null or u.status = $2)
+                     and ($3::text is null or r.slug = $3)
+                     and ($4::timestamptz is null or $5::uuid is null or $6::text is null or "#
+                    + $after
+                    + ") order by "
+                    + $order
+                    + " offset $7 limit $8",
+                tenant.uuid(),
+                status,
+                role,
+                part.after.as_ref().map(|place| place.created_at.to_sqlx()) as _,
+                part.after.as_ref().map(|place| place.id.uuid()),
+                part.after.as_ref().map(|place| place.email.as_str()),
+                part.offset,
+                part.limit,
+            )
+            .fetch_all(&mut *tx)
+            .await?
+        };
+    }
+    let rows = match order {
+        (By::CreatedAt, Way::Up) => page!("(u.created_at, u.id) > ($4, $5)", "u.created_at, u.id"),
+        (By::CreatedAt, Way::Down) => {
+            page!("(u.created_at, u.id) < ($4, $5)", "u.created_at desc, u.id desc")
+        }
+        (By::Email, Way::Up) => page!("(u.email, u.id) > ($6, $5)", "u.email, u.id"),
+        (By::Email, Way::Down) => page!("(u.email, u.id) < ($6, $5)", "u.email desc, u.id desc"),
+    };
     let total = sqlx::query_scalar!(
         r#"select count(*) as "total!" from users u join roles r on r.id = u.role_id
            where u.tenant_id = $1 and ($2::text is null or u.status = $2) and ($3::text is null or r.slug = $3)"#,

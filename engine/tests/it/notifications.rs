@@ -6,7 +6,7 @@ use fanfare_engine::{
     id::{ContactId, NotificationId, UserId},
     providers::{Adapter as _, Envelope, in_app::InApp},
     store::{
-        listing::Part,
+        listing::{Part, Way},
         notifications::{self, Filter, Hearers, Marked, News, Notification, Preference, Reader},
         roles,
     },
@@ -54,7 +54,7 @@ impl Readers {
     /// As the API would: in the role of the API, within the tenant.
     async fn sees(&self, reader: Reader, filter: Filter<'_>) -> Vec<Notification> {
         let mut tx = self.0.store.within(reader.tenant).await.unwrap();
-        notifications::list(&mut tx, reader, filter, EVERYTHING).await.unwrap()
+        notifications::list(&mut tx, reader, filter, Way::Down, EVERYTHING).await.unwrap()
     }
 
     async fn titles(&self, reader: Reader) -> Vec<String> {

@@ -11,6 +11,7 @@ use fanfare_engine::{
     id::AccountId,
     store::{
         kept,
+        listing::{Order, Way},
         prices::{self as store, NewPrice},
     },
 };
@@ -24,8 +25,10 @@ use crate::{
     http::{
         envelope::{Data, Envelope},
         etag::{IfMatch, Tag, Tagged},
-        extract::{Body, PathId},
+        extract::{Body, PathId, Query},
+        page::{Pagination, Wanted},
         problem::{FieldError, Problem},
+        sort::Sortable,
     },
     routes::Work,
     service::Service,
@@ -47,6 +50,21 @@ pub(super) struct PriceView {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct PricesView {
     prices: Vec<PriceView>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct PriceList {
+    prices: Vec<PriceView>,
+    pagination: Pagination,
+}
+
+/// What prices are sorted by.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct ByPrefix;
+
+impl Sortable for ByPrefix {
+    const FIELDS: &'static [(&'static str, Self)] = &[("prefix", Self)];
+    const USUAL: Order<Self> = (Self, Way::Up);
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -117,17 +135,23 @@ impl From<Vec<Price>> for PricesView {
 /// The prices that hold now.
 #[utoipa::path(get, path = "/api/accounts/{account_id}/prices", tag = "accounts",
     security(("bearer" = ["accounts:read"])),
-    params(("account_id" = String, Path, description = "`acct_…`")),
-    responses((status = 200, description = "The prices", body = Envelope<PricesView>)))]
+    params(("account_id" = String, Path, description = "`acct_…`"), Wanted<ByPrefix>),
+    responses((status = 200, description = "The prices", body = Envelope<PriceList>)))]
 pub(super) async fn list(
     State(service): State<Service>,
     may: May<needs::AccountsRead>,
     PathId(id): PathId<AccountId>,
-) -> Result<Tagged<Data<PricesView>>, Problem> {
+    Query(wanted): Query<Wanted<ByPrefix>>,
+) -> Result<Tagged<Data<PriceList>>, Problem> {
+    let window = wanted.window::<String>()?;
     let mut work = Work::begin(&service, &may.caller).await?;
     let account = kept::get(&mut work.tx, may.caller.tenant, id).await?;
     let prices = store::current(&mut work.tx, may.caller.tenant, id, account.provider.channel()).await?;
-    Ok(Tagged::whole(PricesView::from(prices)))
+    // Whatever part of them is read: they are edited as a whole.
+    let tag = Tag::of(&PricesView::from(prices.clone()));
+    let (prices, pagination) = window.of_all(prices, wanted.sort.way(), |price: &Price| price.prefix.clone());
+    let PricesView { prices } = prices.into();
+    Ok(Tagged::new(tag, Data(PriceList { prices, pagination })))
 }
 
 /// Says what holds from now on. Prices of prefixes that are not named stay; what was sent before keeps its price.

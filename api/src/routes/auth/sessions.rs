@@ -3,7 +3,10 @@
 use axum::{extract::State, http::StatusCode};
 use fanfare_engine::{
     id::SessionId,
-    store::sessions::{self as store, SessionRow},
+    store::{
+        listing::{Order, Way},
+        sessions::{self as store, SessionRow},
+    },
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -15,8 +18,10 @@ use crate::{
     auth::caller::SignedIn,
     http::{
         envelope::{Data, Envelope},
-        extract::PathId,
+        extract::{PathId, Query},
+        page::{Pagination, Wanted},
         problem::Problem,
+        sort::Sortable,
     },
     routes::Work,
     service::Service,
@@ -42,18 +47,42 @@ struct SessionView {
     refreshed_at: Timestamp,
 }
 
+/// What sessions are sorted by.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum By {
+    RefreshedAt,
+    CreatedAt,
+}
+
+impl Sortable for By {
+    const FIELDS: &'static [(&'static str, Self)] =
+        &[("refreshedAt", Self::RefreshedAt), ("createdAt", Self::CreatedAt)];
+    const USUAL: Order<Self> = (Self::RefreshedAt, Way::Down);
+}
+
 #[derive(Debug, Serialize, ToSchema)]
 struct Sessions {
     sessions: Vec<SessionView>,
+    pagination: Pagination,
 }
 
-/// Where one is signed in.
+/// Where one is signed in; what was used last first if no `sort` is said.
 #[utoipa::path(get, path = "/api/auth/sessions", tag = "auth", security(("bearer" = [])),
-    responses((status = 200, description = "The sessions", body = Envelope<Sessions>)))]
-async fn list(State(service): State<Service>, SignedIn(caller): SignedIn) -> Result<Data<Sessions>, Problem> {
+    params(Wanted<By>), responses((status = 200, description = "The sessions", body = Envelope<Sessions>)))]
+async fn list(
+    State(service): State<Service>,
+    SignedIn(caller): SignedIn,
+    Query(wanted): Query<Wanted<By>>,
+) -> Result<Data<Sessions>, Problem> {
+    let window = wanted.window::<(Timestamp, SessionId)>()?;
+    let (by, way) = wanted.sort.0;
     let (user, current) = caller.user()?;
     let mut work = Work::begin(&service, &caller).await?;
-    let rows = store::list(&mut work.tx, caller.tenant, user).await?;
+    let all = store::list(&mut work.tx, caller.tenant, user).await?;
+    let (rows, pagination) = window.of_all(all, way, |row: &SessionRow| match by {
+        By::RefreshedAt => (row.refreshed_at, row.id),
+        By::CreatedAt => (row.created_at, row.id),
+    });
     let view = |row: SessionRow| SessionView {
         id: row.id,
         current: row.id == current,
@@ -62,7 +91,7 @@ async fn list(State(service): State<Service>, SignedIn(caller): SignedIn) -> Res
         created_at: row.created_at,
         refreshed_at: row.refreshed_at,
     };
-    Ok(Data(Sessions { sessions: rows.into_iter().map(view).collect() }))
+    Ok(Data(Sessions { sessions: rows.into_iter().map(view).collect(), pagination }))
 }
 
 /// Ends a session.

@@ -23,8 +23,9 @@ use fanfare_engine::{
     store::{
         campaigns,
         drafts::{self, ReviewAction},
+        listing::{Order, Way},
         settings,
-        sheets::{self, Filter, ListKey, Sheet},
+        sheets::{self, By, Filter, Sheet},
     },
 };
 use jiff::tz::TimeZone;
@@ -47,6 +48,7 @@ use crate::{
         extract::{Body, PathId, Query},
         page::{Pagination, Wanted},
         problem::{Code, Problem},
+        sort::{Sort, Sortable},
     },
     service::Service,
 };
@@ -99,9 +101,15 @@ fn clockwork(service: &Service, caller: &Caller) -> Clockwork {
 #[into_params(parameter_in = Query)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Which {
+    /// From 1; not together with `cursor`.
     page: Option<u32>,
+    /// At most 500; 20 if not said.
     limit: Option<u32>,
+    /// `nextCursor` of the list before.
     cursor: Option<String>,
+    #[serde(default)]
+    #[param(schema_with = Sort::<By>::schema)]
+    sort: Sort<By>,
     /// One or several of `draft`, `in_review`, `scheduled`, `active`, `paused`, `completed`, `stopped`, with commas.
     #[param(example = "active,paused,completed")]
     status: Option<String>,
@@ -144,13 +152,18 @@ impl Which {
     }
 }
 
+impl Sortable for By {
+    const FIELDS: &'static [(&'static str, Self)] = &[("createdAt", Self::CreatedAt), ("name", Self::Name)];
+    const USUAL: Order<Self> = (Self::CreatedAt, Way::Down);
+}
+
 #[derive(Debug, Serialize, ToSchema)]
 struct Campaigns {
     campaigns: Vec<CampaignView>,
     pagination: Pagination,
 }
 
-/// The campaigns, newest first. `total` counts to 100,000.
+/// The campaigns, newest first if no `sort` is said. `total` counts to 100,000.
 #[utoipa::path(get, path = "/api/campaigns", tag = "campaigns", security(("bearer" = ["campaigns:read"])), params(Which),
     responses((status = 200, description = "The campaigns", body = Envelope<Campaigns>)))]
 async fn list(
@@ -159,16 +172,16 @@ async fn list(
     Query(which): Query<Which>,
 ) -> Result<Data<Campaigns>, Problem> {
     let filter = which.filter()?;
-    let Which { page, limit, cursor, .. } = which;
-    let window = Wanted { page, limit, cursor }.window::<ListKey>()?;
+    let Which { page, limit, cursor, sort, .. } = which;
+    let window = Wanted { page, limit, cursor, sort }.window()?;
     let mut work = Work::begin(&service, &may.caller).await?;
-    let sheets = sheets::list(&mut work.tx, may.caller.tenant, &filter, &window.part()).await?;
+    let sheets = sheets::list(&mut work.tx, may.caller.tenant, &filter, sort.0, &window.part()).await?;
     let limit = usize::try_from(window.limit).unwrap_or(usize::MAX);
     let total = match window.total(sheets.len(), sheets.len() > limit) {
         Some(total) => total,
         None => sheets::count(&mut work.tx, may.caller.tenant, &filter).await?,
     };
-    let (sheets, next) = window.cut(sheets, |sheet: &Sheet| (sheet.created_at, sheet.id));
+    let (sheets, next) = window.cut(sheets, Sheet::place);
     let campaigns = sheets.into_iter().map(CampaignView::from).collect();
     let pagination = window.pagination(total, next);
     Ok(Data(Campaigns { campaigns, pagination }))

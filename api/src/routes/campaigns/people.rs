@@ -5,6 +5,7 @@ use fanfare_engine::{
     domain::permission::needs,
     id::{CampaignId, ContactId, MessageId},
     store::{
+        listing::{Order, Way},
         members::{self, Member},
         messages::{self, Unsent},
         sheets,
@@ -22,8 +23,9 @@ use crate::{
     http::{
         envelope::{Data, Envelope},
         extract::{PathId, Query},
-        page::{Start, Wanted, Window},
+        page::{Counted, Pagination, Start, Wanted, Window},
         problem::Problem,
+        sort::Sortable,
     },
     service::Service,
 };
@@ -88,67 +90,78 @@ impl From<Unsent> for RecipientView {
     }
 }
 
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct Recipients {
-    recipients: Vec<RecipientView>,
-    /// Absent at the end.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_cursor: Option<String>,
+/// What recipients are sorted by.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct ByNumber;
+
+impl Sortable for ByNumber {
+    const FIELDS: &'static [(&'static str, Self)] = &[("n", Self)];
+    const USUAL: Order<Self> = (Self, Way::Up);
 }
 
-/// Everybody whom the campaign was to reach, by number, and what became of their message. By cursor.
+#[derive(Debug, Serialize, ToSchema)]
+struct Recipients {
+    recipients: Vec<RecipientView>,
+    pagination: Pagination,
+}
+
+/// Everybody whom the campaign was to reach, by number, and what became of their message.
 #[utoipa::path(get, path = "/api/campaigns/{campaign_id}/recipients", tag = "campaigns",
     security(("bearer" = ["campaigns:read", "contacts:read"])),
-    params(("campaign_id" = String, Path, description = "`camp_…`"), Wanted),
+    params(("campaign_id" = String, Path, description = "`camp_…`"), Wanted<ByNumber>),
     responses((status = 200, description = "The recipients", body = Envelope<Recipients>)))]
 async fn recipients(
     State(service): State<Service>,
     may: May<needs::CampaignsRead>,
     _: May<needs::ContactsRead>,
     PathId(id): PathId<CampaignId>,
-    Query(wanted): Query<Wanted>,
+    Query(wanted): Query<Wanted<ByNumber>>,
 ) -> Result<Data<Recipients>, Problem> {
     let (window, caller) = (wanted.window::<i32>()?, &may.caller);
     caller.may_list_everybody()?;
     let mut work = Work::begin(&service, caller).await?;
-    sheets::get(&mut work.tx, caller.tenant, id).await?;
-    let rows =
-        members::list(&mut work.tx, caller.tenant, id, after(&window), i64::from(window.limit) + 1).await?;
+    let frozen = sheets::get(&mut work.tx, caller.tenant, id).await?.frozen;
+    let after = (wanted.sort.way(), after(&window, wanted.sort.way(), frozen));
+    let rows = members::list(&mut work.tx, caller.tenant, id, after, i64::from(window.limit) + 1).await?;
     let (rows, next) = window.cut(rows, |member: &Member| member.message.n);
-    told(work, id, "recipients", rows, window.pagination(0, next).next_cursor).await
+    let pagination = window.pagination(frozen.unsigned_abs().into(), next);
+    told(work, id, "recipients", rows, pagination).await
 }
 
-/// Who was not sent, and why. However large the campaign, only the exceptions are read. By cursor.
+/// Who was not sent, and why. However large the campaign, only the exceptions are read. `total` counts to 10,000.
 #[utoipa::path(get, path = "/api/campaigns/{campaign_id}/unsent", tag = "campaigns",
     security(("bearer" = ["campaigns:read", "contacts:read"])),
-    params(("campaign_id" = String, Path, description = "`camp_…`"), Wanted),
+    params(("campaign_id" = String, Path, description = "`camp_…`"), Wanted<ByNumber>),
     responses((status = 200, description = "Who was not sent", body = Envelope<Recipients>)))]
 async fn unsent(
     State(service): State<Service>,
     may: May<needs::CampaignsRead>,
     _: May<needs::ContactsRead>,
     PathId(id): PathId<CampaignId>,
-    Query(wanted): Query<Wanted>,
+    Query(wanted): Query<Wanted<ByNumber>>,
 ) -> Result<Data<Recipients>, Problem> {
-    let (window, caller) = (wanted.window::<i32>()?, &may.caller);
+    let (window, caller) = (wanted.window::<Counted<i32>>()?, &may.caller);
     caller.may_list_everybody()?;
-    if window.offset() > 0 {
-        return Err(Problem::field("page", "is not known here: follow `nextCursor`"));
-    }
     let mut work = Work::begin(&service, caller).await?;
     sheets::get(&mut work.tx, caller.tenant, id).await?;
-    let rows = messages::unsent(&mut work.tx, caller.tenant, id, after(&window), i64::from(window.limit) + 1)
-        .await?;
-    let (rows, next) = window.cut(rows, |unsent: &Unsent| unsent.message.n);
-    told(work, id, "unsent", rows, window.pagination(0, next).next_cursor).await
+    let way = wanted.sort.way();
+    let rows = messages::unsent(&mut work.tx, caller.tenant, id, way, &window.places()).await?;
+    let more = rows.len() > window.limit as usize;
+    let total = match window.counted().or_else(|| window.total(rows.len(), more)) {
+        Some(total) => total,
+        None => messages::count_unsent(&mut work.tx, caller.tenant, id).await?,
+    };
+    let (rows, next) = window.cut(rows, |unsent: &Unsent| Counted { place: unsent.message.n, total });
+    told(work, id, "unsent", rows, window.pagination(total, next)).await
 }
 
 /// Recipients have numbers from 1 without gaps, so a page begins at a number.
-fn after(window: &Window<i32>) -> i32 {
-    match window.start {
-        Start::After(n) => n,
-        Start::Page(_) => i32::try_from(window.offset()).unwrap_or(i32::MAX),
+fn after(window: &Window<i32>, way: Way, frozen: i32) -> i32 {
+    let passed = i32::try_from(window.offset()).unwrap_or(i32::MAX);
+    match (&window.start, way) {
+        (Start::After(n), _) => *n,
+        (Start::Page(_), Way::Up) => passed,
+        (Start::Page(_), Way::Down) => frozen.saturating_add(1).saturating_sub(passed),
     }
 }
 
@@ -158,9 +171,9 @@ async fn told<T: Into<RecipientView>>(
     id: CampaignId,
     of: &str,
     rows: Vec<T>,
-    next_cursor: Option<String>,
+    pagination: Pagination,
 ) -> Result<Data<Recipients>, Problem> {
     let detail = json!({"recipients": rows.len(), "of": of});
     work.seen("campaign.recipients_read", &id.to_string(), detail).await?;
-    Ok(Data(Recipients { recipients: rows.into_iter().map(Into::into).collect(), next_cursor }))
+    Ok(Data(Recipients { recipients: rows.into_iter().map(Into::into).collect(), pagination }))
 }

@@ -8,6 +8,7 @@ use fanfare_engine::{
     id::{CampaignId, ContactId},
     launch::check::{self, CheckReport},
     store::{
+        listing::{Order, Way},
         preflights::{self, Preflight, ProblemRow},
         sheets,
     },
@@ -24,8 +25,9 @@ use crate::{
     http::{
         envelope::{Data, Envelope},
         extract::{PathId, Query},
-        page::{Start, Wanted},
+        page::{Counted, Pagination, Wanted},
         problem::{Code, Problem},
+        sort::{Sort, Sortable},
     },
     routes::cost::Cost,
     service::Service,
@@ -152,12 +154,28 @@ fn row(problem: check::Problem) -> ProblemRow {
     ProblemRow { n, contact, address, reason, detail }
 }
 
+/// What they are sorted by: reason and number.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct ByReason;
+
+impl Sortable for ByReason {
+    const FIELDS: &'static [(&'static str, Self)] = &[("reason", Self)];
+    const USUAL: Order<Self> = (Self, Way::Up);
+}
+
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct Behind {
+    /// From 1; not together with `cursor`.
+    page: Option<u32>,
+    /// At most 500; 20 if not said.
     limit: Option<u32>,
+    /// `nextCursor` of the list before.
     cursor: Option<String>,
+    #[serde(default)]
+    #[param(schema_with = Sort::<ByReason>::schema)]
+    sort: Sort<ByReason>,
     /// One of the reasons of `notSent`.
     reason: Option<String>,
 }
@@ -176,12 +194,9 @@ struct NotReached {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
 struct NotReachedList {
     recipients: Vec<NotReached>,
-    /// Absent at the end.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_cursor: Option<String>,
+    pagination: Pagination,
 }
 
 /// Who is behind a number of the latest pre-flight: reason by reason, or of one reason. The first 100,000 are kept.
@@ -201,21 +216,19 @@ async fn recipients(
     if let Some(reason) = &behind.reason {
         input::text(reason, 64).map_err(|message| Problem::field("reason", message))?;
     }
-    let window =
-        Wanted { page: None, limit: behind.limit, cursor: behind.cursor }.window::<(String, i32)>()?;
-    let (after_reason, after) = match &window.start {
-        Start::After((reason, n)) => (reason.replace('\0', ""), *n),
-        Start::Page(_) => (String::new(), 0),
-    };
+    let Behind { page, limit, cursor, sort, reason } = behind;
+    let window = Wanted { page, limit, cursor, sort }.window::<Counted<(String, i32)>>()?;
+    let (tenant, reason) = (caller.tenant, reason.as_deref());
     let mut work = Work::begin(&service, caller).await?;
-    sheets::get(&mut work.tx, caller.tenant, id).await?;
-    let part = preflights::Part {
-        reason: behind.reason.as_deref(),
-        after: (&after_reason, after),
-        limit: i64::from(window.limit) + 1,
+    sheets::get(&mut work.tx, tenant, id).await?;
+    let total = match window.counted() {
+        Some(total) => total,
+        None => preflights::count(&mut work.tx, tenant, id, reason).await?,
     };
-    let rows = preflights::problems(&mut work.tx, caller.tenant, id, &part).await?;
-    let (rows, next) = window.cut(rows, |row: &ProblemRow| (row.reason.clone(), row.n));
+    let part = window.places();
+    let rows = preflights::problems(&mut work.tx, tenant, id, reason, sort.way(), &part).await?;
+    let (rows, next) =
+        window.cut(rows, |row: &ProblemRow| Counted { place: (row.reason.clone(), row.n), total });
     work.note(
         "campaign.recipients_read",
         &id.to_string(),
@@ -227,6 +240,6 @@ async fn recipients(
         let ProblemRow { n, contact, address, reason, detail } = row;
         NotReached { n, contact_id: contact, address, reason, detail }
     });
-    let next_cursor = window.pagination(0, next).next_cursor;
-    Ok(Data(NotReachedList { recipients: recipients.collect(), next_cursor }))
+    let pagination = window.pagination(total, next);
+    Ok(Data(NotReachedList { recipients: recipients.collect(), pagination }))
 }

@@ -8,6 +8,7 @@ use fanfare_engine::{
     store::{
         campaigns,
         drafts::{self, ReviewAction, ReviewRow},
+        listing::{Order, Way},
         settings,
         sheets::{self, Sheet},
     },
@@ -24,8 +25,10 @@ use crate::{
     http::{
         envelope::{Data, Envelope},
         etag::{IfMatch, Tag, Tagged},
-        extract::{Body, PathId},
+        extract::{Body, PathId, Query},
+        page::{Pagination, Wanted},
         problem::{Code, Problem},
+        sort::Sortable,
     },
     service::Service,
 };
@@ -200,24 +203,37 @@ impl From<ReviewRow> for ReviewEntry {
     }
 }
 
+/// What reviews are sorted by.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct ByMoment;
+
+impl Sortable for ByMoment {
+    const FIELDS: &'static [(&'static str, Self)] = &[("at", Self)];
+    const USUAL: Order<Self> = (Self, Way::Down);
+}
+
 #[derive(Debug, Serialize, ToSchema)]
 struct Reviews {
     reviews: Vec<ReviewEntry>,
+    pagination: Pagination,
 }
 
-/// What was said of a campaign in review, the latest first; the last hundred.
+/// What was said of a campaign in review, of that the last hundred; the latest first if no `sort` is said.
 #[utoipa::path(get, path = "/api/campaigns/{campaign_id}/reviews", tag = "campaigns", security(("bearer" = ["campaigns:read"])),
-    params(("campaign_id" = String, Path, description = "`camp_…`")),
+    params(("campaign_id" = String, Path, description = "`camp_…`"), Wanted<ByMoment>),
     responses((status = 200, description = "The reviews", body = Envelope<Reviews>)))]
 async fn history(
     State(service): State<Service>,
     may: May<needs::CampaignsRead>,
     PathId(id): PathId<CampaignId>,
+    Query(wanted): Query<Wanted<ByMoment>>,
 ) -> Result<Data<Reviews>, Problem> {
+    let window = wanted.window::<Timestamp>()?;
     let mut work = Work::begin(&service, &may.caller).await?;
     sheets::get(&mut work.tx, may.caller.tenant, id).await?;
-    let rows = drafts::reviews(&mut work.tx, may.caller.tenant, id).await?;
-    Ok(Data(Reviews { reviews: rows.into_iter().map(ReviewEntry::from).collect() }))
+    let all = drafts::reviews(&mut work.tx, may.caller.tenant, id).await?;
+    let (rows, pagination) = window.of_all(all, wanted.sort.way(), |row: &ReviewRow| row.at);
+    Ok(Data(Reviews { reviews: rows.into_iter().map(ReviewEntry::from).collect(), pagination }))
 }
 
 #[derive(Debug, Serialize, Deserialize, ToSchema)]

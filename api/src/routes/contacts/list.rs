@@ -5,7 +5,10 @@ use fanfare_engine::{
     contacts::person,
     domain::{permission::needs, search},
     id::UserId,
-    store::contacts::{self, Contact, Filter, Order, Part, Place},
+    store::{
+        contacts::{self, By, Contact, Filter, Part, Place},
+        listing::{Order, Way},
+    },
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -17,8 +20,9 @@ use crate::{
     http::{
         envelope::{Data, Envelope},
         extract::Query,
-        page::{Pagination, Start, Wanted},
+        page::{Counted, Pagination, Start, Wanted},
         problem::Problem,
+        sort::{Sort, Sortable},
     },
     routes::Work,
     service::Service,
@@ -52,23 +56,14 @@ pub(super) struct Wish {
     created_before: Option<jiff::Timestamp>,
     #[param(value_type = Option<String>, format = DateTime)]
     updated_after: Option<jiff::Timestamp>,
-    /// The newest first if not said. By name, all that the filters leave is read.
     #[serde(default)]
-    #[param(inline)]
-    sort: Sort,
+    #[param(schema_with = Sort::<By>::schema)]
+    sort: Sort<By>,
 }
 
-#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
-enum Sort {
-    #[default]
-    #[serde(rename = "-createdAt")]
-    Newest,
-    #[serde(rename = "createdAt")]
-    Oldest,
-    #[serde(rename = "name")]
-    Name,
-    #[serde(rename = "-name")]
-    NameBackwards,
+impl Sortable for By {
+    const FIELDS: &'static [(&'static str, Self)] = &[("createdAt", Self::CreatedAt), ("name", Self::Name)];
+    const USUAL: Order<Self> = (Self::CreatedAt, Way::Down);
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -77,15 +72,7 @@ pub(super) struct Contacts {
     pagination: Pagination,
 }
 
-/// Where a list ended. How many there are was counted for its first part and goes along: counting a million for every part
-/// would cost more than reading it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Cursor {
-    place: Place,
-    total: u64,
-}
-
-/// Contacts, the newest first unless another order is asked for.
+/// Contacts, the newest first if no `sort` is said. By name, all that the filters leave is read.
 #[utoipa::path(get, path = "/api/contacts", tag = "contacts", security(("bearer" = ["contacts:read"])), params(Wish),
     responses((status = 200, description = "The contacts", body = Envelope<Contacts>)))]
 pub(super) async fn list(
@@ -94,30 +81,23 @@ pub(super) async fn list(
     Query(wish): Query<Wish>,
 ) -> Result<Data<Contacts>, Problem> {
     let caller = &may.caller;
-    let wanted = Wanted { page: wish.page, limit: wish.limit, cursor: wish.cursor.clone() };
-    let window = wanted.window::<Cursor>()?;
+    let Wish { page, limit, sort, .. } = wish;
+    let window = Wanted { page, limit, cursor: wish.cursor.clone(), sort }.window::<Counted<Place>>()?;
     let terms = Terms::of(&wish)?;
     let filter = terms.filter(&wish);
     let mut work = Work::begin(&service, caller).await?;
     let after = match &window.start {
-        Start::After(cursor) => Some(&cursor.place),
+        Start::After(last) => Some(&last.place),
         Start::Page(_) => None,
     };
-    let order = match wish.sort {
-        Sort::Newest => Order::Newest,
-        Sort::Oldest => Order::Oldest,
-        Sort::Name => Order::Name,
-        Sort::NameBackwards => Order::NameBackwards,
-    };
-    let part = Part { order, after, offset: window.offset(), limit: i64::from(window.limit) + 1 };
+    let part = Part { order: sort.0, after, offset: window.offset(), limit: i64::from(window.limit) + 1 };
     let rows = contacts::list(&mut work.tx, sight(caller), filter, part).await?;
     let limit = usize::try_from(window.limit).unwrap_or(usize::MAX);
-    let total = match (&window.start, window.total(rows.len(), rows.len() > limit)) {
-        (Start::After(cursor), _) => cursor.total,
-        (Start::Page(_), Some(total)) => total,
-        (Start::Page(_), None) => contacts::count(&mut work.tx, sight(caller), filter).await?,
+    let total = match window.counted().or_else(|| window.total(rows.len(), rows.len() > limit)) {
+        Some(total) => total,
+        None => contacts::count(&mut work.tx, sight(caller), filter).await?,
     };
-    let (rows, next) = window.cut(rows, |last: &Contact| Cursor {
+    let (rows, next) = window.cut(rows, |last: &Contact| Counted {
         place: Place { id: last.id, name: last.name.clone().unwrap_or_default() },
         total,
     });

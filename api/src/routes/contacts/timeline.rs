@@ -10,10 +10,11 @@ use fanfare_engine::{
     id::{CampaignId, ContactId, MessageId},
     store::{
         contacts,
+        listing::{Order, Way},
         timeline::{self, Moment, Place, Sent},
     },
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
@@ -23,8 +24,9 @@ use crate::{
     http::{
         envelope::{Data, Envelope},
         extract::{PathId, Query},
-        page::{Pagination, Start, Wanted},
+        page::{Counted, Pagination, Wanted},
         problem::Problem,
+        sort::Sortable,
     },
     routes::Work,
     service::Service,
@@ -111,35 +113,37 @@ pub(super) struct Timeline {
     pagination: Pagination,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Cursor {
-    place: Place,
-    total: u64,
+/// What messages are sorted by.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct ByMoment;
+
+impl Sortable for ByMoment {
+    const FIELDS: &'static [(&'static str, Self)] = &[("at", Self)];
+    const USUAL: Order<Self> = (Self, Way::Down);
 }
 
-/// Every message to a contact over every channel, the newest first, each with what became of it. Needs `messages:read`, too.
+/// Every message to a contact over every channel, the newest first if no `sort` is said, each with what became of it. Needs `messages:read`, too.
 #[utoipa::path(get, path = "/api/contacts/{contact_id}/timeline", tag = "contacts",
     security(("bearer" = ["contacts:read", "messages:read"])),
-    params(("contact_id" = String, Path, description = "`cont_…`"), Wanted),
+    params(("contact_id" = String, Path, description = "`cont_…`"), Wanted<ByMoment>),
     responses((status = 200, description = "The messages", body = Envelope<Timeline>)))]
 pub(super) async fn show(
     State(service): State<Service>,
     may: May<needs::ContactsRead>,
     _: May<needs::MessagesRead>,
     PathId(id): PathId<ContactId>,
-    Query(wanted): Query<Wanted>,
+    Query(wanted): Query<Wanted<ByMoment>>,
 ) -> Result<Data<Timeline>, Problem> {
     let caller = &may.caller;
-    let window = wanted.window::<Cursor>()?;
+    let window = wanted.window::<Counted<Place>>()?;
     let mut work = Work::begin(&service, caller).await?;
     contacts::get(&mut work.tx, sight(caller), id).await?;
-    let (before, total) = match &window.start {
-        Start::After(cursor) => (Some(cursor.place), cursor.total),
-        Start::Page(_) => (None, timeline::count(&mut work.tx, caller.tenant, id).await?),
+    let total = match window.counted() {
+        Some(total) => total,
+        None => timeline::count(&mut work.tx, caller.tenant, id).await?,
     };
-    let part = (i64::from(window.limit) + 1, window.offset());
-    let rows = timeline::page(&mut work.tx, caller.tenant, id, before, part).await?;
-    let (rows, next) = window.cut(rows, |last: &Sent| Cursor { place: last.place(), total });
+    let rows = timeline::page(&mut work.tx, caller.tenant, id, wanted.sort.way(), &window.places()).await?;
+    let (rows, next) = window.cut(rows, |last: &Sent| Counted { place: last.place(), total });
     work.seen("contact.timeline", &id.to_string(), json!({"messages": rows.len()})).await?;
     let messages = rows.into_iter().map(ContactMessage::from).collect();
     Ok(Data(Timeline { messages, pagination: window.pagination(total, next) }))

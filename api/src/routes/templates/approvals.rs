@@ -15,13 +15,15 @@ use fanfare_engine::{
     store::{
         approvals::{self, Approval, Named, Offered},
         kept,
+        listing::{Order, Way},
         template_versions::Version,
     },
 };
 use fanfare_templates::{Source, Whatsapp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::versions::{InLocale, VersionPath, meant};
@@ -30,7 +32,9 @@ use crate::{
     http::{
         envelope::{Data, Envelope, Made},
         extract::{Body, Query},
+        page::{Pagination, Wanted},
         problem::{Code, FieldError, Problem, ProblemDetails},
+        sort::{Sort, Sortable},
     },
     routes::Work,
     service::Service,
@@ -83,9 +87,40 @@ impl From<Approval> for ApprovalView {
     }
 }
 
+/// What approvals are sorted by.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum By {
+    AccountId,
+    SubmittedAt,
+}
+
+impl Sortable for By {
+    const FIELDS: &'static [(&'static str, Self)] =
+        &[("accountId", Self::AccountId), ("submittedAt", Self::SubmittedAt)];
+    const USUAL: Order<Self> = (Self::AccountId, Way::Up);
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct ApprovalsQuery {
+    /// Language of the version; the tenant's, else the first that the template has, if not said.
+    locale: Option<String>,
+    /// From 1; not together with `cursor`.
+    page: Option<u32>,
+    /// At most 500; 20 if not said.
+    limit: Option<u32>,
+    /// `nextCursor` of the list before.
+    cursor: Option<String>,
+    #[serde(default)]
+    #[param(schema_with = Sort::<By>::schema)]
+    sort: Sort<By>,
+}
+
 #[derive(Debug, Serialize, ToSchema)]
 struct TemplateApprovals {
     approvals: Vec<ApprovalView>,
+    pagination: Pagination,
 }
 
 /// The words that Meta is to approve. Name, language and parameters are those of the version.
@@ -278,18 +313,26 @@ async fn submit(
 /// Where a version stands at Meta, for each account over which it was the last to be submitted.
 #[utoipa::path(get, path = "/api/templates/{template_id}/versions/{version}/approvals", tag = "templates", security(("bearer" = ["templates:read"])),
     params(("template_id" = String, Path, description = "`tmpl_…`, or a slug that one channel only has"),
-           ("version" = i32, Path, description = "Its number"), InLocale),
+           ("version" = i32, Path, description = "Its number"), ApprovalsQuery),
     responses((status = 200, description = "Its approvals", body = Envelope<TemplateApprovals>)))]
 async fn list(
     State(service): State<Service>,
     may: May<needs::TemplatesRead>,
     path: VersionPath,
-    Query(query): Query<InLocale>,
+    Query(query): Query<ApprovalsQuery>,
 ) -> Result<Data<TemplateApprovals>, Problem> {
     let tenant = may.caller.tenant;
+    let ApprovalsQuery { locale, page, limit, cursor, sort } = query;
+    let window =
+        Wanted { page, limit, cursor, sort }.window::<(Option<Timestamp>, AccountId, String, String)>()?;
+    let (by, way) = sort.0;
     let mut work = Work::begin(&service, &may.caller).await?;
-    let (template, version) = meant(&mut work, tenant, &path, &query).await?;
+    let (template, version) = meant(&mut work, tenant, &path, &InLocale { locale }).await?;
     let of = (template, version.locale.as_str(), version.version);
-    let approvals = approvals::of_version(&mut work.tx, tenant, of).await?;
-    Ok(Data(TemplateApprovals { approvals: approvals.into_iter().map(ApprovalView::from).collect() }))
+    let all = approvals::of_version(&mut work.tx, tenant, of).await?;
+    let (rows, pagination) = window.of_all(all, way, |approval: &Approval| {
+        let at = (by == By::SubmittedAt).then_some(approval.submitted_at);
+        (at, approval.account, approval.name.clone(), approval.language.clone())
+    });
+    Ok(Data(TemplateApprovals { approvals: rows.into_iter().map(ApprovalView::from).collect(), pagination }))
 }

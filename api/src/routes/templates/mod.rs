@@ -19,7 +19,8 @@ use fanfare_engine::{
     },
     id::TemplateId,
     store::{
-        template_list::{self, Filter, Shown, Slice},
+        listing::{Order, Way},
+        template_list::{self, By, Filter, Shown},
         template_versions::{self, VersionLine},
         templates::{self, TemplateHead},
     },
@@ -38,8 +39,9 @@ use crate::{
         envelope::{Data, Envelope, Made},
         etag::{IfMatch, Tagged},
         extract::{Body, PathId, Query},
-        page::{Pagination, Start, Wanted},
+        page::{Pagination, Wanted},
         problem::{Problem, ProblemDetails},
+        sort::{Sort, Sortable},
     },
     service::Service,
 };
@@ -117,6 +119,11 @@ struct Templates {
     pagination: Pagination,
 }
 
+impl Sortable for By {
+    const FIELDS: &'static [(&'static str, Self)] = &[("name", Self::Name), ("createdAt", Self::CreatedAt)];
+    const USUAL: Order<Self> = (Self::Name, Way::Up);
+}
+
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -131,9 +138,12 @@ struct Listed {
     limit: Option<u32>,
     /// `nextCursor` of the list before.
     cursor: Option<String>,
+    #[serde(default)]
+    #[param(schema_with = Sort::<By>::schema)]
+    sort: Sort<By>,
 }
 
-/// Templates, by name.
+/// Templates, by name if no `sort` is said.
 #[utoipa::path(get, path = "/api/templates", tag = "templates", security(("bearer" = ["templates:read"])), params(Listed),
     responses((status = 200, description = "The templates", body = Envelope<Templates>)))]
 async fn list(
@@ -146,20 +156,12 @@ async fn list(
     if listed.limit.is_some_and(|limit| limit > MOST) {
         return Err(Problem::field("limit", format!("must be between 1 and {MOST}")));
     }
-    let wanted = Wanted { page: listed.page, limit: listed.limit, cursor: listed.cursor };
-    let window = wanted.window::<(String, TemplateId)>()?;
-    let after = match &window.start {
-        Start::Page(_) => None,
-        Start::After((name, _)) if name.contains('\0') => {
-            return Err(Problem::field("cursor", "is not the `nextCursor` of this list"));
-        }
-        Start::After((name, id)) => Some((name.as_str(), *id)),
-    };
-    let slice = Slice { after, offset: window.offset(), limit: i64::from(window.limit) + 1 };
+    let Listed { page, limit, cursor, sort, .. } = listed;
+    let window = Wanted { page, limit, cursor, sort }.window()?;
     let mut work = Work::begin(&service, &may.caller).await?;
     let total = template_list::count(&mut work.tx, may.caller.tenant, &filter).await?;
-    let found = template_list::list(&mut work.tx, may.caller.tenant, &filter, &slice).await?;
-    let (found, next) = window.cut(found, |shown| (shown.template.name.clone(), shown.template.id));
+    let found = template_list::list(&mut work.tx, may.caller.tenant, &filter, sort.0, &window.part()).await?;
+    let (found, next) = window.cut(found, Shown::place);
     let pagination = window.pagination(u64::try_from(total).unwrap_or_default(), next);
     Ok(Data(Templates { templates: found.into_iter().map(TemplateView::from).collect(), pagination }))
 }
@@ -330,7 +332,7 @@ async fn show(
     let mut work = Work::begin(&service, &may.caller).await?;
     let id = templates::resolve(&mut work.tx, may.caller.tenant, &named, None).await?;
     let shown = template_list::get(&mut work.tx, may.caller.tenant, id).await?;
-    let lines = template_versions::list(&mut work.tx, id, None, (0, NEWEST)).await?;
+    let lines = template_versions::list(&mut work.tx, id, Way::Down, None, (0, NEWEST)).await?;
     let versions = lines.into_iter().map(TemplateVersionLine::from).collect();
     Ok(Tagged::new(
         shown.template.updated_at,

@@ -8,6 +8,7 @@ use fanfare_engine::{
     domain::permission::{Permission, needs},
     id::{TemplateId, TenantId},
     store::{
+        listing::{Order, Way},
         template_versions::{self, Manner, Version},
         templates,
     },
@@ -30,6 +31,7 @@ use crate::{
         extract::{Body, PathId, Query},
         page::{Pagination, Start, Wanted},
         problem::{Code, Problem, ProblemDetails},
+        sort::Sortable,
     },
     routes::Work,
     service::Service,
@@ -64,7 +66,7 @@ impl<S: Send + Sync> FromRequestParts<S> for VersionPath {
 #[into_params(parameter_in = Query)]
 pub(super) struct InLocale {
     /// Language of the version; the tenant's, else the first that the template has, if not said.
-    locale: Option<String>,
+    pub(super) locale: Option<String>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -98,35 +100,41 @@ impl TemplateVersionView {
     }
 }
 
+/// What versions are sorted by.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct ByVersion;
+
+impl Sortable for ByVersion {
+    const FIELDS: &'static [(&'static str, Self)] = &[("version", Self)];
+    const USUAL: Order<Self> = (Self, Way::Down);
+}
+
 #[derive(Debug, Serialize, ToSchema)]
 struct TemplateVersions {
     versions: Vec<TemplateVersionLine>,
     pagination: Pagination,
 }
 
-/// The versions of a template, the newest first.
+/// The versions of a template, the newest first if no `sort` is said.
 #[utoipa::path(get, path = "/api/templates/{template_id}/versions", tag = "templates", security(("bearer" = ["templates:read"])),
-    params(("template_id" = String, Path, description = "`tmpl_…`, or a slug that one channel only has"), Wanted),
+    params(("template_id" = String, Path, description = "`tmpl_…`, or a slug that one channel only has"), Wanted<ByVersion>),
     responses((status = 200, description = "The versions", body = Envelope<TemplateVersions>)))]
 async fn list(
     State(service): State<Service>,
     may: May<needs::TemplatesRead>,
     PathId(named): PathId<String>,
-    Query(wanted): Query<Wanted>,
+    Query(wanted): Query<Wanted<ByVersion>>,
 ) -> Result<Data<TemplateVersions>, Problem> {
     let window = wanted.window::<(i32, String)>()?;
     let after = match &window.start {
         Start::Page(_) => None,
-        Start::After((_, locale)) if locale.contains('\0') => {
-            return Err(Problem::field("cursor", "is not the `nextCursor` of this list"));
-        }
         Start::After((version, locale)) => Some((*version, locale.as_str())),
     };
     let mut work = Work::begin(&service, &may.caller).await?;
     let id = templates::resolve(&mut work.tx, may.caller.tenant, &named, None).await?;
     let total = template_versions::count(&mut work.tx, id).await?;
     let slice = (window.offset(), i64::from(window.limit) + 1);
-    let lines = template_versions::list(&mut work.tx, id, after, slice).await?;
+    let lines = template_versions::list(&mut work.tx, id, wanted.sort.way(), after, slice).await?;
     let (lines, next) = window.cut(lines, |line| (line.version, line.locale.clone()));
     let pagination = window.pagination(u64::try_from(total).unwrap_or_default(), next);
     Ok(Data(TemplateVersions {

@@ -15,6 +15,7 @@ use fanfare_engine::{
     id::{TenantId, UploadId},
     store::{
         Store, StoreResult,
+        listing::{Order, Part, Way},
         upload_history::{self, ProblemKey},
         uploads::ProblemRow,
     },
@@ -30,8 +31,9 @@ use crate::{
         attachment::{ListFormat, csv, file},
         envelope::{Data, Envelope},
         extract::{PathId, Query},
-        page::{Pagination, Start, Wanted},
+        page::{Pagination, Wanted},
         problem::{Code, Problem},
+        sort::{Sort, Sortable},
     },
     service::Service,
 };
@@ -66,6 +68,15 @@ pub(super) async fn download(
     Ok(response)
 }
 
+/// What problems are sorted by: row and field.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct ByRow;
+
+impl Sortable for ByRow {
+    const FIELDS: &'static [(&'static str, Self)] = &[("row", Self)];
+    const USUAL: Order<Self> = (Self, Way::Up);
+}
+
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
@@ -80,6 +91,9 @@ pub(super) struct ErrorsQuery {
     limit: Option<u32>,
     /// `nextCursor` of the list before.
     cursor: Option<String>,
+    #[serde(default)]
+    #[param(schema_with = Sort::<ByRow>::schema)]
+    sort: Sort<ByRow>,
 }
 
 /// A row that was refused, or a value that was left out of a row that was taken.
@@ -125,30 +139,22 @@ pub(super) async fn errors(
 ) -> Result<Response, Problem> {
     let (caller, tenant) = (&may.caller, may.caller.tenant);
     whole(caller)?;
-    let wanted = Wanted { page: query.page, limit: query.limit, cursor: query.cursor };
-    let window = wanted.window::<ProblemKey>()?;
+    let ErrorsQuery { format, page, limit, cursor, sort } = query;
+    let window = Wanted { page, limit, cursor, sort }.window::<ProblemKey>()?;
     let mut work = Work::begin(&service, caller).await?;
     let entry = upload_history::get(&mut work.tx, tenant, id).await?;
     // Values of a list of people are what people said of themselves.
     work.note("upload.errors", &id.to_string(), json!({})).await?;
-    if query.format == ListFormat::Csv {
+    if format == ListFormat::Csv {
         work.commit().await?;
         let name = format!("{} - errors.csv", entry.file_name);
         let store = service.store.clone();
         return Ok(csv(&name, refused::csv_header(), move |after| lines(store.clone(), (tenant, id), after)));
     }
-    let after = match &window.start {
-        Start::After(key) => Some(key),
-        Start::Page(_) => None,
-    };
-    // One more than asked for tells whether there is more.
-    let part = (window.offset(), i64::from(window.limit) + 1);
-    let mut rows = upload_history::problems(&mut work.tx, tenant, id, after, part).await?;
+    let rows = upload_history::problems(&mut work.tx, tenant, id, sort.way(), &window.part()).await?;
     let total = upload_history::count_problems(&mut work.tx, tenant, id).await?;
     work.commit().await?;
-    let more = rows.len() > window.limit as usize;
-    rows.truncate(window.limit as usize);
-    let next = rows.last().filter(|_| more).map(|row| (row.row_no, row.field.clone()));
+    let (rows, next) = window.cut(rows, |row: &ProblemRow| (row.row_no, row.field.clone()));
     let errors = rows.into_iter().map(RowError::from).collect();
     Ok(Data(RowErrors { errors, pagination: window.pagination(total, next) }).into_response())
 }
@@ -160,7 +166,8 @@ async fn lines(
     after: Option<ProblemKey>,
 ) -> StoreResult<Option<(Vec<u8>, ProblemKey)>> {
     let mut tx = store.within(tenant).await?;
-    let rows = upload_history::problems(&mut tx, tenant, upload, after.as_ref(), (0, PAGE)).await?;
+    let part = Part { after, offset: 0, limit: PAGE };
+    let rows = upload_history::problems(&mut tx, tenant, upload, Way::Up, &part).await?;
     tx.commit().await?;
     let last = rows.last().map(|row| (row.row_no, row.field.clone()));
     Ok(last.map(|last| (refused::csv_lines(&rows), last)))

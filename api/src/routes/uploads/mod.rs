@@ -22,7 +22,10 @@ use fanfare_engine::{
         upload::{UploadState, duration_text, estimated_time},
     },
     id::UploadId,
-    store::upload_history::{self, Listing, UploadEntry},
+    store::{
+        listing::{Order, Way},
+        upload_history::{self, UploadEntry},
+    },
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -35,8 +38,9 @@ use crate::{
     http::{
         envelope::{Data, Envelope},
         extract::{PathId, Query},
-        page::{Pagination, Start, Wanted},
+        page::{Pagination, Wanted},
         problem::{Code, Problem},
+        sort::{Sort, Sortable},
     },
     service::Service,
 };
@@ -173,6 +177,15 @@ async fn status(
     Ok(Data(upload_history::get(&mut work.tx, may.caller.tenant, id).await?.into()))
 }
 
+/// What uploads are sorted by.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct ByMoment;
+
+impl Sortable for ByMoment {
+    const FIELDS: &'static [(&'static str, Self)] = &[("createdAt", Self)];
+    const USUAL: Order<Self> = (Self, Way::Down);
+}
+
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
@@ -183,6 +196,9 @@ struct HistoryQuery {
     limit: Option<u32>,
     /// `nextCursor` of the list before.
     cursor: Option<String>,
+    #[serde(default)]
+    #[param(schema_with = Sort::<ByMoment>::schema)]
+    sort: Sort<ByMoment>,
     /// `receiving`, `processing`, `completed` or `failed`.
     #[param(value_type = Option<String>)]
     status: Option<UploadState>,
@@ -194,7 +210,7 @@ struct History {
     pagination: Pagination,
 }
 
-/// All uploads, the newest first.
+/// All uploads, the newest first if no `sort` is said.
 #[utoipa::path(get, path = "/api/upload/history", tag = "uploads", security(("bearer" = ["uploads:read"])),
     params(HistoryQuery), responses((status = 200, description = "The uploads", body = Envelope<History>)))]
 async fn history(
@@ -204,21 +220,12 @@ async fn history(
 ) -> Result<Data<History>, Problem> {
     whole(&may.caller)?;
     let tenant = may.caller.tenant;
-    let wanted = Wanted { page: query.page, limit: query.limit, cursor: query.cursor };
-    let window = wanted.window::<UploadId>()?;
-    let before = match window.start {
-        Start::After(id) => Some(id),
-        Start::Page(_) => None,
-    };
-    // One more than asked for tells whether there is more.
-    let limit = i64::from(window.limit) + 1;
-    let listing = Listing { state: query.status, before, offset: window.offset(), limit };
+    let HistoryQuery { page, limit, cursor, sort, status } = query;
+    let window = Wanted { page, limit, cursor, sort }.window()?;
     let mut work = Work::begin(&service, &may.caller).await?;
-    let mut entries = upload_history::list(&mut work.tx, tenant, &listing).await?;
-    let total = upload_history::count(&mut work.tx, tenant, query.status).await?;
-    let more = entries.len() > window.limit as usize;
-    entries.truncate(window.limit as usize);
-    let next = entries.last().filter(|_| more).map(|entry| entry.id);
+    let entries = upload_history::list(&mut work.tx, tenant, status, sort.way(), &window.part()).await?;
+    let total = upload_history::count(&mut work.tx, tenant, status).await?;
+    let (entries, next) = window.cut(entries, |entry: &UploadEntry| entry.id);
     let view = |entry: UploadEntry| UploadView { columns: None, ..UploadView::from(entry) };
     let uploads = entries.into_iter().map(view).collect();
     Ok(Data(History { uploads, pagination: window.pagination(total, next) }))

@@ -187,7 +187,7 @@ async fn everybody_is_accounted_for_one_by_one(pool: PgPool) {
         let (status, page) = house.owner.get(&path).await;
         assert_eq!(status, 200, "{page}");
         all.extend(page["data"]["recipients"].as_array().unwrap().iter().cloned());
-        let Some(next) = page["data"]["nextCursor"].as_str() else { break };
+        let Some(next) = page["data"]["pagination"]["nextCursor"].as_str() else { break };
         path = format!("/api/campaigns/{id}/recipients?limit=50&cursor={next}");
     }
     assert_eq!(all.len(), 142);

@@ -191,23 +191,23 @@ async fn a20_canaries_are_found_nowhere(pool: PgPool) {
     for (method, path, body) in [
         (
             Method::POST,
-            "/api/auth/login?refused",
+            "/api/auth/login#refused",
             json!({"email": EMAIL, "password": PASSWORD, "unheard": 1}),
         ),
-        (Method::POST, "/api/auth/login?kind", json!({"email": [EMAIL], "password": [PASSWORD]})),
+        (Method::POST, "/api/auth/login#kind", json!({"email": [EMAIL], "password": [PASSWORD]})),
         (
             Method::POST,
-            "/api/accounts?refused",
+            "/api/accounts#refused",
             json!({"slug": "x", "provider": "brevo_sms", "settings": {"sender": "Acme", "apiKey": ACCOUNT_KEY}, "secrets": {"apiKey": ACCOUNT_KEY, "other": ACCOUNT_KEY}}),
         ),
-        (Method::POST, "/api/communication/sms/send?refused", json!({"to": EMAIL, "message": BODY})),
+        (Method::POST, "/api/communication/sms/send#refused", json!({"to": EMAIL, "message": BODY})),
         (
             Method::POST,
-            "/api/communication/sms/send?scheduled",
+            "/api/communication/sms/send#scheduled",
             json!({"to": PHONES[0], "message": CARD, "scheduledAt": BODY}),
         ),
-        (Method::POST, "/api/contacts?refused", json!({"email": PHONES[0], "phone": EMAIL})),
-        (Method::POST, "/api/contacts?again", json!({"email": EMAIL, "phone": PHONES[0]})),
+        (Method::POST, "/api/contacts#refused", json!({"email": PHONES[0], "phone": EMAIL})),
+        (Method::POST, "/api/contacts#again", json!({"email": EMAIL, "phone": PHONES[0]})),
         (
             Method::PUT,
             "/api/auth/change-password",
