@@ -1,9 +1,8 @@
 //! Every route.
 //!
 //! Those under `/api` are made together with the document that describes them: what is not in the one is not in the other.
-//! Before each of them runs: its id and its line in the log, the page that it comes from, who calls and how often, and
-//! whether it is a repetition, and whether it has the parameters that it names; and it goes on to its end although its caller
-//! has gone.
+//! Before each of them runs: its id and its line in the log, the page that it comes from, who calls and how often, whether it
+//! has the parameters that are named, and whether it is a repetition; and it goes on to its end although its caller has gone.
 
 use std::panic::AssertUnwindSafe;
 
@@ -42,8 +41,8 @@ const WORTH_COMPRESSING: u64 = 1_024;
 pub fn router(service: Service) -> Router {
     let (api, mut document) = api();
     let layered = api
-        .layer(from_fn_with_state(Parameters::of(&mut document), parameters::known))
         .layer(from_fn_with_state(service.clone(), idempotency::once))
+        .layer(from_fn_with_state(Parameters::of(&mut document), parameters::known))
         .layer(from_fn_with_state(service.clone(), seen_through))
         .layer(from_fn_with_state(service.clone(), identify))
         .merge(openapi::routes(document))

@@ -1,7 +1,10 @@
 //! Parameters of a query that a route does not have are refused by name, whatever the route: a filter that is spelt wrong
 //! would otherwise answer everything. Which ones a route has, its document says.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use axum::{
     extract::{MatchedPath, Request, State},
@@ -9,7 +12,6 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
-use std::sync::Arc;
 use utoipa::openapi::{OpenApi, RefOr, path::ParameterIn};
 
 use super::{openapi::operations, problem::Problem};
@@ -59,7 +61,7 @@ impl Parameters {
     }
 }
 
-/// Runs when it is known who asks: nobody is told 401 before anything else.
+/// Runs when it is known who asks: whoever has to prove that first is told so, and nothing else.
 pub(crate) async fn known(State(known): State<Arc<Parameters>>, request: Request, next: Next) -> Response {
     let Some(query) = request.uri().query() else { return next.run(request).await };
     let Some(operation) = known.operation(&request) else { return next.run(request).await };

@@ -157,10 +157,10 @@ async fn a20_canaries_are_found_nowhere(pool: PgPool) {
     for (path, body) in [
         ("/api/communication/sms/send", json!({"to": PHONES[0], "message": format!("{BODY} {CARD}")})),
         (
-            "/api/communication/sms/send?2",
+            "/api/communication/sms/send#2",
             json!({"to": PHONES[0], "templateId": template["templateId"], "parameters": {"name": CARD}}),
         ),
-        ("/api/communication/sms/send?3", json!({"to": contact["id"], "message": BODY})),
+        ("/api/communication/sms/send#3", json!({"to": contact["id"], "message": BODY})),
         (
             "/api/communication/email/send",
             json!({"to": EMAIL, "subject": BODY, "message": format!("{BODY} {CARD}"), "references": {"mail": EMAIL}}),
