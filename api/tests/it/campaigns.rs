@@ -2,6 +2,8 @@
 
 mod numbers;
 
+use std::collections::BTreeMap;
+
 use fanfare_engine::{
     domain::{
         channel::{Channel, MessageClass},
@@ -91,6 +93,16 @@ impl Insurer {
             "templates": {"email": "template-1", "whatsapp": "template-2"},
             "scheduleType": "scheduled", "scheduledAt": "2099-05-15T14:00:00Z", "targetAudience": "all"
         })
+    }
+
+    /// The rows of a list that is answered as CSV, by column.
+    pub(crate) async fn csv(&self, path: &str) -> Vec<BTreeMap<String, String>> {
+        let answer = self.owner.request(Method::GET, path).send().await.unwrap();
+        let name = answer.headers()["content-disposition"].to_str().unwrap().to_owned();
+        assert!(answer.status() == 200 && name.contains(".csv"), "{answer:?}");
+        let text = answer.text().await.unwrap();
+        let text = text.strip_prefix('\u{feff}').expect("a mark for spreadsheet programs");
+        csv::Reader::from_reader(text.as_bytes()).deserialize().map(Result::unwrap).collect()
     }
 
     /// A draft of an e-mail campaign to the upload.
@@ -497,5 +509,13 @@ async fn a_preflight_tells_who_is_behind_its_numbers(pool: PgPool) {
         path = format!("/api/campaigns/{id}/preflight/recipients?limit=1&cursor={next}");
     }
     assert_eq!(reasons, ["missing_variable", "no_address", "no_address"]);
+    let all = house.csv(&format!("/api/campaigns/{id}/preflight/recipients?format=csv")).await;
+    let reasons: Vec<&str> = all.iter().map(|row| row["reason"].as_str()).collect();
+    assert_eq!(reasons, ["missing_variable", "no_address", "no_address"]);
+    assert_eq!(all[0]["address"], "person5@example.com");
+    assert!(all[0]["contact"].starts_with("cont_") && all[0]["detail"].contains("name"), "{all:?}");
+    let few =
+        house.csv(&format!("/api/campaigns/{id}/preflight/recipients?format=csv&reason=no_address")).await;
+    assert_eq!(few.len(), 2);
     assert_eq!(house.owner.get(&format!("/api/campaigns/{id}")).await.1["data"]["status"], "draft");
 }

@@ -1,31 +1,37 @@
-//! Whom a campaign went to, one by one; and who was not sent, and why.
+//! Whom a campaign went to, one by one; and who was not sent, and why. Part by part, or all of them as CSV.
 
-use axum::extract::State;
+use axum::{
+    extract::State,
+    response::{IntoResponse as _, Response},
+};
 use fanfare_engine::{
     domain::permission::needs,
-    id::{CampaignId, ContactId, MessageId},
+    id::{CampaignId, ContactId, MessageId, TenantId},
+    spreadsheet,
     store::{
-        listing::{Order, Way},
+        Store, StoreResult,
+        listing::{Order, Part, Way},
         members::{self, Member},
         messages::{self, Unsent},
-        sheets,
+        sheets::{self, Sheet},
     },
 };
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::Work;
 use crate::{
     auth::caller::May,
     http::{
+        attachment::{ListFormat, csv},
         envelope::{Data, Envelope},
         extract::{PathId, Query},
         page::{Counted, Pagination, Start, Wanted, Window},
         problem::Problem,
-        sort::Sortable,
+        sort::{Sort, Sortable},
     },
     service::Service,
 };
@@ -99,6 +105,32 @@ impl Sortable for ByNumber {
     const USUAL: Order<Self> = (Self, Way::Up);
 }
 
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    /// `json`, page by page, or `csv`, all of them.
+    #[serde(default)]
+    #[param(inline)]
+    format: ListFormat,
+    /// From 1; not together with `cursor`.
+    page: Option<u32>,
+    /// At most 500; 20 if not said.
+    limit: Option<u32>,
+    /// `nextCursor` of the list before.
+    cursor: Option<String>,
+    #[serde(default)]
+    #[param(schema_with = Sort::<ByNumber>::schema)]
+    sort: Sort<ByNumber>,
+}
+
+impl Asked {
+    fn wanted(self) -> (ListFormat, Wanted<ByNumber>) {
+        let Self { format, page, limit, cursor, sort } = self;
+        (format, Wanted { page, limit, cursor, sort })
+    }
+}
+
 #[derive(Debug, Serialize, ToSchema)]
 struct Recipients {
     recipients: Vec<RecipientView>,
@@ -108,19 +140,26 @@ struct Recipients {
 /// Everybody whom the campaign was to reach, by number, and what became of their message.
 #[utoipa::path(get, path = "/api/campaigns/{campaign_id}/recipients", tag = "campaigns",
     security(("bearer" = ["campaigns:read", "contacts:read"])),
-    params(("campaign_id" = String, Path, description = "`camp_…`"), Wanted<ByNumber>),
-    responses((status = 200, description = "The recipients", body = Envelope<Recipients>)))]
+    params(("campaign_id" = String, Path, description = "`camp_…`"), Asked),
+    responses((status = 200, description = "The recipients", content((Envelope<Recipients> = "application/json"), (String = "text/csv")))))]
 async fn recipients(
     State(service): State<Service>,
     may: May<needs::CampaignsRead>,
     _: May<needs::ContactsRead>,
     PathId(id): PathId<CampaignId>,
-    Query(wanted): Query<Wanted<ByNumber>>,
-) -> Result<Data<Recipients>, Problem> {
+    Query(asked): Query<Asked>,
+) -> Result<Response, Problem> {
+    let (format, wanted) = asked.wanted();
     let (window, caller) = (wanted.window::<i32>()?, &may.caller);
     caller.may_list_everybody()?;
     let mut work = Work::begin(&service, caller).await?;
-    let frozen = sheets::get(&mut work.tx, caller.tenant, id).await?.frozen;
+    let Sheet { frozen, name, .. } = sheets::get(&mut work.tx, caller.tenant, id).await?;
+    if format == ListFormat::Csv {
+        noted(work, id, "recipients", "all").await?;
+        let (store, tenant) = (service.store.clone(), caller.tenant);
+        let page = move |after| all_recipients(store.clone(), (tenant, id), after);
+        return Ok(csv(&format!("{name} - recipients.csv"), spreadsheet::header(COLUMNS), page));
+    }
     let after = (wanted.sort.way(), after(&window, wanted.sort.way(), frozen));
     let rows = members::list(&mut work.tx, caller.tenant, id, after, i64::from(window.limit) + 1).await?;
     let (rows, next) = window.cut(rows, |member: &Member| member.message.n);
@@ -131,19 +170,26 @@ async fn recipients(
 /// Who was not sent, and why. However large the campaign, only the exceptions are read. `total` counts to 10,000.
 #[utoipa::path(get, path = "/api/campaigns/{campaign_id}/unsent", tag = "campaigns",
     security(("bearer" = ["campaigns:read", "contacts:read"])),
-    params(("campaign_id" = String, Path, description = "`camp_…`"), Wanted<ByNumber>),
-    responses((status = 200, description = "Who was not sent", body = Envelope<Recipients>)))]
+    params(("campaign_id" = String, Path, description = "`camp_…`"), Asked),
+    responses((status = 200, description = "Who was not sent", content((Envelope<Recipients> = "application/json"), (String = "text/csv")))))]
 async fn unsent(
     State(service): State<Service>,
     may: May<needs::CampaignsRead>,
     _: May<needs::ContactsRead>,
     PathId(id): PathId<CampaignId>,
-    Query(wanted): Query<Wanted<ByNumber>>,
-) -> Result<Data<Recipients>, Problem> {
+    Query(asked): Query<Asked>,
+) -> Result<Response, Problem> {
+    let (format, wanted) = asked.wanted();
     let (window, caller) = (wanted.window::<Counted<i32>>()?, &may.caller);
     caller.may_list_everybody()?;
     let mut work = Work::begin(&service, caller).await?;
-    sheets::get(&mut work.tx, caller.tenant, id).await?;
+    let name = sheets::get(&mut work.tx, caller.tenant, id).await?.name;
+    if format == ListFormat::Csv {
+        noted(work, id, "unsent", "all").await?;
+        let (store, tenant) = (service.store.clone(), caller.tenant);
+        let page = move |after| all_unsent(store.clone(), (tenant, id), after);
+        return Ok(csv(&format!("{name} - not sent.csv"), spreadsheet::header(COLUMNS), page));
+    }
     let way = wanted.sort.way();
     let rows = messages::unsent(&mut work.tx, caller.tenant, id, way, &window.places()).await?;
     let more = rows.len() > window.limit as usize;
@@ -165,15 +211,70 @@ fn after(window: &Window<i32>, way: Way, frozen: i32) -> i32 {
     }
 }
 
-/// Addresses were read: that is noted.
 async fn told<T: Into<RecipientView>>(
     work: Work<'_>,
     id: CampaignId,
     of: &str,
     rows: Vec<T>,
     pagination: Pagination,
-) -> Result<Data<Recipients>, Problem> {
-    let detail = json!({"recipients": rows.len(), "of": of});
-    work.seen("campaign.recipients_read", &id.to_string(), detail).await?;
-    Ok(Data(Recipients { recipients: rows.into_iter().map(Into::into).collect(), pagination }))
+) -> Result<Response, Problem> {
+    noted(work, id, of, rows.len()).await?;
+    let recipients = rows.into_iter().map(Into::into).collect();
+    Ok(Data(Recipients { recipients, pagination }).into_response())
+}
+
+/// Addresses are read: that is noted.
+pub(super) async fn noted(
+    work: Work<'_>,
+    id: CampaignId,
+    of: &str,
+    recipients: impl Serialize,
+) -> Result<(), Problem> {
+    let detail = json!({"recipients": recipients, "of": of});
+    work.seen("campaign.recipients_read", &id.to_string(), detail).await
+}
+
+const COLUMNS: [&str; 9] =
+    ["n", "message", "contact", "address", "state", "reason", "because", "detail", "at"];
+/// Lines that are read together.
+pub(super) const LINES: i64 = 1_000;
+
+type Lines<K> = Option<(Vec<u8>, K)>;
+
+/// The recipients after this number.
+async fn all_recipients(
+    store: Store,
+    (tenant, id): (TenantId, CampaignId),
+    after: Option<i32>,
+) -> StoreResult<Lines<i32>> {
+    let mut tx = store.within(tenant).await?;
+    let rows = members::list(&mut tx, tenant, id, (Way::Up, after.unwrap_or_default()), LINES).await?;
+    tx.commit().await?;
+    Ok(lines(rows))
+}
+
+/// Those after this number who were not sent.
+async fn all_unsent(
+    store: Store,
+    (tenant, id): (TenantId, CampaignId),
+    after: Option<i32>,
+) -> StoreResult<Lines<i32>> {
+    let mut tx = store.within(tenant).await?;
+    let part = Part { after, offset: 0, limit: LINES };
+    let rows = messages::unsent(&mut tx, tenant, id, Way::Up, &part).await?;
+    tx.commit().await?;
+    Ok(lines(rows))
+}
+
+fn lines<T: Into<RecipientView>>(rows: Vec<T>) -> Lines<i32> {
+    let views: Vec<RecipientView> = rows.into_iter().map(Into::into).collect();
+    let last = views.last()?.n;
+    let line = |view: RecipientView| {
+        let RecipientView { message_id, n, contact_id, address, state, reason, because, detail, at } = view;
+        let [contact, at] = [contact_id.map(|id| id.to_string()), at.map(|at| at.to_string())];
+        let [contact, reason, because, detail, at] =
+            [contact, reason, because, detail, at].map(Option::unwrap_or_default);
+        [n.to_string(), message_id.to_string(), contact, address, state, reason, because, detail, at]
+    };
+    Some((spreadsheet::lines(views.into_iter().map(line)), last))
 }

@@ -2,13 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::State;
+use axum::{
+    extract::State,
+    response::{IntoResponse as _, Response},
+};
 use fanfare_engine::{
     domain::permission::needs,
-    id::{CampaignId, ContactId},
+    id::{CampaignId, ContactId, TenantId},
     launch::check::{self, CheckReport},
+    spreadsheet,
     store::{
-        listing::{Order, Way},
+        Store, StoreResult,
+        listing::{Order, Part, Way},
         preflights::{self, Preflight, ProblemRow},
         sheets,
     },
@@ -19,10 +24,11 @@ use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Work, departure, input};
+use super::{Work, departure, input, people};
 use crate::{
     auth::caller::May,
     http::{
+        attachment::{ListFormat, csv},
         envelope::{Data, Envelope},
         extract::{PathId, Query},
         page::{Counted, Pagination, Wanted},
@@ -167,6 +173,10 @@ impl Sortable for ByReason {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct Behind {
+    /// `json`, page by page, or `csv`, all of them.
+    #[serde(default)]
+    #[param(inline)]
+    format: ListFormat,
     /// From 1; not together with `cursor`.
     page: Option<u32>,
     /// At most 500; 20 if not said.
@@ -203,24 +213,32 @@ struct NotReachedList {
 #[utoipa::path(get, path = "/api/campaigns/{campaign_id}/preflight/recipients", tag = "campaigns",
     security(("bearer" = ["campaigns:read", "contacts:read"])),
     params(("campaign_id" = String, Path, description = "`camp_…`"), Behind),
-    responses((status = 200, description = "Recipients", body = Envelope<NotReachedList>)))]
+    responses((status = 200, description = "Recipients", content((Envelope<NotReachedList> = "application/json"), (String = "text/csv")))))]
 async fn recipients(
     State(service): State<Service>,
     may: May<needs::CampaignsRead>,
     _: May<needs::ContactsRead>,
     PathId(id): PathId<CampaignId>,
     Query(behind): Query<Behind>,
-) -> Result<Data<NotReachedList>, Problem> {
+) -> Result<Response, Problem> {
     let caller = &may.caller;
     caller.may_list_everybody()?;
     if let Some(reason) = &behind.reason {
         input::text(reason, 64).map_err(|message| Problem::field("reason", message))?;
     }
-    let Behind { page, limit, cursor, sort, reason } = behind;
+    let Behind { format, page, limit, cursor, sort, reason } = behind;
     let window = Wanted { page, limit, cursor, sort }.window::<Counted<(String, i32)>>()?;
-    let (tenant, reason) = (caller.tenant, reason.as_deref());
+    let tenant = caller.tenant;
     let mut work = Work::begin(&service, caller).await?;
-    sheets::get(&mut work.tx, tenant, id).await?;
+    let name = sheets::get(&mut work.tx, tenant, id).await?.name;
+    if format == ListFormat::Csv {
+        people::noted(work, id, "preflight", "all").await?;
+        let store = service.store.clone();
+        let page = move |after| all(store.clone(), (tenant, id), reason.clone(), after);
+        let header = spreadsheet::header(["n", "contact", "address", "reason", "detail"]);
+        return Ok(csv(&format!("{name} - pre-flight.csv"), header, page));
+    }
+    let reason = reason.as_deref();
     let total = match window.counted() {
         Some(total) => total,
         None => preflights::count(&mut work.tx, tenant, id, reason).await?,
@@ -229,17 +247,30 @@ async fn recipients(
     let rows = preflights::problems(&mut work.tx, tenant, id, reason, sort.way(), &part).await?;
     let (rows, next) =
         window.cut(rows, |row: &ProblemRow| Counted { place: (row.reason.clone(), row.n), total });
-    work.note(
-        "campaign.recipients_read",
-        &id.to_string(),
-        json!({"recipients": rows.len(), "of": "preflight"}),
-    )
-    .await?;
-    work.commit().await?;
+    people::noted(work, id, "preflight", rows.len()).await?;
     let recipients = rows.into_iter().map(|row| {
         let ProblemRow { n, contact, address, reason, detail } = row;
         NotReached { n, contact_id: contact, address, reason, detail }
     });
     let pagination = window.pagination(total, next);
-    Ok(Data(NotReachedList { recipients: recipients.collect(), pagination }))
+    Ok(Data(NotReachedList { recipients: recipients.collect(), pagination }).into_response())
+}
+
+/// Those after this reason and number.
+async fn all(
+    store: Store,
+    (tenant, id): (TenantId, CampaignId),
+    reason: Option<String>,
+    after: Option<(String, i32)>,
+) -> StoreResult<Option<(Vec<u8>, (String, i32))>> {
+    let mut tx = store.within(tenant).await?;
+    let part = Part { after, offset: 0, limit: people::LINES };
+    let rows = preflights::problems(&mut tx, tenant, id, reason.as_deref(), Way::Up, &part).await?;
+    tx.commit().await?;
+    let last = rows.last().map(|row| (row.reason.clone(), row.n));
+    let line = |row: ProblemRow| {
+        let contact = row.contact.map(|id| id.to_string()).unwrap_or_default();
+        [row.n.to_string(), contact, row.address, row.reason, row.detail.unwrap_or_default()]
+    };
+    Ok(last.map(|last| (spreadsheet::lines(rows.into_iter().map(line)), last)))
 }

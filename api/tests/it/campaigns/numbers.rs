@@ -204,6 +204,17 @@ async fn everybody_is_accounted_for_one_by_one(pool: PgPool) {
     let (_, back) = house.owner.get(&format!("/api/campaigns/{id}/unsent?limit=1&sort=-n")).await;
     assert_eq!(second["data"]["recipients"], back["data"]["recipients"], "{second} {back}");
     assert_eq!(second["data"]["recipients"][0], unsent["recipients"][1], "{second}");
+    let everybody = house.csv(&format!("/api/campaigns/{id}/recipients?format=csv")).await;
+    let numbers: Vec<i64> = everybody.iter().map(|row| row["n"].parse().unwrap()).collect();
+    assert_eq!(numbers, (1..=142).collect::<Vec<_>>());
+    let states = |state: &str| everybody.iter().filter(|row| row["state"] == state).count();
+    assert_eq!((states("failed"), states("read"), states("excluded")), (1, 1, 1));
+    let not_sent = house.csv(&format!("/api/campaigns/{id}/unsent?format=csv")).await;
+    let mut why: Vec<&str> = not_sent.iter().map(|row| row["reason"].as_str()).collect();
+    why.sort_unstable();
+    assert_eq!(why, ["no_address", "recipient_rejected"]);
+    let (_, noted) = house.owner.get("/api/audit-log?action=campaign.recipients_read").await;
+    assert_eq!(noted["data"]["deeds"][0]["detail"], json!({"of": "unsent", "recipients": "all"}), "{noted}");
     let (status, _) =
         house.open.key(&["campaigns:read"]).await.get(&format!("/api/campaigns/{id}/unsent")).await;
     assert_eq!(status, 403, "addresses are for those who may read contacts");
