@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::Semaphore, task::JoinSet};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 
 use crate::{
     blobs::Blobs,
@@ -116,12 +119,12 @@ pub struct Engine {
     pub settings: Settings,
 }
 
-/// An engine at work.
+/// An engine at work. Dropped without [`Running::shut_down`], it stops without being waited for.
 #[derive(Debug)]
 pub struct Running {
     /// Takes direct messages in.
     pub direct: DirectPath,
-    stop: CancellationToken,
+    stop: DropGuard,
     tasks: TaskTracker,
     recorders: JoinSet<()>,
     tally: (Tally, Store),
@@ -184,7 +187,7 @@ impl Engine {
         if roles.contains(&Role::Upkeep) {
             upkeep.start(upkeep::Role::Upkeep, &tasks, &stop);
         }
-        Running { direct, stop, tasks, recorders, tally: (tally, self.store.clone()) }
+        Running { direct, stop: stop.drop_guard(), tasks, recorders, tally: (tally, self.store.clone()) }
     }
 
     pub fn upkeep(&self) -> Upkeep {
@@ -265,7 +268,7 @@ impl Running {
     /// Begins nothing more, lets what is on the wire come back, records it, and returns. Whoever does not want to wait so
     /// long drops the future: whatever is cut off is recovered by the next owner.
     pub async fn shut_down(mut self) {
-        self.stop.cancel();
+        drop(self.stop);
         self.tasks.close();
         self.tasks.wait().await;
         // The recorders end when the last handle is gone.

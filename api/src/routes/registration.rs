@@ -3,17 +3,14 @@
 use axum::extract::State;
 use fanfare_engine::{
     domain::permission::{Permissions, needs},
-    store::{
-        roles::{self, Role},
-        settings,
-    },
+    store::{roles::Role, settings},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::Work;
+use super::{Work, roles::by_slug};
 use crate::{
     auth::caller::May,
     http::{
@@ -75,9 +72,7 @@ async fn set(
     let before = RegistrationRule { role: settings::registration_role(&mut work.tx, caller.tenant).await? };
     demand.check(Tag::of(&before))?;
     if let Some(slug) = &wanted.role {
-        let role = roles::by_slug(&mut work.tx, caller.tenant, slug)
-            .await
-            .map_err(|_| Problem::field("role", "is no role: `GET /api/roles` lists them"))?;
+        let role = by_slug(&mut work, slug).await?;
         if !is_for_strangers(&role) {
             let why = "allows more than to read one's own notifications, and anybody may register: take `customer` or one \
                        like it, and give more to those whom you know";

@@ -5,6 +5,7 @@ use fanfare_engine::{
     domain::permission::{Permission, Permissions, needs},
     id::RoleId,
     store::{
+        StoreError,
         listing::{Order, Way},
         roles::{self, OWNER, Role, RoleFacts},
     },
@@ -236,6 +237,16 @@ async fn permissions(_: May<needs::UsersRead>) -> Data<KnownPermissions> {
     Data(KnownPermissions {
         permissions: Permission::ALL.iter().map(|permission| permission.as_str()).collect(),
     })
+}
+
+/// The role that a body names.
+pub(super) async fn by_slug(work: &mut Work<'_>, slug: &str) -> Result<Role, Problem> {
+    match roles::by_slug(&mut work.tx, work.caller.tenant, slug).await {
+        Err(StoreError::NotFound { .. }) => {
+            Err(Problem::field("role", "is no role: `GET /api/roles` lists them"))
+        }
+        found => Ok(found?),
+    }
 }
 
 fn permitted(caller: &Caller, texts: &[String]) -> Result<Permissions, Problem> {

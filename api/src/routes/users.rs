@@ -23,7 +23,7 @@ use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Work, auth::UserView, contacts::sight};
+use super::{Work, auth::UserView, contacts::sight, roles::by_slug};
 use crate::{
     auth::{
         caller::{Caller, May},
@@ -156,6 +156,11 @@ async fn invite(
     let phone = person(&new.first_name, &new.last_name, new.phone.as_deref(), &caller.home.region)?;
     let mut work = Work::begin(&service, caller).await?;
     let role = grantable(&mut work, caller, &new.role).await?;
+    let mut contact = contact(&mut work, new.contact_id).await?;
+    if contact.is_none() && is_bound(&role) {
+        contact = users::contact_of(&mut work.tx, caller.tenant, email.as_str()).await?;
+    }
+    be_somebody(&role, contact)?;
     let id = service.ids.next(service.clock.now());
     let user = NewUser {
         id,
@@ -166,7 +171,7 @@ async fn invite(
         phone: phone.as_ref().map(PhoneNumber::as_str),
         role: role.id,
         password_hash: None,
-        contact: person_of(&mut work, &role, (new.contact_id, email.as_str())).await?,
+        contact,
     };
     users::create(&mut work.tx, &user).await?;
     let invitation = link(&service, &mut work, caller, (LinkPurpose::Invitation, id)).await?;
@@ -220,8 +225,7 @@ struct UserChange {
     /// Where `rowScope` is `branch`.
     #[schema(max_length = 100)]
     branch: Option<String>,
-    /// The person that they are. An agent or a customer who is bound to nobody yet is the one with their address if nobody is
-    /// named.
+    /// The person that they are. An agent or a customer stays who they were if nobody is named.
     #[schema(value_type = Option<String>)]
     contact_id: Option<ContactId>,
 }
@@ -248,11 +252,12 @@ async fn change(
         caller.sees_everybody("You can't let somebody see other contacts than you do yourself.")?;
     }
     let role = grantable(&mut work, caller, &change.role).await?;
-    let contact = match person_of(&mut work, &role, (change.contact_id, &user.email)).await {
-        // Of whoever registered by themselves it is not known who they are, and they can be blocked nevertheless.
-        Err(_) if change.contact_id.is_none() && user.contact.is_none() && role.id == user.role => None,
-        found => found?,
-    };
+    let named = contact(&mut work, change.contact_id).await?;
+    // Their address alone makes nobody a contact here: whoever registered by themselves may have given anybody's.
+    let contact = named.or(user.contact.filter(|_| is_bound(&role)));
+    if role.id != user.role {
+        be_somebody(&role, contact)?;
+    }
     let facts = UserFacts {
         first_name: &change.first_name,
         last_name: &change.last_name,
@@ -328,9 +333,7 @@ impl NewLink {
 
 /// The role of this name, if the caller may give it away.
 async fn grantable(work: &mut Work<'_>, caller: &Caller, slug: &str) -> Result<roles::Role, Problem> {
-    let role = roles::by_slug(&mut work.tx, caller.tenant, slug)
-        .await
-        .map_err(|_| Problem::field("role", "is no role: `GET /api/roles` lists them"))?;
+    let role = by_slug(work, slug).await?;
     if caller.permissions.includes(&role.permissions) {
         Ok(role)
     } else {
@@ -341,33 +344,29 @@ async fn grantable(work: &mut Work<'_>, caller: &Caller, slug: &str) -> Result<r
     }
 }
 
-/// The contact that a user is to be bound to.
-async fn person_of(
-    work: &mut Work<'_>,
-    role: &roles::Role,
-    (named, email): (Option<ContactId>, &str),
-) -> Result<Option<ContactId>, Problem> {
-    let caller = work.caller;
-    match named {
-        Some(contact) => match contacts::get(&mut work.tx, sight(caller), contact).await {
-            Ok(_) => Ok(Some(contact)),
-            Err(StoreError::NotFound { .. }) => {
-                Err(Problem::field("contactId", "is no contact: `GET /api/contacts` lists them"))
-            }
-            Err(error) => Err(error.into()),
-        },
-        None if roles::BOUND.contains(&role.slug.as_str()) => {
-            let contact = users::contact_of(&mut work.tx, caller.tenant, email).await?;
-            let nobody = || {
-                Problem::field(
-                    "contactId",
-                    format!("must say which contact this {} is: none has their address", role.slug),
-                )
-            };
-            contact.map(Some).ok_or_else(nobody)
+/// A contact that was named, if the caller sees it.
+async fn contact(work: &mut Work<'_>, named: Option<ContactId>) -> Result<Option<ContactId>, Problem> {
+    let Some(id) = named else { return Ok(None) };
+    match contacts::get(&mut work.tx, sight(work.caller), id).await {
+        Ok(_) => Ok(Some(id)),
+        Err(StoreError::NotFound { .. }) => {
+            Err(Problem::field("contactId", "is no contact: `GET /api/contacts` lists them"))
         }
-        None => Ok(None),
+        Err(error) => Err(error.into()),
     }
+}
+
+fn is_bound(role: &roles::Role) -> bool {
+    roles::BOUND.contains(&role.slug.as_str())
+}
+
+/// That somebody in this role is a contact, where the role is for those.
+fn be_somebody(role: &roles::Role, contact: Option<ContactId>) -> Result<(), Problem> {
+    if contact.is_some() || !is_bound(role) {
+        return Ok(());
+    }
+    let why = format!("must say which contact this {} is", role.slug);
+    Err(Problem::field("contactId", why))
 }
 
 fn within_reach(caller: &Caller, user: &User) -> Result<(), Problem> {

@@ -328,6 +328,10 @@ async fn a_stranger_is_somebody_once_their_address_is_proved(pool: PgPool) {
     let lost = json!({"contactId": "cont_01jd3v9x2gfk8s5m7q4w6r0t1z"});
     let (status, refused) = owner.put(&user, &merged(&change, &lost)).await;
     assert_eq!((status, &refused["errors"][0]["field"]), (422, &json!("contactId")), "{refused}");
+    for blocked in [true, false] {
+        let (status, changed) = owner.put(&user, &merged(&change, &json!({"blocked": blocked}))).await;
+        assert_eq!((status, &changed["data"]["contactId"]), (200, &Value::Null), "{changed}");
+    }
     let (_, link) = owner.post(&format!("{user}/link"), &json!({})).await;
     let reset = link["data"]["path"].as_str().unwrap();
     assert_eq!(open.nobody().post(reset, &json!({"password": "another long phrase"})).await.0, 204);

@@ -346,7 +346,7 @@ pub async fn progress(tx: &mut PgConnection, tenant: TenantId, id: CampaignId) -
            from campaigns k left join lateral (
                select sum(accepted) as accepted, sum(failed) as failed, sum(suppressed) as suppressed,
                       sum(unknown) as unknown, sum(size - accepted - failed - suppressed - unknown - moved) as waiting
-               from chunks where campaign_id = k.id
+               from chunks_of(k.id)
            ) c on true
            where k.id = $1 and k.tenant_id = $2"#,
         id.uuid(),

@@ -1,0 +1,1 @@
+select c.* from campaigns k cross join chunks_of(k.id) c;
