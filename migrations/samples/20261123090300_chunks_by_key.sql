@@ -1,1 +1,1 @@
-select c.* from campaigns k cross join chunks_of(k.id) c;
+select campaigns_over(tenant_id, account_id), c.* from chunks c;

@@ -10,7 +10,7 @@ use fanfare_engine::store::{StoreError, StoreResult};
 use futures::{StreamExt as _, stream};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 const CSV: &str = "text/csv; charset=utf-8";
 
@@ -21,6 +21,15 @@ pub(crate) enum ListFormat {
     #[default]
     Json,
     Csv,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Form {
+    /// `json`, page by page, or `csv`, all of it.
+    #[serde(default)]
+    #[param(inline)]
+    pub(crate) format: ListFormat,
 }
 
 pub(crate) fn file(body: Body, kind: &'static str, name: &str) -> Response {

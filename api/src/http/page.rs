@@ -27,7 +27,7 @@ const NUL: &[u8] = br"\u0000";
 
 /// Which part of a list, in which order.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, bound = "F: Sortable")]
+#[serde(bound = "F: Sortable")]
 pub(crate) struct Wanted<F: Sortable> {
     pub(crate) page: Option<u32>,
     pub(crate) limit: Option<u32>,

@@ -22,7 +22,7 @@ use crate::{
         extract::Query,
         page::{Pagination, Start, Wanted},
         problem::Problem,
-        sort::{Sort, Sortable},
+        sort::Sortable,
     },
     service::Service,
 };
@@ -42,17 +42,8 @@ impl Sortable for BySeq {
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 struct Which {
-    /// From 1; not together with `cursor`.
-    page: Option<u32>,
-    /// At most 500; 20 if not said.
-    limit: Option<u32>,
-    /// `nextCursor` of the list before.
-    cursor: Option<String>,
-    #[serde(default)]
-    #[param(schema_with = Sort::<BySeq>::schema)]
-    sort: Sort<BySeq>,
     /// `user:usr_…` or `key:key_…`.
     actor: Option<String>,
     /// `campaign.launch`, or `campaign.` for all that was done to campaigns.
@@ -101,20 +92,20 @@ struct Deeds {
 }
 
 /// What was done, by whom, to what; the newest first if no `sort` is said.
-#[utoipa::path(get, path = "/api/audit-log", tag = "audit", security(("bearer" = ["audit:read"])), params(Which),
+#[utoipa::path(get, path = "/api/audit-log", tag = "audit", security(("bearer" = ["audit:read"])), params(Wanted<BySeq>, Which),
     responses((status = 200, description = "The deeds", body = Envelope<Deeds>)))]
 async fn list(
     State(service): State<Service>,
     may: May<needs::AuditRead>,
-    Query(which): Query<Which>,
+    Query(wanted): Query<Wanted<BySeq>>,
+    Query(Which { actor, action, subject }): Query<Which>,
 ) -> Result<Data<Deeds>, Problem> {
-    let Which { page, limit, cursor, sort, actor, action, subject } = which;
-    let window = Wanted { page, limit, cursor, sort }.window::<i64>()?;
+    let window = wanted.window::<i64>()?;
     let filter = AuditFilter {
         actor: actor.as_deref(),
         action: action.as_deref(),
         subject: subject.as_deref(),
-        way: sort.way(),
+        way: wanted.sort.way(),
         after: match window.start {
             Start::After(seq) => Some(seq),
             Start::Page(_) => None,

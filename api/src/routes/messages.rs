@@ -16,7 +16,7 @@ use fanfare_engine::{
     store::{
         contacts,
         listing::{Order, Way},
-        message_search::{self, By, Message, Wanted},
+        message_search::{self, By, Message, Search},
         prices,
         users::RowScope,
     },
@@ -33,9 +33,9 @@ use crate::{
     http::{
         envelope::{Data, Envelope},
         extract::{PathId, Query},
-        page::{self, Pagination, Start, Window},
+        page::{Pagination, Start, Wanted, Window},
         problem::{Code, Problem},
-        sort::{Sort, Sortable},
+        sort::Sortable,
     },
     service::Service,
 };
@@ -61,7 +61,7 @@ impl Sortable for ByMoment {
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
 struct Filter {
     /// E-mail address or phone number with its country code: messages to whoever has it now, and single sends to it. Of
@@ -83,15 +83,6 @@ struct Filter {
     /// The same, before this moment.
     #[param(value_type = Option<String>)]
     to: Option<Timestamp>,
-    /// From 1; not together with `cursor`.
-    page: Option<u32>,
-    /// At most 500; 20 if not said.
-    limit: Option<u32>,
-    /// `nextCursor` of the list before.
-    cursor: Option<String>,
-    #[serde(default)]
-    #[param(schema_with = Sort::<ByMoment>::schema)]
-    sort: Sort<ByMoment>,
 }
 
 /// A checked [`Filter`], beside what it is by.
@@ -208,26 +199,25 @@ struct Messages {
 ///
 /// `total` counts at most 10,000. With `status`, `from` or `to` the next 2,000 messages are
 /// looked at, and `total` counts what fits of them; a list may then be shorter than `limit` and still have a `nextCursor`.
-#[utoipa::path(get, path = "/api/messages", tag = "messages", security(("bearer" = ["messages:read"])), params(Filter),
+#[utoipa::path(get, path = "/api/messages", tag = "messages", security(("bearer" = ["messages:read"])), params(Wanted<ByMoment>, Filter),
     responses((status = 200, description = "The messages", body = Envelope<Messages>)))]
 async fn list(
     State(service): State<Service>,
     may: May<needs::MessagesRead>,
+    Query(wanted): Query<Wanted<ByMoment>>,
     Query(filter): Query<Filter>,
 ) -> Result<Data<Messages>, Problem> {
     let caller = &may.caller;
-    let Filter { page, limit, sort, .. } = filter;
-    let page = page::Wanted { page, limit, cursor: filter.cursor.clone(), sort };
-    let window = page.window::<(CampaignId, i32)>()?;
+    let window = wanted.window::<(CampaignId, i32)>()?;
     let narrowed = Narrowed::read(&filter)?;
     let address = filter.address.as_deref().map(normal).transpose()?;
     let by = by(&filter, address.as_deref())?;
-    let wanted = Wanted {
+    let search = Search {
         by,
         channel: narrowed.channel,
         // Ids begin with the years of computers.
         made_before: narrowed.to.map(|to| to.max(Timestamp::UNIX_EPOCH)),
-        way: sort.way(),
+        way: wanted.sort.way(),
         after: match window.start {
             Start::Page(_) => None,
             Start::After((campaign, n)) => Some(MessageId { campaign, n }),
@@ -243,9 +233,9 @@ async fn list(
         }
     }
     let found = if narrowed.looks_inside() {
-        looked_into(&mut work, caller, (&wanted, narrowed), service.clock.now()).await?
+        looked_into(&mut work, caller, (&search, narrowed), service.clock.now()).await?
     } else {
-        part(&mut work, caller, (&wanted, &window)).await?
+        part(&mut work, caller, (&search, &window)).await?
     };
     let now = service.clock.now();
     let messages: Vec<MessageLine> =
@@ -315,16 +305,16 @@ fn pagination(window: &Window<(CampaignId, i32)>, found: &Found) -> Pagination {
 async fn part(
     work: &mut Work<'_>,
     caller: &Caller,
-    (wanted, window): (&Wanted<'_>, &Window<(CampaignId, i32)>),
+    (search, window): (&Search<'_>, &Window<(CampaignId, i32)>),
 ) -> Result<Found, Problem> {
-    let one_more = Wanted { limit: wanted.limit + 1, ..*wanted };
+    let one_more = Search { limit: search.limit + 1, ..*search };
     let mut ids = message_search::ids(&mut work.tx, caller.tenant, &one_more).await?;
-    let limit = usize::try_from(wanted.limit).unwrap_or(usize::MAX);
+    let limit = usize::try_from(search.limit).unwrap_or(usize::MAX);
     let more = ids.len() > limit;
     ids.truncate(limit);
     let total = match window.total(ids.len(), more) {
         Some(total) => total,
-        None => message_search::count(&mut work.tx, caller.tenant, wanted).await?,
+        None => message_search::count(&mut work.tx, caller.tenant, search).await?,
     };
     let messages = message_search::read(&mut work.tx, caller.tenant, &ids).await?;
     Ok(Found { messages, total, next: ids.last().copied().filter(|_| more) })
@@ -334,10 +324,10 @@ async fn part(
 async fn looked_into(
     work: &mut Work<'_>,
     caller: &Caller,
-    (wanted, narrowed): (&Wanted<'_>, Narrowed),
+    (search, narrowed): (&Search<'_>, Narrowed),
     now: Timestamp,
 ) -> Result<Found, Problem> {
-    let looked_at = Wanted { offset: 0, limit: LOOKED_AT, ..*wanted };
+    let looked_at = Search { offset: 0, limit: LOOKED_AT, ..*search };
     let ids = message_search::ids(&mut work.tx, caller.tenant, &looked_at).await?;
     let mut fitting = Vec::new();
     for batch in ids.chunks(BATCH) {
@@ -345,8 +335,8 @@ async fn looked_into(
         fitting.extend(messages.into_iter().filter(|message| narrowed.takes(message, now)));
     }
     let total = fitting.len() as u64;
-    let passed = usize::try_from(wanted.offset).unwrap_or(usize::MAX);
-    let limit = usize::try_from(wanted.limit).unwrap_or(usize::MAX);
+    let passed = usize::try_from(search.offset).unwrap_or(usize::MAX);
+    let limit = usize::try_from(search.limit).unwrap_or(usize::MAX);
     let rest = fitting.len().saturating_sub(passed) > limit;
     let messages: Vec<Message> = fitting.into_iter().skip(passed).take(limit).collect();
     let full = i64::try_from(ids.len()).is_ok_and(|count| count == LOOKED_AT);

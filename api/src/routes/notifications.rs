@@ -32,7 +32,7 @@ use crate::{
         extract::{Body, PathId, Query},
         page::{Pagination, Wanted},
         problem::{Code, Problem},
-        sort::{Sort, Sortable},
+        sort::Sortable,
     },
     service::Service,
 };
@@ -107,18 +107,8 @@ impl Sortable for ByMoment {
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Listing {
-    /// From 1; not together with `cursor`.
-    page: Option<u32>,
-    /// At most 500; 20 if not said.
-    limit: Option<u32>,
-    /// `nextCursor` of the list before.
-    cursor: Option<String>,
-    #[serde(default)]
-    #[param(schema_with = Sort::<ByMoment>::schema)]
-    sort: Sort<ByMoment>,
     /// true: only what is unread; false: only what is read.
     unread: Option<bool>,
     /// Only of this type.
@@ -132,20 +122,20 @@ fn reader(caller: &Caller) -> Result<Reader, Problem> {
 
 /// Your own notifications, the newest first if no `sort` is said: yours, those of the contact that you are, and broadcasts to you.
 #[utoipa::path(get, path = "/api/notifications", tag = "notifications", security(("bearer" = ["notifications:read"])),
-    params(Listing), responses((status = 200, description = "The notifications", body = Envelope<Notifications>)))]
+    params(Wanted<ByMoment>, Listing), responses((status = 200, description = "The notifications", body = Envelope<Notifications>)))]
 async fn list(
     State(service): State<Service>,
     may: May<needs::NotificationsRead>,
-    Query(asked): Query<Listing>,
+    Query(wanted): Query<Wanted<ByMoment>>,
+    Query(Listing { unread, kind }): Query<Listing>,
 ) -> Result<Data<Notifications>, Problem> {
-    let Listing { page, limit, cursor, sort, unread, kind } = asked;
-    let window = Wanted { page, limit, cursor, sort }.window::<(Timestamp, NotificationId)>()?;
+    let window = wanted.window::<(Timestamp, NotificationId)>()?;
     // A word that no type can be would match nothing; one with a NUL the database would not even take.
     let kind = kind.map(|kind| input::kind("type", &kind).map(|()| kind)).transpose()?;
     let (reader, filter) = (reader(&may.caller)?, Filter { unread, kind: kind.as_deref() });
     let mut work = Work::begin(&service, &may.caller).await?;
     let counts = notifications::counts(&mut work.tx, reader, filter).await?;
-    let found = notifications::list(&mut work.tx, reader, filter, sort.way(), window.part()).await?;
+    let found = notifications::list(&mut work.tx, reader, filter, wanted.sort.way(), window.part()).await?;
     let (found, next) = window.cut(found, |last| (last.created_at, last.id));
     Ok(Data(Notifications {
         pagination: window.pagination(counts.total, next),

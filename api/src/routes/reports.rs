@@ -29,7 +29,7 @@ use crate::{
         extract::Query,
         page::{Pagination, Wanted},
         problem::Problem,
-        sort::{Sort, Sortable},
+        sort::Sortable,
     },
     service::Service,
 };
@@ -59,7 +59,6 @@ impl Sortable for By {
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
 struct Asked {
     /// RFC 3339; its whole hour counts. 30 days before `to` if not said.
     #[param(value_type = Option<String>, format = DateTime)]
@@ -67,15 +66,6 @@ struct Asked {
     /// RFC 3339; up to its hour, or through it where it is within one. Now if not said. At most 100 days after `from`.
     #[param(value_type = Option<String>, format = DateTime)]
     to: Option<Timestamp>,
-    /// From 1; not together with `cursor`.
-    page: Option<u32>,
-    /// At most 500; 20 if not said.
-    limit: Option<u32>,
-    /// `nextCursor` of the list before.
-    cursor: Option<String>,
-    #[serde(default)]
-    #[param(schema_with = Sort::<By>::schema)]
-    sort: Sort<By>,
 }
 
 impl Asked {
@@ -164,17 +154,17 @@ struct ProvidersReport {
 }
 
 /// What each account did in a period. Latency and costs are told by the processes every few seconds.
-#[utoipa::path(get, path = "/api/reports/providers", tag = "reports", security(("bearer" = ["reports:read"])), params(Asked),
+#[utoipa::path(get, path = "/api/reports/providers", tag = "reports", security(("bearer" = ["reports:read"])), params(Wanted<By>, Asked),
     responses((status = 200, description = "The accounts of the tenant", body = Envelope<ProvidersReport>)))]
 async fn providers(
     State(service): State<Service>,
     may: May<needs::ReportsRead>,
+    Query(wanted): Query<Wanted<By>>,
     Query(asked): Query<Asked>,
 ) -> Result<Data<ProvidersReport>, Problem> {
     let (from, to) = asked.read(service.clock.now())?;
-    let Asked { page, limit, cursor, sort, .. } = asked;
-    let window = Wanted { page, limit, cursor, sort }.window::<(String, i64, String, AccountId)>()?;
-    let (by, way) = sort.0;
+    let window = wanted.window::<(String, i64, String, AccountId)>()?;
+    let (by, way) = wanted.sort.0;
     let tenant = may.caller.tenant;
     let mut work = Work::begin(&service, &may.caller).await?;
     let sums = account_hours::sums(&mut work.tx, tenant, (from, to)).await?;
@@ -261,7 +251,7 @@ mod tests {
         let now = moment("2026-05-15T10:30:00Z");
         let read = |from: Option<&str>, to: Option<&str>| {
             let (from, to) = (from.map(moment), to.map(moment));
-            Asked { from, to, page: None, limit: None, cursor: None, sort: Sort::default() }.read(now)
+            Asked { from, to }.read(now)
         };
         assert_eq!(
             read(None, None).unwrap(),

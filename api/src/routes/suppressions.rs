@@ -40,7 +40,7 @@ use crate::{
         extract::{Body, PathId, Query},
         page::{Counted, Pagination, Wanted},
         problem::{Code, Problem},
-        sort::{Sort, Sortable},
+        sort::Sortable,
     },
     service::Service,
 };
@@ -105,17 +105,7 @@ struct Suppressions {
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
 struct Wish {
-    /// From 1; not together with `cursor`.
-    page: Option<u32>,
-    /// At most 500; 20 if not said.
-    limit: Option<u32>,
-    /// `nextCursor` of the list before.
-    cursor: Option<String>,
-    #[serde(default)]
-    #[param(schema_with = Sort::<By>::schema)]
-    sort: Sort<By>,
     /// `email`, `sms` or `whatsapp`.
     #[param(value_type = Option<String>)]
     channel: Option<Channel>,
@@ -136,20 +126,20 @@ impl Sortable for By {
 
 /// The addresses that must not be written to, by channel and address if no `sort` is said. By
 /// `since`, all that the filters leave is read.
-#[utoipa::path(get, path = "/api/suppressions", tag = "suppressions", security(("bearer" = ["suppressions:read"])), params(Wish),
+#[utoipa::path(get, path = "/api/suppressions", tag = "suppressions", security(("bearer" = ["suppressions:read"])), params(Wanted<By>, Wish),
     responses((status = 200, description = "The list", body = Envelope<Suppressions>)))]
 async fn list(
     State(service): State<Service>,
     may: May<needs::SuppressionsRead>,
-    Query(wish): Query<Wish>,
+    Query(wanted): Query<Wanted<By>>,
+    Query(Wish { channel, scope, reason, address }): Query<Wish>,
 ) -> Result<Data<Suppressions>, Problem> {
     let tenant = may.caller.tenant;
-    let Wish { page, limit, cursor, sort, channel, scope, reason, address } = wish;
     // Whoever names an address knows it.
     if address.is_none() {
         may.caller.may_list_everybody()?;
     }
-    let window = Wanted { page, limit, cursor, sort }.window::<Counted<Place>>()?;
+    let window = wanted.window::<Counted<Place>>()?;
     let address = match address {
         Some(text) => {
             // Any channel of a number will do: it has one form on all of them.
@@ -164,7 +154,7 @@ async fn list(
         Some(total) => total,
         None => suppressions::count(&mut work.tx, tenant, filter).await?,
     };
-    let rows = suppressions::list(&mut work.tx, tenant, filter, sort.0, &window.places()).await?;
+    let rows = suppressions::list(&mut work.tx, tenant, filter, wanted.sort.0, &window.places()).await?;
     let (rows, next) = window.cut(rows, |last: &Listed| Counted { place: last.place(), total });
     work.seen("suppression.list", "suppressions", json!({"suppressions": rows.len()})).await?;
     let suppressions = rows.into_iter().map(SuppressionView::from).collect();

@@ -36,7 +36,7 @@ use crate::{
         extract::{Body, PathId, Query},
         page::{Pagination, Wanted},
         problem::{Code, FieldError, Problem},
-        sort::{Sort, Sortable},
+        sort::Sortable,
     },
     pages,
     service::Service,
@@ -52,17 +52,8 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 struct Which {
-    /// From 1; not together with `cursor`.
-    page: Option<u32>,
-    /// At most 500; 20 if not said.
-    limit: Option<u32>,
-    /// `nextCursor` of the list before.
-    cursor: Option<String>,
-    #[serde(default)]
-    #[param(schema_with = Sort::<By>::schema)]
-    sort: Sort<By>,
     /// `invited`, `active` or `blocked`.
     #[param(value_type = Option<String>)]
     status: Option<UserStatus>,
@@ -82,18 +73,19 @@ struct Users {
 }
 
 /// The users of the tenant, in the order in which they came if no `sort` is said.
-#[utoipa::path(get, path = "/api/users", tag = "users", security(("bearer" = ["users:read"])), params(Which),
+#[utoipa::path(get, path = "/api/users", tag = "users", security(("bearer" = ["users:read"])), params(Wanted<By>, Which),
     responses((status = 200, description = "The users", body = Envelope<Users>)))]
 async fn list(
     State(service): State<Service>,
     may: May<needs::UsersRead>,
-    Query(which): Query<Which>,
+    Query(wanted): Query<Wanted<By>>,
+    Query(Which { status, role }): Query<Which>,
 ) -> Result<Data<Users>, Problem> {
-    let Which { page, limit, cursor, sort, status, role } = which;
-    let window = Wanted { page, limit, cursor, sort }.window()?;
+    let window = wanted.window()?;
     let filter = UserFilter { status, role: role.as_deref() };
     let mut work = Work::begin(&service, &may.caller).await?;
-    let (rows, total) = users::list(&mut work.tx, may.caller.tenant, &filter, sort.0, &window.part()).await?;
+    let (rows, total) =
+        users::list(&mut work.tx, may.caller.tenant, &filter, wanted.sort.0, &window.part()).await?;
     let (rows, next) = window.cut(rows, User::place);
     work.seen("user.list", "users", json!({"users": rows.len()})).await?;
     let users = rows.into_iter().map(UserView::from).collect();

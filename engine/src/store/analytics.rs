@@ -68,7 +68,7 @@ pub async fn numbers(tx: &mut PgConnection, tenant: TenantId, id: CampaignId) ->
         r#"select o.time_zone,
                   (select json_agg(json_build_array(hour, sent))
                    from (select date_bin('1 hour', coalesce(done_at, now()), '2000-01-01T00:00:00Z') as hour, sum(accepted) as sent
-                         from chunks_of(k.id) where accepted > 0 group by 1) s
+                         from chunks where campaign_id = $2 and accepted > 0 group by 1) s
                   ) as "sent: Json<Vec<(Timestamp, i64)>>",
                   (select json_agg(json_build_object(
                               'hour', hour, 'measure', measure, 'variant', variant, 'recipients', recipients) order by hour)

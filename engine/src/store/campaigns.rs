@@ -339,14 +339,14 @@ impl Store {
 pub async fn progress(tx: &mut PgConnection, tenant: TenantId, id: CampaignId) -> StoreResult<Progress> {
     let row = sqlx::query!(
         r#"select k.frozen,
-                  (select count(*) from recipients r where r.campaign_id = k.id and r.excluded is not null) as "excluded!",
+                  (select count(*) from recipients r where r.campaign_id = $1 and r.excluded is not null) as "excluded!",
                   coalesce(c.accepted, 0) as "accepted!", coalesce(c.failed, 0) as "failed!",
                   coalesce(c.suppressed, 0) as "suppressed!", coalesce(c.unknown, 0) as "unknown!",
                   coalesce(c.waiting, 0) as "waiting!"
            from campaigns k left join lateral (
                select sum(accepted) as accepted, sum(failed) as failed, sum(suppressed) as suppressed,
                       sum(unknown) as unknown, sum(size - accepted - failed - suppressed - unknown - moved) as waiting
-               from chunks_of(k.id)
+               from chunks where campaign_id = $1
            ) c on true
            where k.id = $1 and k.tenant_id = $2"#,
         id.uuid(),

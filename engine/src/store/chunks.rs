@@ -85,7 +85,7 @@ pub struct DueChunk {
 
 impl Store {
     /// Takes ownership of those of `wanted` that are due and free. Each claim raises the chunk's epoch. A chunk of a throttled
-    /// campaign takes its turn first, which is lost if somebody else has the chunk: that is slower, never faster.
+    /// campaign takes its turn, too.
     pub async fn claim_chunks(
         &self,
         process: ProcessId,
@@ -97,14 +97,18 @@ impl Store {
             r#"with due as (
                    select c.campaign_id, c.no
                    from unnest($2::uuid[], $3::bigint[]) as wanted (campaign_id, no)
-                   join chunks c using (campaign_id, no)
+                   -- One after another by its key, however few there were when this was planned.
+                   cross join lateral (
+                       select * from chunks c
+                       where c.campaign_id = wanted.campaign_id and c.no = wanted.no and c.done_at is null
+                         and (c.owned_until is null or c.owned_until < now())
+                         and (c.not_before is null or c.not_before <= now())
+                       for update skip locked
+                   ) c
                    join campaigns k on k.id = c.campaign_id
-                   where k.state in ('launching', 'sending') and c.done_at is null
-                     and (c.owned_until is null or c.owned_until < now())
-                     and (c.not_before is null or c.not_before <= now())
+                   where k.state in ('launching', 'sending')
                      and next_window(c.time_zone, k.window_from, k.window_to) is null
                      and case when k.throttle_per_minute is null then true else take_turn(k.id, c.size) end
-                   for update of c skip locked
                )
                update chunks c set epoch = c.epoch + 1, owner = $1, owned_until = now() + make_interval(secs => $4)
                from due
@@ -204,7 +208,7 @@ impl Store {
     }
 
     /// Due chunks of a lane that nobody owns: retries first, then the first of every campaign, then the second …, so that
-    /// a small campaign does not wait behind a big one. `no + 0` is what the index of open chunks goes by.
+    /// a small campaign does not wait behind a big one. `no + 0` and `num_nulls` are what the index of open chunks goes by.
     pub async fn due_chunks(&self, lane: Lane, per_campaign: i64, limit: i64) -> StoreResult<Vec<DueChunk>> {
         let rows = sqlx::query!(
             r#"with due as (
@@ -214,7 +218,7 @@ impl Store {
                        (select c.*, row_number() over (order by c.no) as rank from (
                            select campaign_id, no, account_id from chunks c
                            where c.campaign_id = k.id and c.no + 0 > k.done_through and c.no + 0 < 4294967296
-                             and c.done_at is null and (c.owned_until is null or c.owned_until < now())
+                             and num_nulls(c.done_at) = 1 and (c.owned_until is null or c.owned_until < now())
                              and (c.not_before is null or c.not_before <= now())
                              and next_window(c.time_zone, k.window_from, k.window_to) is null
                            order by c.no + 0
@@ -224,7 +228,7 @@ impl Store {
                        union all
                        (select campaign_id, no, account_id, 0 from chunks c
                         where c.campaign_id = k.id and c.no + 0 >= 4294967296
-                          and c.done_at is null and (c.owned_until is null or c.owned_until < now())
+                          and num_nulls(c.done_at) = 1 and (c.owned_until is null or c.owned_until < now())
                           and (c.not_before is null or c.not_before <= now())
                           and next_window(c.time_zone, k.window_from, k.window_to) is null
                         order by c.no + 0
@@ -264,7 +268,7 @@ impl Store {
                from campaigns k
                cross join lateral (
                    select account_id, owned_until from chunks c
-                   where c.campaign_id = k.id and c.no + 0 > k.done_through and c.done_at is null
+                   where c.campaign_id = k.id and c.no + 0 > k.done_through and num_nulls(c.done_at) = 1
                    order by c.no + 0 limit 500) c
                where k.state in ('launching', 'sending', 'paused') and c.owned_until > now()
                  and (k.kind = 'campaign' or k.scheduled_at is null or k.scheduled_at <= now())
@@ -306,7 +310,7 @@ impl Store {
              where k.state = 'sending'
                and (k.kind = 'campaign' or coalesce(k.scheduled_at, k.created_at) < now() - interval '2 days')
                and not exists (select 1 from chunks c
-                               where c.campaign_id = k.id and c.no + 0 > k.done_through and c.done_at is null)"
+                               where c.campaign_id = k.id and c.no + 0 > k.done_through and num_nulls(c.done_at) = 1)"
         )
         .execute(&mut *tx)
         .await?;
@@ -319,7 +323,7 @@ impl Store {
         let campaigns = sqlx::query_scalar!(
             "select k.id from campaigns k
              where k.state = 'cancelled' and k.launched_at is not null and exists (
-                 select 1 from chunks c where c.campaign_id = k.id and c.no + 0 > k.done_through and c.done_at is null)"
+                 select 1 from chunks c where c.campaign_id = k.id and c.no + 0 > k.done_through and num_nulls(c.done_at) = 1)"
         )
         .fetch_all(self.pool())
         .await?;

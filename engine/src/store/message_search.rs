@@ -34,7 +34,7 @@ pub enum By<'a> {
 
 /// Which of them, and which part of the list.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
+pub struct Search<'a> {
     pub by: By<'a>,
     pub channel: Option<Channel>,
     /// Of campaigns that were made before this.
@@ -125,22 +125,22 @@ impl Message {
 pub async fn ids(
     tx: &mut PgConnection,
     tenant: TenantId,
-    wanted: &Wanted<'_>,
+    search: &Search<'_>,
 ) -> StoreResult<Vec<MessageId>> {
-    let ids = match wanted.by {
-        By::Contact(contact) => of_contact(tx, tenant, contact, wanted).await?,
-        By::Address(address) => of_address(tx, tenant, address, wanted).await?,
-        By::Reference(name, value) => of_reference(tx, tenant, (name, value), wanted).await?,
-        By::Campaign(campaign) => walked(tx, tenant, Some(campaign), wanted).await?,
-        By::Everything => walked(tx, tenant, None, wanted).await?,
+    let ids = match search.by {
+        By::Contact(contact) => of_contact(tx, tenant, contact, search).await?,
+        By::Address(address) => of_address(tx, tenant, address, search).await?,
+        By::Reference(name, value) => of_reference(tx, tenant, (name, value), search).await?,
+        By::Campaign(campaign) => walked(tx, tenant, Some(campaign), search).await?,
+        By::Everything => walked(tx, tenant, None, search).await?,
     };
     Ok(ids.into_iter().map(|id| MessageId { campaign: id.campaign.into(), n: id.n }).collect())
 }
 
 /// How many there are, whichever part is wanted; at most [`COUNTED`].
-pub async fn count(tx: &mut PgConnection, tenant: TenantId, wanted: &Wanted<'_>) -> StoreResult<u64> {
-    let all = Wanted { after: None, offset: 0, limit: COUNTED, ..*wanted };
-    let campaign = match wanted.by {
+pub async fn count(tx: &mut PgConnection, tenant: TenantId, search: &Search<'_>) -> StoreResult<u64> {
+    let all = Search { after: None, offset: 0, limit: COUNTED, ..*search };
+    let campaign = match search.by {
         By::Campaign(campaign) => Some(campaign),
         By::Everything => None,
         By::Contact(_) | By::Address(_) | By::Reference(..) => {
@@ -157,8 +157,8 @@ pub async fn count(tx: &mut PgConnection, tenant: TenantId, wanted: &Wanted<'_>)
            ) counted"#,
         tenant.uuid(),
         campaign.map(|id| id.uuid()) as _,
-        wanted.channel.map(Channel::as_str) as _,
-        moment(wanted.made_before) as _,
+        search.channel.map(Channel::as_str) as _,
+        moment(search.made_before) as _,
         COUNTED,
     )
     .fetch_one(tx)
@@ -169,17 +169,17 @@ pub async fn count(tx: &mut PgConnection, tenant: TenantId, wanted: &Wanted<'_>)
 /// The messages that `$found` names by `$2`. They are found before anything else: a plan that begins with the tenant's campaigns
 /// looks for them in each of these.
 macro_rules! gathered {
-    ($tx:ident, $found:literal, $what:expr, $tenant:ident, $wanted:ident) => {
-        match $wanted.way {
+    ($tx:ident, $found:literal, $what:expr, $tenant:ident, $search:ident) => {
+        match $search.way {
             Way::Up => {
-                gathered!($tx, $found, $what, $tenant, $wanted, ">", "found.campaign_id, found.n")
+                gathered!($tx, $found, $what, $tenant, $search, ">", "found.campaign_id, found.n")
             }
             Way::Down => {
-                gathered!($tx, $found, $what, $tenant, $wanted, "<", "found.campaign_id desc, found.n desc")
+                gathered!($tx, $found, $what, $tenant, $search, "<", "found.campaign_id desc, found.n desc")
             }
         }
     };
-    ($tx:ident, $found:literal, $what:expr, $tenant:ident, $wanted:ident, $after:literal, $order:literal) => {
+    ($tx:ident, $found:literal, $what:expr, $tenant:ident, $search:ident, $after:literal, $order:literal) => {
         sqlx::query_as!(
             Id,
             "with found as materialized ("
@@ -198,12 +198,12 @@ macro_rules! gathered {
                 + " offset $7 limit $8",
             $tenant.uuid(),
             $what,
-            $wanted.channel.map(Channel::as_str) as _,
-            moment($wanted.made_before) as _,
-            $wanted.after.map(|message| message.campaign.uuid()) as _,
-            $wanted.after.map_or(0, |message| message.n),
-            $wanted.offset,
-            $wanted.limit,
+            $search.channel.map(Channel::as_str) as _,
+            moment($search.made_before) as _,
+            $search.after.map(|message| message.campaign.uuid()) as _,
+            $search.after.map_or(0, |message| message.n),
+            $search.offset,
+            $search.limit,
         )
         .fetch_all($tx)
         .await?
@@ -219,14 +219,14 @@ async fn of_contact(
     tx: &mut PgConnection,
     tenant: TenantId,
     contact: ContactId,
-    wanted: &Wanted<'_>,
+    search: &Search<'_>,
 ) -> StoreResult<Vec<Id>> {
     Ok(gathered!(
         tx,
         "select campaign_id, n from recipients where contact_id = $2::uuid",
         contact.uuid(),
         tenant,
-        wanted
+        search
     ))
 }
 
@@ -234,7 +234,7 @@ async fn of_address(
     tx: &mut PgConnection,
     tenant: TenantId,
     address: &str,
-    wanted: &Wanted<'_>,
+    search: &Search<'_>,
 ) -> StoreResult<Vec<Id>> {
     Ok(gathered!(
         tx,
@@ -249,7 +249,7 @@ async fn of_address(
          join recipients r on r.contact_id = who.id and r.address = $2",
         address,
         tenant,
-        wanted
+        search
     ))
 }
 
@@ -257,7 +257,7 @@ async fn of_reference(
     tx: &mut PgConnection,
     tenant: TenantId,
     (name, value): (&str, &str),
-    wanted: &Wanted<'_>,
+    search: &Search<'_>,
 ) -> StoreResult<Vec<Id>> {
     Ok(gathered!(
         tx,
@@ -265,7 +265,7 @@ async fn of_reference(
          where tenant_id = $1 and name = ($2::text[])[1] and value = ($2::text[])[2]",
         &[name, value] as _,
         tenant,
-        wanted
+        search
     ))
 }
 
@@ -273,7 +273,7 @@ async fn walked(
     tx: &mut PgConnection,
     tenant: TenantId,
     campaign: Option<CampaignId>,
-    wanted: &Wanted<'_>,
+    search: &Search<'_>,
 ) -> StoreResult<Vec<Id>> {
     macro_rules! page {
         ($beyond:literal, $next:literal, $from:literal, $order:literal) => {
@@ -298,18 +298,18 @@ async fn walked(
                     + " offset $7::bigint limit $8::bigint",
                 tenant.uuid(),
                 campaign.map(|id| id.uuid()) as _,
-                wanted.channel.map(Channel::as_str) as _,
-                moment(wanted.made_before) as _,
-                wanted.after.map(|message| message.campaign.uuid()) as _,
-                wanted.after.map_or(0, |message| i64::from(message.n)),
-                wanted.offset,
-                wanted.limit,
+                search.channel.map(Channel::as_str) as _,
+                moment(search.made_before) as _,
+                search.after.map(|message| message.campaign.uuid()) as _,
+                search.after.map_or(0, |message| i64::from(message.n)),
+                search.offset,
+                search.limit,
             )
             .fetch_all(tx)
             .await?
         };
     }
-    Ok(match wanted.way {
+    Ok(match search.way {
         Way::Up => page!("> case when k.id = $5 then $6::bigint else 0 end", "n", ">=", "k.id, r.n"),
         Way::Down => page!(
             "< case when k.id = $5 then $6::bigint else 2147483648 end",
@@ -346,7 +346,8 @@ impl FactLine {
     }
 }
 
-/// These messages, as far as the tenant has them, in this order: in one statement, since each is a round trip.
+/// These messages, as far as the tenant has them, in this order: in one statement, since each is a round trip. That they are
+/// between the first and the last campaign needs no saying but to whoever opens the months in which they may be.
 pub async fn read(
     tx: &mut PgConnection,
     tenant: TenantId,
@@ -366,24 +367,28 @@ pub async fn read(
                               'attempt', f.attempt, 'kind', f.kind, 'at', f.at, 'account_no', f.account_no,
                               'reason', f.reason, 'detail', f.detail, 'provider_id', f.provider_id)
                           order by f.attempt, f.at)
-                   from results f where f.campaign_id = r.campaign_id and f.n = r.n
+                   from results f
+                   where f.campaign_id = r.campaign_id and f.n = r.n and f.campaign_id between $4 and $5
                   ) as "facts: Json<Vec<FactLine>>",
                   (select json_agg(json_build_array(e.kind, e.first))
                    from (select kind, min(at) as first from events
-                         where campaign_id = r.campaign_id and n = r.n group by kind) e
+                         where campaign_id = r.campaign_id and n = r.n and campaign_id between $4 and $5 group by kind) e
                   ) as "events: Json<Vec<(String, Timestamp)>>",
                   (select json_agg(json_build_array(m.name, m.value) order by m.name)
                    from message_references m
-                   where m.campaign_id = r.campaign_id and m.n = r.n and m.tenant_id = $1
+                   where m.campaign_id = r.campaign_id and m.n = r.n and m.tenant_id = $1 and m.campaign_id between $4 and $5
                   ) as "references: Json<Vec<(String, String)>>"
            from unnest($2::uuid[], $3::integer[]) with ordinality as wanted (campaign_id, n, at)
            join campaigns k on k.id = wanted.campaign_id and k.tenant_id = $1
-           join recipients r on r.campaign_id = wanted.campaign_id and r.n = wanted.n
+           join recipients r on r.campaign_id = wanted.campaign_id and r.n = wanted.n and r.campaign_id between $4 and $5
            left join chunks c on k.kind = 'direct' and c.campaign_id = wanted.campaign_id and c.no = wanted.n
+                              and c.campaign_id between $4 and $5
            order by wanted.at"#,
         tenant.uuid(),
         &campaigns,
         &numbers,
+        campaigns.iter().min(),
+        campaigns.iter().max(),
     )
     .fetch_all(tx)
     .await?;

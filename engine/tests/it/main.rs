@@ -17,6 +17,7 @@ mod messages;
 mod migrations;
 mod notifications;
 mod pipeline;
+mod plans;
 mod providers;
 mod queue;
 mod support;

@@ -12,8 +12,8 @@ use fanfare_engine::{
     id::MessageId,
     launch::control,
     store::{
-        StoreError, StoreResult, analytics,
-        campaigns::{self, ChangeError},
+        StoreError, StoreResult,
+        campaigns::ChangeError,
         chunks::Claim,
         recipients::{Slice, SliceSizes},
         results::Fact,
@@ -26,7 +26,7 @@ use crate::house::House;
 
 const MIGRATOR: &sqlx::migrate::Migrator = &fanfare_engine::store::MIGRATOR;
 
-async fn claimed(house: &House, people: i32) -> Claim {
+pub(crate) async fn claimed(house: &House, people: i32) -> Claim {
     house.contacts(people).await;
     let campaign = house.draft(Channel::Sms, MessageClass::Obligation).await;
     let engine = house.engine(Settings::default()).await;
@@ -150,37 +150,6 @@ async fn the_chunk_of_an_attempt_is_found(pool: PgPool) {
             .unwrap();
         assert_eq!(found, expected, "attempt {attempt} of {n}");
     }
-}
-
-/// Beside a month of single sends, whatever the statistics say of it.
-#[sqlx::test(migrator = "MIGRATOR")]
-async fn how_far_a_campaign_is_is_read_by_its_key(pool: PgPool) {
-    let house = House::new(pool).await;
-    let claim = claimed(&house, 5).await;
-    let (tenant, campaign) = (house.tenant_id(), claim.chunk.campaign);
-    // A campaign of the same month, as statistics see it: one of two.
-    sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
-        "insert into chunks (campaign_id, no, tenant_id, account_id, attempt, burned, first_n, last_n, size, done_at, accepted)
-         select overlay(campaign_id::text placing '000000000000' from 25)::uuid, i, tenant_id, account_id, 1, 0, i, i, 1, now(), 1
-         from chunks cross join generate_series(1, 20000) i where campaign_id = '{}';
-         analyze chunks",
-        campaign.uuid(),
-    )))
-    .execute(house.store.pool())
-    .await
-    .unwrap();
-    let mut tx = house.store.begin().await.unwrap();
-    // As after some times.
-    sqlx::query("set local plan_cache_mode = force_generic_plan").execute(&mut *tx).await.unwrap();
-    let progress = campaigns::progress(&mut tx, tenant, campaign).await.unwrap();
-    analytics::numbers(&mut tx, tenant, campaign).await.unwrap();
-    let walked: Option<i64> = sqlx::query_scalar(
-        "select sum(seq_tup_read)::bigint from pg_stat_xact_user_tables where relname like 'chunks%'",
-    )
-    .fetch_one(&mut *tx)
-    .await
-    .unwrap();
-    assert_eq!((progress.waiting, walked), (5, Some(0)));
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]

@@ -48,7 +48,7 @@ use crate::{
         extract::{Body, PathId, Query},
         page::{Pagination, Wanted},
         problem::{Code, Problem},
-        sort::{Sort, Sortable},
+        sort::Sortable,
     },
     service::Service,
 };
@@ -99,17 +99,8 @@ fn clockwork(service: &Service, caller: &Caller) -> Clockwork {
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 struct Which {
-    /// From 1; not together with `cursor`.
-    page: Option<u32>,
-    /// At most 500; 20 if not said.
-    limit: Option<u32>,
-    /// `nextCursor` of the list before.
-    cursor: Option<String>,
-    #[serde(default)]
-    #[param(schema_with = Sort::<By>::schema)]
-    sort: Sort<By>,
     /// One or several of `draft`, `in_review`, `scheduled`, `active`, `paused`, `completed`, `stopped`, with commas.
     #[param(example = "active,paused,completed")]
     status: Option<String>,
@@ -164,18 +155,19 @@ struct Campaigns {
 }
 
 /// The campaigns, newest first if no `sort` is said. `total` counts to 100,000.
-#[utoipa::path(get, path = "/api/campaigns", tag = "campaigns", security(("bearer" = ["campaigns:read"])), params(Which),
+#[utoipa::path(get, path = "/api/campaigns", tag = "campaigns", security(("bearer" = ["campaigns:read"])), params(Wanted<By>, Which),
     responses((status = 200, description = "The campaigns", body = Envelope<Campaigns>)))]
 async fn list(
     State(service): State<Service>,
     may: May<needs::CampaignsRead>,
+    Query(wanted): Query<Wanted<By>>,
     Query(which): Query<Which>,
 ) -> Result<Data<Campaigns>, Problem> {
     let filter = which.filter()?;
-    let Which { page, limit, cursor, sort, .. } = which;
-    let window = Wanted { page, limit, cursor, sort }.window()?;
+    let window = wanted.window()?;
     let mut work = Work::begin(&service, &may.caller).await?;
-    let sheets = sheets::list(&mut work.tx, may.caller.tenant, &filter, sort.0, &window.part()).await?;
+    let sheets =
+        sheets::list(&mut work.tx, may.caller.tenant, &filter, wanted.sort.0, &window.part()).await?;
     let limit = usize::try_from(window.limit).unwrap_or(usize::MAX);
     let total = match window.total(sheets.len(), sheets.len() > limit) {
         Some(total) => total,

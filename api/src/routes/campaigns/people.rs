@@ -17,21 +17,21 @@ use fanfare_engine::{
     },
 };
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::json;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::Work;
 use crate::{
     auth::caller::May,
     http::{
-        attachment::{ListFormat, csv},
+        attachment::{Form, ListFormat, csv},
         envelope::{Data, Envelope},
         extract::{PathId, Query},
         page::{Counted, Pagination, Start, Wanted, Window},
         problem::Problem,
-        sort::{Sort, Sortable},
+        sort::Sortable,
     },
     service::Service,
 };
@@ -105,32 +105,6 @@ impl Sortable for ByNumber {
     const USUAL: Order<Self> = (Self, Way::Up);
 }
 
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-struct Asked {
-    /// `json`, page by page, or `csv`, all of them.
-    #[serde(default)]
-    #[param(inline)]
-    format: ListFormat,
-    /// From 1; not together with `cursor`.
-    page: Option<u32>,
-    /// At most 500; 20 if not said.
-    limit: Option<u32>,
-    /// `nextCursor` of the list before.
-    cursor: Option<String>,
-    #[serde(default)]
-    #[param(schema_with = Sort::<ByNumber>::schema)]
-    sort: Sort<ByNumber>,
-}
-
-impl Asked {
-    fn wanted(self) -> (ListFormat, Wanted<ByNumber>) {
-        let Self { format, page, limit, cursor, sort } = self;
-        (format, Wanted { page, limit, cursor, sort })
-    }
-}
-
 #[derive(Debug, Serialize, ToSchema)]
 struct Recipients {
     recipients: Vec<RecipientView>,
@@ -140,16 +114,16 @@ struct Recipients {
 /// Everybody whom the campaign was to reach, by number, and what became of their message.
 #[utoipa::path(get, path = "/api/campaigns/{campaign_id}/recipients", tag = "campaigns",
     security(("bearer" = ["campaigns:read", "contacts:read"])),
-    params(("campaign_id" = String, Path, description = "`camp_…`"), Asked),
+    params(("campaign_id" = String, Path, description = "`camp_…`"), Wanted<ByNumber>, Form),
     responses((status = 200, description = "The recipients", content((Envelope<Recipients> = "application/json"), (String = "text/csv")))))]
 async fn recipients(
     State(service): State<Service>,
     may: May<needs::CampaignsRead>,
     _: May<needs::ContactsRead>,
     PathId(id): PathId<CampaignId>,
-    Query(asked): Query<Asked>,
+    Query(wanted): Query<Wanted<ByNumber>>,
+    Query(Form { format }): Query<Form>,
 ) -> Result<Response, Problem> {
-    let (format, wanted) = asked.wanted();
     let (window, caller) = (wanted.window::<i32>()?, &may.caller);
     caller.may_list_everybody()?;
     let mut work = Work::begin(&service, caller).await?;
@@ -170,16 +144,16 @@ async fn recipients(
 /// Who was not sent, and why. However large the campaign, only the exceptions are read. `total` counts to 10,000.
 #[utoipa::path(get, path = "/api/campaigns/{campaign_id}/unsent", tag = "campaigns",
     security(("bearer" = ["campaigns:read", "contacts:read"])),
-    params(("campaign_id" = String, Path, description = "`camp_…`"), Asked),
+    params(("campaign_id" = String, Path, description = "`camp_…`"), Wanted<ByNumber>, Form),
     responses((status = 200, description = "Who was not sent", content((Envelope<Recipients> = "application/json"), (String = "text/csv")))))]
 async fn unsent(
     State(service): State<Service>,
     may: May<needs::CampaignsRead>,
     _: May<needs::ContactsRead>,
     PathId(id): PathId<CampaignId>,
-    Query(asked): Query<Asked>,
+    Query(wanted): Query<Wanted<ByNumber>>,
+    Query(Form { format }): Query<Form>,
 ) -> Result<Response, Problem> {
-    let (format, wanted) = asked.wanted();
     let (window, caller) = (wanted.window::<Counted<i32>>()?, &may.caller);
     caller.may_list_everybody()?;
     let mut work = Work::begin(&service, caller).await?;

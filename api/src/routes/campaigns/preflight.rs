@@ -33,7 +33,7 @@ use crate::{
         extract::{PathId, Query},
         page::{Counted, Pagination, Wanted},
         problem::{Code, Problem},
-        sort::{Sort, Sortable},
+        sort::Sortable,
     },
     routes::cost::Cost,
     service::Service,
@@ -171,21 +171,11 @@ impl Sortable for ByReason {
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
 struct Behind {
-    /// `json`, page by page, or `csv`, all of them.
+    /// `json`, page by page, or `csv`, all of it.
     #[serde(default)]
     #[param(inline)]
     format: ListFormat,
-    /// From 1; not together with `cursor`.
-    page: Option<u32>,
-    /// At most 500; 20 if not said.
-    limit: Option<u32>,
-    /// `nextCursor` of the list before.
-    cursor: Option<String>,
-    #[serde(default)]
-    #[param(schema_with = Sort::<ByReason>::schema)]
-    sort: Sort<ByReason>,
     /// One of the reasons of `notSent`.
     reason: Option<String>,
 }
@@ -212,22 +202,22 @@ struct NotReachedList {
 /// Who is behind a number of the latest pre-flight: reason by reason, or of one reason. The first 100,000 are kept.
 #[utoipa::path(get, path = "/api/campaigns/{campaign_id}/preflight/recipients", tag = "campaigns",
     security(("bearer" = ["campaigns:read", "contacts:read"])),
-    params(("campaign_id" = String, Path, description = "`camp_…`"), Behind),
+    params(("campaign_id" = String, Path, description = "`camp_…`"), Wanted<ByReason>, Behind),
     responses((status = 200, description = "Recipients", content((Envelope<NotReachedList> = "application/json"), (String = "text/csv")))))]
 async fn recipients(
     State(service): State<Service>,
     may: May<needs::CampaignsRead>,
     _: May<needs::ContactsRead>,
     PathId(id): PathId<CampaignId>,
-    Query(behind): Query<Behind>,
+    Query(wanted): Query<Wanted<ByReason>>,
+    Query(Behind { format, reason }): Query<Behind>,
 ) -> Result<Response, Problem> {
     let caller = &may.caller;
     caller.may_list_everybody()?;
-    if let Some(reason) = &behind.reason {
+    if let Some(reason) = &reason {
         input::text(reason, 64).map_err(|message| Problem::field("reason", message))?;
     }
-    let Behind { format, page, limit, cursor, sort, reason } = behind;
-    let window = Wanted { page, limit, cursor, sort }.window::<Counted<(String, i32)>>()?;
+    let window = wanted.window::<Counted<(String, i32)>>()?;
     let tenant = caller.tenant;
     let mut work = Work::begin(&service, caller).await?;
     let name = sheets::get(&mut work.tx, tenant, id).await?.name;
@@ -244,7 +234,7 @@ async fn recipients(
         None => preflights::count(&mut work.tx, tenant, id, reason).await?,
     };
     let part = window.places();
-    let rows = preflights::problems(&mut work.tx, tenant, id, reason, sort.way(), &part).await?;
+    let rows = preflights::problems(&mut work.tx, tenant, id, reason, wanted.sort.way(), &part).await?;
     let (rows, next) =
         window.cut(rows, |row: &ProblemRow| Counted { place: (row.reason.clone(), row.n), total });
     people::noted(work, id, "preflight", rows.len()).await?;

@@ -22,7 +22,7 @@ use crate::{
         extract::Query,
         page::{Counted, Pagination, Start, Wanted},
         problem::Problem,
-        sort::{Sort, Sortable},
+        sort::Sortable,
     },
     routes::Work,
     service::Service,
@@ -30,14 +30,8 @@ use crate::{
 
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Wish {
-    /// From 1; not together with `cursor`.
-    page: Option<u32>,
-    /// At most 500; 20 if not said.
-    limit: Option<u32>,
-    /// `nextCursor` of the list before.
-    cursor: Option<String>,
     /// Words, each of which begins a word of the name, the e-mail address, its domain or the phone number. 100 characters.
     /// Of words that fit more than 10,000 people, 10,000 of these are looked at: another word narrows them.
     q: Option<String>,
@@ -56,9 +50,6 @@ pub(super) struct Wish {
     created_before: Option<jiff::Timestamp>,
     #[param(value_type = Option<String>, format = DateTime)]
     updated_after: Option<jiff::Timestamp>,
-    #[serde(default)]
-    #[param(schema_with = Sort::<By>::schema)]
-    sort: Sort<By>,
 }
 
 impl Sortable for By {
@@ -73,16 +64,16 @@ pub(super) struct Contacts {
 }
 
 /// Contacts, the newest first if no `sort` is said. By name, all that the filters leave is read.
-#[utoipa::path(get, path = "/api/contacts", tag = "contacts", security(("bearer" = ["contacts:read"])), params(Wish),
+#[utoipa::path(get, path = "/api/contacts", tag = "contacts", security(("bearer" = ["contacts:read"])), params(Wanted<By>, Wish),
     responses((status = 200, description = "The contacts", body = Envelope<Contacts>)))]
 pub(super) async fn list(
     State(service): State<Service>,
     may: May<needs::ContactsRead>,
+    Query(wanted): Query<Wanted<By>>,
     Query(wish): Query<Wish>,
 ) -> Result<Data<Contacts>, Problem> {
     let caller = &may.caller;
-    let Wish { page, limit, sort, .. } = wish;
-    let window = Wanted { page, limit, cursor: wish.cursor.clone(), sort }.window::<Counted<Place>>()?;
+    let window = wanted.window::<Counted<Place>>()?;
     let terms = Terms::of(&wish)?;
     let filter = terms.filter(&wish);
     let mut work = Work::begin(&service, caller).await?;
@@ -90,7 +81,8 @@ pub(super) async fn list(
         Start::After(last) => Some(&last.place),
         Start::Page(_) => None,
     };
-    let part = Part { order: sort.0, after, offset: window.offset(), limit: i64::from(window.limit) + 1 };
+    let part =
+        Part { order: wanted.sort.0, after, offset: window.offset(), limit: i64::from(window.limit) + 1 };
     let rows = contacts::list(&mut work.tx, sight(caller), filter, part).await?;
     let limit = usize::try_from(window.limit).unwrap_or(usize::MAX);
     let total = match window.counted().or_else(|| window.total(rows.len(), rows.len() > limit)) {

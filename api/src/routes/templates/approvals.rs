@@ -34,7 +34,7 @@ use crate::{
         extract::{Body, Query},
         page::{Pagination, Wanted},
         problem::{Code, FieldError, Problem, ProblemDetails},
-        sort::{Sort, Sortable},
+        sort::Sortable,
     },
     routes::Work,
     service::Service,
@@ -102,19 +102,9 @@ impl Sortable for By {
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
 struct ApprovalsQuery {
     /// Language of the version; the tenant's, else the first that the template has, if not said.
     locale: Option<String>,
-    /// From 1; not together with `cursor`.
-    page: Option<u32>,
-    /// At most 500; 20 if not said.
-    limit: Option<u32>,
-    /// `nextCursor` of the list before.
-    cursor: Option<String>,
-    #[serde(default)]
-    #[param(schema_with = Sort::<By>::schema)]
-    sort: Sort<By>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -319,13 +309,12 @@ async fn list(
     State(service): State<Service>,
     may: May<needs::TemplatesRead>,
     path: VersionPath,
-    Query(query): Query<ApprovalsQuery>,
+    Query(wanted): Query<Wanted<By>>,
+    Query(ApprovalsQuery { locale }): Query<ApprovalsQuery>,
 ) -> Result<Data<TemplateApprovals>, Problem> {
     let tenant = may.caller.tenant;
-    let ApprovalsQuery { locale, page, limit, cursor, sort } = query;
-    let window =
-        Wanted { page, limit, cursor, sort }.window::<(Option<Timestamp>, AccountId, String, String)>()?;
-    let (by, way) = sort.0;
+    let window = wanted.window::<(Option<Timestamp>, AccountId, String, String)>()?;
+    let (by, way) = wanted.sort.0;
     let mut work = Work::begin(&service, &may.caller).await?;
     let (template, version) = meant(&mut work, tenant, &path, &InLocale { locale }).await?;
     let of = (template, version.locale.as_str(), version.version);

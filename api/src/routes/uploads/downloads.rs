@@ -20,20 +20,20 @@ use fanfare_engine::{
         uploads::ProblemRow,
     },
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::json;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::{Work, template, whole};
 use crate::{
     auth::caller::May,
     http::{
-        attachment::{ListFormat, csv, file},
+        attachment::{Form, ListFormat, csv, file},
         envelope::{Data, Envelope},
         extract::{PathId, Query},
         page::{Pagination, Wanted},
         problem::{Code, Problem},
-        sort::{Sort, Sortable},
+        sort::Sortable,
     },
     service::Service,
 };
@@ -77,25 +77,6 @@ impl Sortable for ByRow {
     const USUAL: Order<Self> = (Self, Way::Up);
 }
 
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ErrorsQuery {
-    /// `json`, page by page, or `csv`, all of it.
-    #[serde(default)]
-    #[param(inline)]
-    format: ListFormat,
-    /// From 1; not together with `cursor`.
-    page: Option<u32>,
-    /// At most 500; 20 if not said.
-    limit: Option<u32>,
-    /// `nextCursor` of the list before.
-    cursor: Option<String>,
-    #[serde(default)]
-    #[param(schema_with = Sort::<ByRow>::schema)]
-    sort: Sort<ByRow>,
-}
-
 /// A row that was refused, or a value that was left out of a row that was taken.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct RowError {
@@ -129,18 +110,18 @@ pub(super) struct RowErrors {
 ///
 /// As CSV it is safe to open in a spreadsheet program: what would run as a formula is text.
 #[utoipa::path(get, path = "/api/upload/errors/{upload_id}", tag = "uploads", security(("bearer" = ["uploads:read"])),
-    params(("upload_id" = String, Path, description = "`upl_…`"), ErrorsQuery),
+    params(("upload_id" = String, Path, description = "`upl_…`"), Wanted<ByRow>, Form),
     responses((status = 200, description = "The rows and values", content((Envelope<RowErrors> = "application/json"), (String = "text/csv")))))]
 pub(super) async fn errors(
     State(service): State<Service>,
     may: May<needs::UploadsRead>,
     PathId(id): PathId<UploadId>,
-    Query(query): Query<ErrorsQuery>,
+    Query(wanted): Query<Wanted<ByRow>>,
+    Query(Form { format }): Query<Form>,
 ) -> Result<Response, Problem> {
     let (caller, tenant) = (&may.caller, may.caller.tenant);
     whole(caller)?;
-    let ErrorsQuery { format, page, limit, cursor, sort } = query;
-    let window = Wanted { page, limit, cursor, sort }.window::<ProblemKey>()?;
+    let window = wanted.window::<ProblemKey>()?;
     let mut work = Work::begin(&service, caller).await?;
     let entry = upload_history::get(&mut work.tx, tenant, id).await?;
     // Values of a list of people are what people said of themselves.
@@ -151,7 +132,7 @@ pub(super) async fn errors(
         let store = service.store.clone();
         return Ok(csv(&name, refused::csv_header(), move |after| lines(store.clone(), (tenant, id), after)));
     }
-    let rows = upload_history::problems(&mut work.tx, tenant, id, sort.way(), &window.part()).await?;
+    let rows = upload_history::problems(&mut work.tx, tenant, id, wanted.sort.way(), &window.part()).await?;
     let total = upload_history::count_problems(&mut work.tx, tenant, id).await?;
     work.commit().await?;
     let (rows, next) = window.cut(rows, |row: &ProblemRow| (row.row_no, row.field.clone()));

@@ -40,7 +40,7 @@ use crate::{
         extract::{PathId, Query},
         page::{Pagination, Wanted},
         problem::{Code, Problem},
-        sort::{Sort, Sortable},
+        sort::Sortable,
     },
     service::Service,
 };
@@ -188,17 +188,7 @@ impl Sortable for ByMoment {
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
 struct HistoryQuery {
-    /// From 1; not together with `cursor`.
-    page: Option<u32>,
-    /// At most 500; 20 if not said.
-    limit: Option<u32>,
-    /// `nextCursor` of the list before.
-    cursor: Option<String>,
-    #[serde(default)]
-    #[param(schema_with = Sort::<ByMoment>::schema)]
-    sort: Sort<ByMoment>,
     /// `receiving`, `processing`, `completed` or `failed`.
     #[param(value_type = Option<String>)]
     status: Option<UploadState>,
@@ -212,18 +202,19 @@ struct History {
 
 /// All uploads, the newest first if no `sort` is said.
 #[utoipa::path(get, path = "/api/upload/history", tag = "uploads", security(("bearer" = ["uploads:read"])),
-    params(HistoryQuery), responses((status = 200, description = "The uploads", body = Envelope<History>)))]
+    params(Wanted<ByMoment>, HistoryQuery), responses((status = 200, description = "The uploads", body = Envelope<History>)))]
 async fn history(
     State(service): State<Service>,
     may: May<needs::UploadsRead>,
-    Query(query): Query<HistoryQuery>,
+    Query(wanted): Query<Wanted<ByMoment>>,
+    Query(HistoryQuery { status }): Query<HistoryQuery>,
 ) -> Result<Data<History>, Problem> {
     whole(&may.caller)?;
     let tenant = may.caller.tenant;
-    let HistoryQuery { page, limit, cursor, sort, status } = query;
-    let window = Wanted { page, limit, cursor, sort }.window()?;
+    let window = wanted.window()?;
     let mut work = Work::begin(&service, &may.caller).await?;
-    let entries = upload_history::list(&mut work.tx, tenant, status, sort.way(), &window.part()).await?;
+    let entries =
+        upload_history::list(&mut work.tx, tenant, status, wanted.sort.way(), &window.part()).await?;
     let total = upload_history::count(&mut work.tx, tenant, status).await?;
     let (entries, next) = window.cut(entries, |entry: &UploadEntry| entry.id);
     let view = |entry: UploadEntry| UploadView { columns: None, ..UploadView::from(entry) };

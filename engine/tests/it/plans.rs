@@ -1,0 +1,93 @@
+//! What statements that are run over and over read: their keys, whatever the statistics say.
+
+use std::time::Duration;
+
+use fanfare_engine::{
+    domain::chunk::ChunkRef,
+    id::ProcessId,
+    store::{
+        Store, analytics, campaigns,
+        chunks::{IntentRequest, IntentVerdict},
+    },
+};
+use sqlx::{PgPool, postgres::PgPoolOptions};
+use uuid::Uuid;
+
+use crate::{house::House, messages::claimed};
+
+const MIGRATOR: &sqlx::migrate::Migrator = &fanfare_engine::store::MIGRATOR;
+
+/// Of thousands that wait, also by a plan that was made when there were none.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_chunk_is_claimed_by_its_key(pool: PgPool) {
+    let house = House::new(pool).await;
+    let claim = claimed(&house, 5).await;
+    // One connection, which tells what was read over it.
+    let options = house.store.pool().connect_options().as_ref().clone();
+    let one = Store::from_pool(PgPoolOptions::new().max_connections(1).connect_with(options).await.unwrap());
+    let (process, lease) = (ProcessId::from_uuid(Uuid::from_u128(7)), Duration::from_secs(30));
+    let wanted = |no| [ChunkRef { campaign: claim.chunk.campaign, no }];
+    let read = async || -> i64 {
+        sqlx::query("select pg_stat_force_next_flush()").execute(one.pool()).await.unwrap();
+        let read = "select sum(seq_tup_read + idx_tup_fetch)::bigint from pg_stat_user_tables where relname like 'chunks%'";
+        sqlx::query_scalar(read).fetch_one(one.pool()).await.unwrap()
+    };
+    for _ in 0..6 {
+        assert!(one.claim_chunks(process, &wanted(2), lease).await.unwrap().is_empty());
+    }
+    sqlx::query(
+        "insert into chunks (campaign_id, no, tenant_id, account_id, attempt, burned, first_n, last_n, size)
+         select campaign_id, i, tenant_id, account_id, 1, 0, 1, 1, 1 from chunks cross join generate_series(2, 3000) i
+         where campaign_id = $1 and no = 1",
+    )
+    .bind(claim.chunk.campaign.uuid())
+    .execute(house.store.pool())
+    .await
+    .unwrap();
+    let before = read().await;
+    let claims = one.claim_chunks(process, &wanted(2_000), lease).await.unwrap();
+    let request = IntentRequest {
+        claim: &claims[0],
+        lease,
+        positions: &[0],
+        key: None,
+        contacts: &[None],
+        addresses: &["+23057000001"],
+    };
+    let verdict = one.commit_intent(&request).await.unwrap();
+    assert_eq!(verdict, IntentVerdict::Go { excluded: Vec::new() });
+    one.release_chunk(&claims[0], Duration::ZERO).await.unwrap();
+    let read = read().await - before;
+    assert!((1..20).contains(&read), "{read} chunks were read for one");
+}
+
+/// Beside a month of single sends, whatever the statistics say of it.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn how_far_a_campaign_is_is_read_by_its_key(pool: PgPool) {
+    let house = House::new(pool).await;
+    let claim = claimed(&house, 5).await;
+    let (tenant, campaign) = (house.tenant_id(), claim.chunk.campaign);
+    // A campaign of the same month, as statistics see it: one of two.
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
+        "insert into chunks (campaign_id, no, tenant_id, account_id, attempt, burned, first_n, last_n, size, done_at, accepted)
+         select overlay(campaign_id::text placing '000000000000' from 25)::uuid, i, tenant_id, account_id, 1, 0, i, i, 1, now(), 1
+         from chunks cross join generate_series(1, 20000) i where campaign_id = '{}';
+         analyze chunks",
+        campaign.uuid(),
+    )))
+    .execute(house.store.pool())
+    .await
+    .unwrap();
+    let mut tx = house.store.begin().await.unwrap();
+    // As after some times.
+    sqlx::query("set local plan_cache_mode = force_generic_plan").execute(&mut *tx).await.unwrap();
+    let progress = campaigns::progress(&mut tx, tenant, campaign).await.unwrap();
+    analytics::numbers(&mut tx, tenant, campaign).await.unwrap();
+    let walked: Option<i64> = sqlx::query_scalar(
+        "select sum(seq_tup_read)::bigint from pg_stat_xact_user_tables where relname like 'chunks%'",
+    )
+    .fetch_one(&mut *tx)
+    .await
+    .unwrap();
+    assert_eq!((progress.waiting, walked), (5, Some(0)));
+}
