@@ -1,9 +1,9 @@
 //! The direct path: one message, accepted and sent by the process that took it in.
 //!
 //! Acceptance and intent are one transaction, so the answer "accepted" already means that the message is durable and that
-//! whatever could have stopped it was looked at. If the account has a time slot at once, this process sends it; otherwise
-//! the chunk stands there without an intent and the queue brings it to a worker. If the process dies in between, the
-//! chunk's lease ends and its next owner decides as for any other chunk.
+//! whatever could have stopped it was looked at. If the account has a time slot at once, this process sends it, as soon as
+//! it has a place on the wire; otherwise the chunk stands there without an intent and the queue brings it to a worker. If
+//! the process dies in between, the chunk's lease ends and its next owner decides as for any other chunk.
 //!
 //! A message for later is accepted in the same way, and its chunk waits for its moment. What may stop it is looked at twice:
 //! when it is accepted, and again by the intent right before it leaves.
@@ -12,7 +12,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use fanfare_templates::{Locale, Rendered};
 use jiff::{Timestamp, tz::TimeZone};
-use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, timeout},
+};
 use tokio_util::task::TaskTracker;
 
 use super::{
@@ -43,6 +46,9 @@ use crate::{
         tenants::Tenant,
     },
 };
+
+/// For which a place on the wire is waited.
+const A_MOMENT: Duration = Duration::from_millis(500);
 
 /// What is in a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -414,9 +420,10 @@ impl DirectPath {
     }
 }
 
-/// A slot at once, or the queue: an intent must not wait for a permit.
+/// A slot, or the queue. A place is waited for a moment, before anything is committed: by the queue a message costs the database
+/// three times as much, so a process that is behind for a moment and leaves its messages there would be behind from then on.
 async fn slot(deliverer: &Deliverer, ready: &Ready<'_>) -> Option<(OwnedSemaphorePermit, Admission)> {
-    let place = deliverer.places.take_now(&ready.account);
+    let place = timeout(A_MOMENT, deliverer.places.take(&ready.account, 1)).await.ok().flatten();
     let slot = place.filter(|_| ready.account.breaker.allows()).zip(ready.account.pacer.admit_now(1))?;
     let wait = ready.account.waits(&[&ready.recipient.address]).await;
     wait.is_ok_and(|wait| wait[0].is_none()).then_some(slot)

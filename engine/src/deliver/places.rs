@@ -49,11 +49,6 @@ impl Places {
         Arc::clone(&lot.free).acquire_many_owned(count).await.ok()
     }
 
-    /// One place, if it is free now.
-    pub(super) fn take_now(&self, account: &AccountHandle) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.lot(account).free).try_acquire_owned().ok()
-    }
-
     /// Half of the places, so that one slice is intended while another is sent.
     pub(super) fn largest_slice(&self, account: &AccountHandle) -> usize {
         self.lot(account).size.div_ceil(2)

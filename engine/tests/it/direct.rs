@@ -8,13 +8,15 @@ use fanfare_engine::{
         outcome::{Outcome, Reason},
         references::References,
     },
-    engine::Settings,
+    engine::{Settings, WorkerSettings},
     id::MessageId,
     store::{
         direct::{self, Cancellation},
         message_search,
     },
 };
+use fanfare_sandbox::SandboxConfig;
+use futures::future::join_all;
 use sqlx::PgPool;
 
 use crate::{
@@ -116,6 +118,25 @@ async fn an_account_writes_to_no_more_people_than_its_tier(pool: PgPool) {
     .await
     .unwrap();
     assert_eq!(of_nobody, 0, "intents of nobody");
+}
+
+/// None of them is left to the queue, which would cost more than the wait.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn whoever_finds_every_place_taken_waits_for_one(pool: PgPool) {
+    let faults = serde_json::from_value(serde_json::json!({"sms": {"latency_ms": 50}})).unwrap();
+    let house = House::with(pool, SandboxConfig { faults, ..SandboxConfig::default() }).await;
+    house.template(Channel::Sms, MessageClass::Transactional).await;
+    let worker = WorkerSettings { urgent_in_flight: 1, ..WorkerSettings::default() };
+    let running = house.engine(Settings { worker, ..Settings::default() }).await.start(ALL);
+    let one_of_many = async || {
+        let taken = running.direct.take(request(&house, "+23052345678", None)).await.unwrap();
+        let Taken::Accepted { outcome, .. } = taken else { panic!("{taken:?}") };
+        outcome.await.expect("this process sends it")
+    };
+    for outcome in join_all((0..5).map(|_| one_of_many())).await {
+        assert!(matches!(outcome, Outcome::Accepted { .. }), "{outcome:?}");
+    }
+    stop(running).await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
