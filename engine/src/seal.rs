@@ -1,7 +1,7 @@
 //! Secrets at rest: sealed with a key from the environment, so that the database alone, or a copy of it, opens none.
 //!
 //! `FANFARE_SEALING_KEYS` lists keys as `name:base64`, separated by commas. The first seals; all open, so that a new key is
-//! put in front, and the old one taken out once everything has been sealed anew. What a secret belongs to is sealed with it:
+//! put in front, and the old one taken out once `fanfare reseal` has sealed everything anew. What a secret belongs to is sealed with it:
 //! moved to another row it does not open.
 //!
 //! A sealed secret is one byte of length, the key's name, 24 bytes of nonce, then XChaCha20-Poly1305.
@@ -68,6 +68,16 @@ impl Seal {
         Ok([&[length], name.as_bytes(), &nonce, &boxed].concat())
     }
 
+    /// The same secret under the first key; `None` where it is under that already.
+    pub fn anew(&self, ids: &Ids, about: &str, sealed: &[u8]) -> Result<Option<Vec<u8>>, SealError> {
+        let secret = self.open(about, sealed)?;
+        let (first, _) = self.keys.first().ok_or(SealError::NoKey)?;
+        if sealed.get(1..=usize::from(sealed[0])) == Some(first.as_bytes()) {
+            return Ok(None);
+        }
+        self.seal(ids, about, &secret).map(Some)
+    }
+
     pub fn open(&self, about: &str, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
         let (&length, rest) = sealed.split_first().ok_or(SealError::Broken)?;
         let (name, rest) = rest.split_at_checked(length.into()).ok_or(SealError::Broken)?;
@@ -104,7 +114,8 @@ mod tests {
         let sealed = old.seal(&ids, "acct_1", b"xkeysib-1").expect("sealed");
         assert_eq!(both.open("acct_1", &sealed).as_deref(), Ok(&b"xkeysib-1"[..]));
         assert_eq!(new.open("acct_1", &sealed), Err(SealError::UnknownKey("2026".to_owned())));
-        let again = both.seal(&ids, "acct_1", b"xkeysib-1").expect("sealed");
+        let again = both.anew(&ids, "acct_1", &sealed).expect("opened").expect("under the old key before");
+        assert_eq!(both.anew(&ids, "acct_1", &again), Ok(None));
         assert_eq!(new.open("acct_1", &again).as_deref(), Ok(&b"xkeysib-1"[..]));
     }
 

@@ -257,7 +257,7 @@ BODIES = {
     ("POST", "/api/contacts"): lambda: {"email": f"c{number()}@acme.example"},
     ("PATCH", "/api/contacts/{contact_id}"): lambda: {"name": "Ann"},
     ("PUT", "/api/contacts/{contact_id}/consents"): lambda: {"consents": [{"channel": "sms", "granted": True, "source": "form"}]},
-    ("PUT", "/api/contacts/{contact_id}/preferences"): lambda: {"channels": [], "topics": {}},
+    ("PUT", "/api/contacts/{contact_id}/preferences"): lambda: {"channels": []},
     ("POST", "/api/keys"): lambda: {"name": "k", "scopes": ["users:read"]},
     ("POST", "/api/notifications/broadcast"): lambda: {"title": "t", "message": "m"},
     ("PUT", "/api/notifications/preferences"): lambda: {"preferences": []},

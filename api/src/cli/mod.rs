@@ -15,6 +15,7 @@ pub(crate) mod import;
 mod message;
 pub(crate) mod migrate;
 pub(crate) mod out;
+mod reseal;
 mod sandbox;
 mod send;
 pub(crate) mod serve;
@@ -91,6 +92,8 @@ pub enum Command {
     Send(send::Args),
     /// Write to an address no more
     Suppress(suppress::Args),
+    /// Seal every secret anew with the first of FANFARE_SEALING_KEYS
+    Reseal,
     /// Look for what is missing, and say what to do
     Doctor,
     /// Say what the exit codes mean
@@ -151,6 +154,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Message(args) => message::run(&context, args).await,
         Command::Send(args) => send::run(&context, args).await,
         Command::Suppress(args) => suppress::run(&context, args).await,
+        Command::Reseal => reseal::run(&context).await,
         Command::Doctor => doctor::run(&context).await,
         Command::Demo(args) => crate::demo::run(&cli.global, &context, &args).await,
     }

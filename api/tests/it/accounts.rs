@@ -7,7 +7,10 @@ use fanfare_sandbox::{RunningSandbox, Sandbox, SandboxConfig};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use crate::open::{Client, Open};
+use crate::{
+    open::{Client, Open, PASSWORD},
+    support::House,
+};
 
 const MIGRATOR: &sqlx::migrate::Migrator = &fanfare_engine::store::MIGRATOR;
 const KEY: &str = "xkeysib-sandbox";
@@ -200,6 +203,30 @@ async fn a_sealed_secret_is_good_for_its_own_account_only(pool: PgPool) {
     let (status, answer) = owner.post(&format!("/api/accounts/{id}/check"), &json!({})).await;
     assert_eq!((status, &answer["code"]), (409, &json!("conflict")), "{answer}");
     assert_eq!(ground.works_here(&id).await, None, "it is not used");
+}
+
+/// With nothing lost on the way: before, both keys open; after, the new one does alone.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn the_key_that_seals_is_changed_for_another(pool: PgPool) {
+    const NEWER: &str = "2027:AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=";
+    let ground = Ground::new(&pool).await;
+    let owner = ground.open.owner().await;
+    let id = ground.made(&owner, KEY).await;
+    let (status, begun) = owner.post("/api/auth/second-factor", &json!({"password": PASSWORD})).await;
+    assert_eq!(status, 200, "{begun}");
+    let reseal = |keys: &str| {
+        let mut house = House::on(&pool);
+        house.set("FANFARE_SEALING_KEYS", keys);
+        house.run(&["--json", "reseal"])
+    };
+    let without = reseal(NEWER);
+    assert_eq!((without.code, without.err.contains(&id), without.err.contains("`2026`")), (1, true, true));
+    let counted = |accounts, factors, already| json!({"accounts": accounts, "secondFactors": factors, "already": already});
+    let both = format!("{NEWER},{SEALING_KEYS}");
+    assert_eq!(reseal(&both).json(), counted(1, 1, 0));
+    assert_eq!(reseal(NEWER).json(), counted(0, 0, 2));
+    let after = Ground { open: Open::with(&pool, &[("FANFARE_SEALING_KEYS", NEWER)]).await, ..ground };
+    assert_eq!(after.works_here(&id).await, Some(true));
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]

@@ -39,6 +39,12 @@ fn the_default_file_changes_nothing() {
 }
 
 #[test]
+fn a_token_is_good_for_no_longer_than_a_day() {
+    let error = wrong("", &[("FANFARE__AUTH__ACCESS_MINUTES", "1441")]);
+    assert!(error.contains("auth.access_minutes") && error.contains("between 1 and 1440"), "{error}");
+}
+
+#[test]
 fn the_last_source_wins() {
     let file = "[worker]\nchunks = 5\n[api]\nport = 81";
     let check = |file: Option<&str>, variables: &[(&str, &str)], expected: (usize, u16, &str)| {

@@ -186,7 +186,7 @@ pub(crate) fn good_body(method: &Method, path: &str) -> Value {
         ("PUT", "/api/contacts/{contact_id}/consents") => {
             json!({"consents": [{"channel": "email", "granted": true, "source": "mine"}]})
         }
-        ("PUT", "/api/contacts/{contact_id}/preferences") => json!({"channels": [], "topics": {}}),
+        ("PUT", "/api/contacts/{contact_id}/preferences") => json!({"channels": []}),
         ("POST", "/api/templates/{template_id}/versions")
         | ("PUT", "/api/templates/{template_id}/versions/{version}") => {
             json!({"content": "Mine"})

@@ -1,5 +1,6 @@
 //! Who may use the API, and how they prove who they are.
 
+mod lifetimes;
 mod locks;
 mod strangers;
 
@@ -300,7 +301,23 @@ async fn a_tenant_makes_so_many_requests_and_hears_how_many_are_left(pool: PgPoo
     }
     let refused = refused.expect("five, and what came back meanwhile");
     assert_eq!(refused.headers()["retry-after"], "1");
+    assert_eq!(refused.headers()["ratelimit-remaining"], "0");
+    assert_eq!(refused.headers()["ratelimit-reset"], "1");
     assert_eq!(open.stranger().await.get("/api/users").await.0, 200, "others are not held up");
+}
+
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn a_key_makes_so_many_requests_and_leaves_the_others_theirs(pool: PgPool) {
+    let open = Open::with(&pool, &[("FANFARE__API__PROGRAM_PER_SECOND", "3")]).await;
+    let (busy, other) = (open.key(&["users:read"]).await, open.key(&["users:read"]).await);
+    let mut seen = Vec::new();
+    for _ in 0..40 {
+        let answer = busy.request(Method::GET, "/api/users").send().await.unwrap();
+        assert_eq!(answer.headers()["ratelimit-limit"], "3");
+        seen.push(answer.status().as_u16());
+    }
+    assert!(seen.starts_with(&[200, 200, 200]) && seen.contains(&429), "{seen:?}");
+    assert_eq!(other.get("/api/users").await.0, 200);
 }
 
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]

@@ -1,8 +1,6 @@
 //! What people said about marketing, channel by channel, and what they would rather have. The rule that reads consents is
 //! the function `refusals` of the migrations; whoever takes one back waits for [`super::Store::grace`] after the commit.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
@@ -38,8 +36,6 @@ pub struct Consent {
 pub struct Preferences {
     /// In the order in which they want to be written to; marketing goes over no other, unless none is named.
     pub channels: Vec<Channel>,
-    /// Kinds of marketing, each wanted or not.
-    pub topics: BTreeMap<String, bool>,
 }
 
 pub async fn rule(tx: &mut PgConnection, tenant: TenantId) -> StoreResult<ConsentRule> {
@@ -90,14 +86,13 @@ pub async fn record(tx: &mut PgConnection, contact: ContactId, consents: &[Conse
 
 /// Of a contact that was read before; nothing was said where there is no row.
 pub async fn preferences(tx: &mut PgConnection, contact: ContactId) -> StoreResult<Preferences> {
-    let row = sqlx::query!(
-        r#"select channels, topics as "topics: sqlx::types::Json<BTreeMap<String, bool>>"
-           from contact_preferences where contact_id = $1"#,
+    let row = sqlx::query_scalar!(
+        "select channels from contact_preferences where contact_id = $1",
         contact.uuid(),
     );
-    let Some(row) = row.fetch_optional(tx).await? else { return Ok(Preferences::default()) };
-    let channels: Result<Vec<Channel>, String> = row.channels.iter().map(|text| text.parse()).collect();
-    Ok(Preferences { channels: channels.map_err(StoreError::Corrupt)?, topics: row.topics.0 })
+    let Some(channels) = row.fetch_optional(tx).await? else { return Ok(Preferences::default()) };
+    let channels: Result<Vec<Channel>, String> = channels.iter().map(|text| text.parse()).collect();
+    Ok(Preferences { channels: channels.map_err(StoreError::Corrupt)? })
 }
 
 /// Names what a person would rather have. Where channels are named, marketing over others stops: whoever calls waits for
@@ -106,12 +101,10 @@ pub async fn prefer(tx: &mut PgConnection, contact: ContactId, preferences: &Pre
     let channels: Vec<String> =
         preferences.channels.iter().map(|channel| channel.as_str().to_owned()).collect();
     sqlx::query!(
-        "insert into contact_preferences (contact_id, channels, topics) values ($1, $2, $3)
-         on conflict (contact_id) do update
-             set channels = excluded.channels, topics = excluded.topics, updated_at = clock_timestamp()",
+        "insert into contact_preferences (contact_id, channels) values ($1, $2)
+         on conflict (contact_id) do update set channels = excluded.channels, updated_at = clock_timestamp()",
         contact.uuid(),
         &channels,
-        sqlx::types::Json(&preferences.topics) as _,
     )
     .execute(tx)
     .await?;

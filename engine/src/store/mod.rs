@@ -44,6 +44,7 @@ pub mod recipients;
 pub mod results;
 pub mod roles;
 pub mod rollups;
+pub mod sealed;
 pub mod send_caps;
 pub mod sessions;
 pub mod settings;

@@ -28,7 +28,6 @@ pub struct Credentials {
     pub password_hash: Option<String>,
     /// Sealed.
     pub totp_secret: Option<Vec<u8>>,
-    pub totp_step: Option<i64>,
 }
 
 /// A first password makes an invited user active; the second factor stays. Nobody gets one who was blocked meanwhile.
@@ -189,7 +188,7 @@ impl Store {
     /// By the address that somebody signs in with, in lower case.
     pub async fn credentials(&self, email: &str) -> StoreResult<Option<(TenantId, Credentials)>> {
         let row = sqlx::query!(
-            r#"select id, tenant_id, status as "status: UserStatus", password_hash, totp_secret, totp_step
+            r#"select id, tenant_id, status as "status: UserStatus", password_hash, totp_secret
                from users where email = $1"#,
             email,
         );
@@ -199,7 +198,6 @@ impl Store {
                 status: row.status,
                 password_hash: row.password_hash,
                 totp_secret: row.totp_secret,
-                totp_step: row.totp_step,
             };
             (row.tenant_id.into(), credentials)
         }))

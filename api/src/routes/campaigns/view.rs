@@ -25,7 +25,7 @@ pub(super) struct CampaignView {
     #[schema(value_type = String, example = "camp_01jd3v9x2gfk8s5m7q4w6r0t1z")]
     pub(super) id: CampaignId,
     name: String,
-    /// `email`, `sms` or `whatsapp`.
+    /// `email`, `sms`, `whatsapp` or `in_app`.
     #[serde(rename = "type")]
     #[schema(value_type = String)]
     channel: Channel,

@@ -1,6 +1,6 @@
 //! What people said about marketing on each channel, and what they would rather have.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use axum::extract::State;
 use fanfare_engine::{
@@ -30,8 +30,6 @@ use crate::{
 };
 
 const LONGEST_SOURCE: usize = 200;
-const MOST_TOPICS: usize = 50;
-const LONGEST_TOPIC: usize = 63;
 
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -170,13 +168,11 @@ pub(super) struct Wishes {
     /// `email`, `sms`, `whatsapp`, in the order in which the person wants to be written to. None named: any.
     #[schema(value_type = Vec<String>, max_items = 3)]
     channels: Vec<Channel>,
-    /// Kinds of marketing, each wanted or not: `{"offers": false}`. At most 50, names of at most 63 letters a-z, digits, `_`, `-`.
-    topics: BTreeMap<String, bool>,
 }
 
 impl From<Preferences> for Wishes {
-    fn from(Preferences { channels, topics }: Preferences) -> Self {
-        Self { channels, topics }
+    fn from(Preferences { channels }: Preferences) -> Self {
+        Self { channels }
     }
 }
 
@@ -214,8 +210,7 @@ pub(super) async fn prefer(
     contacts::lock(&mut work.tx, sight(&may.caller), id).await?;
     demand.check(Tag::of(&Wishes::from(consents::preferences(&mut work.tx, id).await?)))?;
     consents::prefer(&mut work.tx, id, &preferences).await?;
-    let detail = json!({"channels": preferences.channels, "topics": preferences.topics});
-    work.note("contact.prefer", &id.to_string(), detail).await?;
+    work.note("contact.prefer", &id.to_string(), json!({"channels": preferences.channels})).await?;
     work.commit().await?;
     if !preferences.channels.is_empty() {
         service.store.grace(may.caller.tenant).await?;
@@ -232,16 +227,5 @@ fn sound(wishes: Wishes) -> Result<Preferences, Problem> {
     if channels.contains(&Channel::InApp) {
         faults.add("channels", "must be among email, sms and whatsapp");
     }
-    if wishes.topics.len() > MOST_TOPICS {
-        faults.add("topics", format!("are {}, and at most {MOST_TOPICS} are kept", wishes.topics.len()));
-    }
-    let named = |topic: &str| {
-        (1..=LONGEST_TOPIC).contains(&topic.len())
-            && topic.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
-    };
-    if let Some(topic) = wishes.topics.keys().find(|topic| !named(topic)) {
-        let shown: String = topic.chars().take(LONGEST_TOPIC).collect();
-        faults.add(format!("topics.{shown}"), "is no name: letters a-z, digits, _ and -, 63 at most");
-    }
-    faults.or(Preferences { channels: wishes.channels, topics: wishes.topics }).map_err(refused)
+    faults.or(Preferences { channels: wishes.channels }).map_err(refused)
 }

@@ -37,8 +37,11 @@ pub(super) struct Wish {
     q: Option<String>,
     /// The whole address.
     email: Option<String>,
+    /// A language as contacts have it, such as `fr-MU`.
     locale: Option<String>,
+    /// As contacts have it, such as `Indian/Mauritius`.
     time_zone: Option<String>,
+    /// Its name, as contacts have it.
     branch: Option<String>,
     /// `usr_…`.
     #[param(value_type = Option<String>)]
@@ -46,8 +49,10 @@ pub(super) struct Wish {
     /// At or after this moment, RFC 3339.
     #[param(value_type = Option<String>, format = DateTime)]
     created_after: Option<jiff::Timestamp>,
+    /// Before this moment.
     #[param(value_type = Option<String>, format = DateTime)]
     created_before: Option<jiff::Timestamp>,
+    /// At or after this moment.
     #[param(value_type = Option<String>, format = DateTime)]
     updated_after: Option<jiff::Timestamp>,
 }

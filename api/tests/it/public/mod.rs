@@ -216,7 +216,7 @@ async fn marketing_goes_over_channels_that_a_person_named(pool: PgPool) {
     let contact = fanfare_engine::id::ContactId::from_uuid(ANN.parse().unwrap());
     let path = format!("/api/contacts/{contact}/preferences");
     let put = |channels: Value| {
-        let body = json!({"channels": channels, "topics": {}});
+        let body = json!({"channels": channels});
         let (owner, path) = (stage.owner.clone(), path.clone());
         async move { owner.put(&path, &body).await.0 }
     };

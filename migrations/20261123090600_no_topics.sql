@@ -1,0 +1,2 @@
+-- Nothing was decided by them.
+alter table contact_preferences drop column topics;

@@ -1,0 +1,1 @@
+select channels from contact_preferences;
