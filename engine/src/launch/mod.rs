@@ -12,14 +12,20 @@ pub mod control;
 pub mod freeze;
 
 use fanfare_templates::{Source, Whatsapp};
+use sqlx::PgConnection;
 
 use crate::{
-    domain::{approval::ApprovalStatus, campaign::CampaignState},
+    domain::{
+        approval::ApprovalStatus,
+        campaign::CampaignState,
+        review::ReviewError,
+    },
     id::{AccountId, CampaignId, TenantId},
     store::{
         Store, StoreError,
         approvals::Approval,
-        campaigns::{Audience, Campaign, ChangeError, Pins},
+        campaigns::{self, Audience, Campaign, ChangeError, Pins},
+        drafts, sheets,
         templates::{self, Variant},
     },
 };
@@ -37,6 +43,8 @@ pub enum LaunchError {
         "Meta has not approved the template `{name}` in `{language}`: it is {status}{}", because(.reason.as_deref())
     )]
     NotApproved { name: String, language: String, status: ApprovalStatus, reason: Option<String> },
+    #[error("{why}: `POST /api/campaigns/{campaign}/submit` hands it over, and `/approve` lets it leave")]
+    NotReviewed { campaign: CampaignId, why: ReviewError },
     #[error("the campaign has no audience: create it with an upload, or with all contacts")]
     NoAudience,
     #[error("upload {0} does not exist, or has no rows that were taken")]
@@ -59,7 +67,29 @@ impl From<StoreError> for LaunchError {
 pub async fn launch(store: &Store, tenant: TenantId, id: CampaignId) -> Result<CampaignState, LaunchError> {
     let campaign = store.campaign(tenant, id).await?;
     let (pins, _) = pins(store, &campaign).await?;
-    Ok(store.change_campaign(tenant, id, CampaignState::launch, Some(&pins)).await?)
+    let mut tx = store.begin().await?;
+    may_leave(&mut tx, tenant, id).await?;
+    let state = campaigns::change(&mut tx, tenant, id, CampaignState::launch, Some(&pins)).await?;
+    tx.commit().await.map_err(StoreError::from)?;
+    Ok(state)
+}
+
+/// Launches a campaign whose time has come. `None` while somebody else holds it, who may look at a million people: others are
+/// due as well, and it stays so.
+pub async fn launch_due(
+    store: &Store,
+    tenant: TenantId,
+    id: CampaignId,
+) -> Result<Option<CampaignState>, LaunchError> {
+    let campaign = store.campaign(tenant, id).await?;
+    let (pins, _) = pins(store, &campaign).await?;
+    let mut tx = store.begin().await?;
+    if !sheets::lock_if_free(&mut tx, id).await? {
+        return Ok(None);
+    }
+    let state = campaigns::change(&mut tx, tenant, id, CampaignState::launch, Some(&pins)).await?;
+    tx.commit().await.map_err(StoreError::from)?;
+    Ok(Some(state))
 }
 
 /// Schedules a launch. What is pinned is pinned then, when the launch comes.
@@ -71,7 +101,22 @@ pub async fn schedule(
 ) -> Result<CampaignState, LaunchError> {
     let campaign = store.campaign(tenant, id).await?;
     pins(store, &campaign).await?;
-    Ok(store.change_campaign(tenant, id, |state, _| state.schedule(at), None).await?)
+    let mut tx = store.begin().await?;
+    may_leave(&mut tx, tenant, id).await?;
+    let state = campaigns::change(&mut tx, tenant, id, |state, _| state.schedule(at), None).await?;
+    tx.commit().await.map_err(StoreError::from)?;
+    Ok(state)
+}
+
+/// Whether four eyes let it leave; nobody changes it until the transaction has ended.
+async fn may_leave(tx: &mut PgConnection, tenant: TenantId, campaign: CampaignId) -> Result<(), LaunchError> {
+    let sheet = sheets::lock(&mut *tx, tenant, campaign).await?;
+    // Where nothing has to be approved, nobody waits until a million are counted.
+    let review = match sheet.review.above {
+        Some(_) => drafts::counted(tx, tenant, &sheet).await?,
+        None => sheet.review,
+    };
+    review.may_leave(sheet.state).map_err(|why| LaunchError::NotReviewed { campaign, why })
 }
 
 /// What a launch of this campaign would pin now.
