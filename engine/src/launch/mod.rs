@@ -9,6 +9,7 @@
 
 pub mod check;
 pub mod control;
+mod forecast;
 pub mod freeze;
 
 use fanfare_templates::{Source, Whatsapp};
