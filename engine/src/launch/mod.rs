@@ -17,14 +17,14 @@ use sqlx::PgConnection;
 
 use crate::{
     domain::{
-        approval::ApprovalStatus,
+        approval::{self, ApprovalStatus},
         campaign::CampaignState,
         review::ReviewError,
     },
     id::{AccountId, CampaignId, TenantId},
     store::{
         Store, StoreError,
-        approvals::Approval,
+        approvals::{Approval, ApprovedAs},
         campaigns::{self, Audience, Campaign, ChangeError, Pins},
         drafts, sheets,
         templates::{self, Variant},
@@ -44,6 +44,11 @@ pub enum LaunchError {
         "Meta has not approved the template `{name}` in `{language}`: it is {status}{}", because(.reason.as_deref())
     )]
     NotApproved { name: String, language: String, status: ApprovalStatus, reason: Option<String> },
+    #[error(
+        "Meta refuses every message of the template `{name}` in `{language}`: {difference}. Submit this version, or publish one \
+         with the same values"
+    )]
+    NotAsApproved { name: String, language: String, difference: String },
     #[error("{why}: `POST /api/campaigns/{campaign}/submit` hands it over, and `/approve` lets it leave")]
     NotReviewed { campaign: CampaignId, why: ReviewError },
     #[error("the campaign has no audience: create it with an upload, or with all contacts")]
@@ -151,25 +156,33 @@ pub async fn pins(store: &Store, campaign: &Campaign) -> Result<(Pins, Vec<Varia
     Ok((pins, variants))
 }
 
-/// Nobody is written to with a template that was submitted here and is not approved. Of one that Meta knows without us, it
-/// says so itself when the first message is refused.
+/// Nobody is written to with a template that was submitted here and is not approved, or was approved with other values. Of one
+/// that Meta knows without us, it says so itself when the first message is refused.
 async fn approved(store: &Store, route: &[AccountId], variants: &[Variant]) -> Result<(), LaunchError> {
-    let templates: Vec<(&str, &str)> = variants
+    let sent: Vec<(&Whatsapp<String>, (&str, &str))> = variants
         .iter()
         .filter_map(|variant| match variant.published.source() {
-            Source::Whatsapp(Whatsapp::Template { name, language, .. }) => {
-                Some((name.as_str(), language.as_str()))
+            Source::Whatsapp(sent @ Whatsapp::Template { name, language, .. }) => {
+                Some((sent, (name.as_str(), language.as_str())))
             }
             _ => None,
         })
         .collect();
-    if templates.is_empty() {
+    if sent.is_empty() {
         return Ok(());
     }
-    match store.not_approved(route, &templates).await? {
-        None => Ok(()),
-        Some(Approval { name, language, status, reason, .. }) => {
-            Err(LaunchError::NotApproved { name, language, status, reason })
+    let templates: Vec<(&str, &str)> = sent.iter().map(|(_, named)| *named).collect();
+    if let Some(Approval { name, language, status, reason, .. }) =
+        store.not_approved(route, &templates).await?
+    {
+        return Err(LaunchError::NotApproved { name, language, status, reason });
+    }
+    for ApprovedAs { name, language, published } in store.approved_as(route, &templates).await? {
+        let Source::Whatsapp(approved) = published.source() else { continue };
+        let mut sent = sent.iter().filter(|(_, named)| *named == (name.as_str(), language.as_str()));
+        if let Some(difference) = sent.find_map(|(sent, _)| approval::difference(approved, sent)) {
+            return Err(LaunchError::NotAsApproved { name, language, difference });
         }
     }
+    Ok(())
 }
