@@ -118,6 +118,7 @@ pub async fn declare(
             provider: account.settings.provider(),
             priority: account.priority,
             limits: &account.limits,
+            people_per_day: account.people_per_day,
             sandbox: account.settings.is_sandbox(),
         };
         let id = store.declare_account(&declaration).await?;

@@ -69,6 +69,7 @@ impl Insurer {
                 provider: Provider::BrevoEmail,
                 priority: 0,
                 limits: &[],
+                people_per_day: None,
                 sandbox: true,
             })
             .await

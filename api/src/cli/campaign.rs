@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use fanfare_engine::{
-    domain::{campaign::CampaignState, channel::Channel, price::Micros},
+    domain::{campaign::CampaignState, campaign_status::CampaignStatus, channel::Channel, price::Micros},
     id::{CampaignId, TenantId, UploadId},
     launch::{self, check::Problem, control},
     spreadsheet,
@@ -139,21 +139,26 @@ pub(super) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         Args::Check(args) => check(context, args).await,
         Args::Launch(args) => launched(context, args).await,
         Args::Pause(one) => {
-            let (store, tenant) = find(context, &one).await?;
-            changed(context, one.campaign, control::pause(&store, tenant, one.campaign).await?)
+            let found @ (store, tenant) = &find(context, &one).await?;
+            let state = control::pause(store, *tenant, one.campaign).await?;
+            changed(context, found, one.campaign, ("campaign.pause", state)).await
         }
         Args::Resume(one) => {
-            let (store, tenant) = find(context, &one).await?;
-            changed(context, one.campaign, control::resume(&store, tenant, one.campaign).await?)
+            let found @ (store, tenant) = &find(context, &one).await?;
+            let state = control::resume(store, *tenant, one.campaign).await?;
+            changed(context, found, one.campaign, ("campaign.activate", state)).await
         }
         Args::Cancel(one) => {
-            let (store, tenant) = find(context, &one).await?;
-            changed(context, one.campaign, control::cancel(&store, tenant, one.campaign).await?)
+            let found @ (store, tenant) = &find(context, &one).await?;
+            let state = control::cancel(store, *tenant, one.campaign).await?;
+            changed(context, found, one.campaign, ("campaign.stop", state)).await
         }
         Args::RetryFailed(one) => {
             let (store, tenant) = find(context, &one).await?;
             let chunk = context.config().launch.chunk;
             let messages = control::retry_failed(&store, tenant, one.campaign, chunk).await?;
+            let detail = json!({"messages": messages});
+            context.note(&store, context.deed(tenant, "campaign.retry_failed", one.campaign, detail)).await?;
             context.out.show(&json!({"campaign": one.campaign, "messages": messages}), |_| {
                 format!("{messages} messages are sent once more.")
             })
@@ -169,7 +174,27 @@ async fn find(context: &Context, one: &One) -> Result<(Store, TenantId), Failure
     Ok((store, tenant.id))
 }
 
-fn changed(context: &Context, id: CampaignId, state: CampaignState) -> Result<(), Failure> {
+async fn changed(
+    context: &Context,
+    found: &(Store, TenantId),
+    id: CampaignId,
+    change: (&'static str, CampaignState),
+) -> Result<(), Failure> {
+    noted(context, found, id, change).await?;
+    shown(context, id, change.1)
+}
+
+async fn noted(
+    context: &Context,
+    (store, tenant): &(Store, TenantId),
+    id: CampaignId,
+    (action, state): (&'static str, CampaignState),
+) -> Result<(), Failure> {
+    let detail = json!({"after": CampaignStatus::of(state)});
+    context.note(store, context.deed(*tenant, action, id, detail)).await
+}
+
+fn shown(context: &Context, id: CampaignId, state: CampaignState) -> Result<(), Failure> {
     let answer = json!({"campaign": id, "state": state.as_str()});
     context.out.show(&answer, |_| format!("{id} is {} now.", state.as_str()))
 }
@@ -195,6 +220,8 @@ async fn create(context: &Context, args: Create) -> Result<(), Failure> {
     };
     store.create_campaign(&campaign).await?;
     let id = campaign.id;
+    let detail = json!({"name": campaign.name, "type": campaign.channel});
+    context.note(&store, context.deed(tenant.id, "campaign.create", id, detail)).await?;
     let answer = json!({"campaign": id, "state": "draft"});
     context.out.show(&answer, |_| format!("{id} is a draft: `fanfare campaign check {id}`, then `launch`."))
 }
@@ -208,6 +235,8 @@ async fn check(context: &Context, args: Check) -> Result<(), Failure> {
     };
     let report =
         launch::check::check(&store, &links(context.config()), tenant.id, args.one.campaign, note).await?;
+    let detail = json!({"report": report});
+    context.note(&store, context.deed(tenant.id, "campaign.preflight", args.one.campaign, detail)).await?;
     if let Some(path) = &args.problems {
         std::fs::write(path, lines).map_err(|error| {
             Failure::say(Exit::Usage, format!("{} cannot be written: {error}", path.display()))
@@ -245,11 +274,13 @@ fn duration(seconds: u64) -> String {
 async fn launched(context: &Context, args: Launch) -> Result<(), Failure> {
     let store = context.declared_store().await?;
     let (tenant, id) = (context.tenant(&store, args.one.tenant.as_deref()).await?.id, args.one.campaign);
-    if let Some(at) = args.at {
-        return changed(context, id, launch::schedule(&store, tenant, id, at).await?);
-    }
-    let state = launch::launch(&store, tenant, id).await?;
-    if args.follow { ended(context, &store, tenant, id).await } else { changed(context, id, state) }
+    let state = match args.at {
+        Some(at) => launch::schedule(&store, tenant, id, at).await?,
+        None => launch::launch(&store, tenant, id).await?,
+    };
+    let found = (store, tenant);
+    noted(context, &found, id, ("campaign.activate", state)).await?;
+    if args.follow { ended(context, &found.0, tenant, id).await } else { shown(context, id, state) }
 }
 
 async fn status(context: &Context, args: Status) -> Result<(), Failure> {

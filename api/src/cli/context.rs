@@ -2,8 +2,10 @@
 
 use fanfare_engine::{
     config::{self, Config, Loaded},
-    store::{Store, tenants::Tenant},
+    id::TenantId,
+    store::{Store, audit::Deed, tenants::Tenant},
 };
+use serde_json::Value;
 
 use super::{
     Global,
@@ -20,7 +22,13 @@ pub struct Context {
     pub loaded: Loaded,
     pub out: Out,
     pub sources: Sources,
+    /// Whoever runs it, as the system names them: who may run commands may also say that they are somebody else.
+    pub operator: String,
 }
+
+/// Of these the first that is set.
+const OPERATOR: [&str; 3] = ["SUDO_USER", "USER", "LOGNAME"];
+const LONGEST_OPERATOR: usize = 64;
 
 impl Context {
     pub(crate) fn load(global: &Global) -> Result<Self, Failure> {
@@ -29,14 +37,15 @@ impl Context {
         let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         };
-        let variables = std::env::vars_os().filter_map(text).collect();
+        let variables: Vec<_> = std::env::vars_os().filter_map(text).collect();
+        let operator = operator(&variables);
         let mut loaded = config::load(&config::Sources { file: global.config.clone(), variables, folder })?;
         match global.verbose {
             0 => {}
             1 => loaded.config.log.filter = "info,fanfare=debug,fanfare_engine=debug".to_owned(),
             _ => loaded.config.log.filter = "debug,fanfare=trace,fanfare_engine=trace".to_owned(),
         }
-        Ok(Self { loaded, out: Out { json: global.json }, sources: Sources::default() })
+        Ok(Self { loaded, out: Out { json: global.json }, sources: Sources::default(), operator })
     }
 
     pub fn config(&self) -> &Config {
@@ -67,6 +76,34 @@ impl Context {
         Ok(store)
     }
 
+    /// As the audit log names whoever runs the command.
+    pub(super) fn actor(&self) -> String {
+        format!("command:{}", self.operator)
+    }
+
+    pub(super) fn deed(
+        &self,
+        tenant: TenantId,
+        action: &'static str,
+        subject: impl ToString,
+        detail: Value,
+    ) -> Deed {
+        Deed {
+            at: self.sources.clock.now(),
+            tenant,
+            actor: self.actor(),
+            action,
+            subject: subject.to_string(),
+            detail,
+            request_id: None,
+        }
+    }
+
+    /// Notes in the audit log what was done, or before it is printed whose addresses are.
+    pub(super) async fn note(&self, store: &Store, deed: Deed) -> Result<(), Failure> {
+        Ok(store.note_deeds(&[deed]).await?)
+    }
+
     /// The tenant of this slug; without one, the only tenant.
     pub async fn tenant(&self, store: &Store, slug: Option<&str>) -> Result<Tenant, Failure> {
         if let Some(slug) = slug {
@@ -87,4 +124,12 @@ impl Context {
             }
         }
     }
+}
+
+fn operator(variables: &[(String, String)]) -> String {
+    let said =
+        |wanted: &&str| variables.iter().find(|(name, value)| name == wanted && !value.trim().is_empty());
+    let known = OPERATOR.iter().find_map(said).map_or("operator", |(_, value)| value);
+    let plain = known.chars().filter(|c| !c.is_control());
+    plain.take(LONGEST_OPERATOR).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use fanfare_engine::contacts::{self, ImportOptions, ImportReport, ImportRequest, Progress};
+use fanfare_engine::contacts::{self, Author, ImportOptions, ImportReport, ImportRequest, Progress};
 
 use super::{
     context::Context,
@@ -60,7 +60,7 @@ pub(super) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
             limits,
             ..ImportOptions::default()
         },
-        author: None,
+        author: Some(Author { actor: context.actor(), action: "upload.create", request_id: None }),
     };
     let meter = std::sync::Mutex::new(Meter::new(&request.file_name));
     let show = |progress: Progress| {

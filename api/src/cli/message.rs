@@ -5,6 +5,7 @@ use fanfare_engine::{
     id::MessageId,
     store::messages::MessageRecord,
 };
+use serde_json::json;
 
 use super::{
     context::Context,
@@ -32,6 +33,7 @@ pub(super) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
             format!("tenant `{}` has no message {}: is it another tenant's?", tenant.slug, args.message),
         )
     })?;
+    context.note(&store, context.deed(tenant.id, "message.read", args.message, json!({}))).await?;
     context.out.show(&record, text)
 }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use fanfare_engine::{
     deliver::direct::{DirectContent, DirectRequest, Taken, variables},
-    domain::{channel::Channel, outcome::Outcome},
+    domain::{address::masked, channel::Channel, outcome::Outcome},
     id::MessageId,
 };
 use serde_json::json;
@@ -73,6 +73,9 @@ pub(super) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         }
     };
     running.shut_down().await;
+    let detail =
+        json!({"channel": channel, "to": masked(&to), "content": args.template, "state": ended.state});
+    context.note(&store, context.deed(tenant.id, "message.send", ended.message, detail)).await?;
     report(context, ended)
 }
 

@@ -2,7 +2,7 @@
 
 use fanfare_engine::{
     domain::{
-        address::{EmailAddress, PhoneNumber, Region, normalised},
+        address::{EmailAddress, PhoneNumber, Region, masked, normalised},
         channel::Channel,
         event::Scope,
         outcome::Reason,
@@ -37,6 +37,8 @@ pub(super) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     let tenant = context.tenant(&store, args.tenant.as_deref()).await?;
     let (channel, address) = parsed(&args.address, args.channel, &tenant)?;
     store.suppress(tenant.id, channel, &address, args.scope, Reason::Unsubscribed, "command").await?;
+    let detail = json!({"channel": channel, "address": masked(&address), "scope": args.scope, "reason": Reason::Unsubscribed});
+    context.note(&store, context.deed(tenant.id, "suppression.add", "", detail)).await?;
     let answer = json!({"address": address, "channel": channel, "scope": args.scope});
     context.out.show(&answer, |_| match args.scope {
         Scope::All => format!("Nothing more leaves for {address} by {channel}."),

@@ -176,8 +176,10 @@ async fn publish_one(
     Locale::parse(&item.locale).map_err(|error| unusable(&error))?;
     let channel: Channel = published.channel().as_str().parse().map_err(|error: String| unusable(&error))?;
     let head = TemplateHead { slug: &item.slug, channel, class: item.class, name: &item.name };
-    let (_, version) =
+    let (template, version) =
         store.publish_template(&context.sources.ids, tenant.id, &head, &item.locale, &published).await?;
+    let detail = json!({"slug": item.slug, "channel": channel, "locale": item.locale, "version": version});
+    context.note(store, context.deed(tenant.id, "template.publish", template, detail)).await?;
     Ok(PublishedLine {
         slug: item.slug.clone(),
         channel,
@@ -267,7 +269,7 @@ async fn preview(context: &Context, args: Preview) -> Result<(), Failure> {
     let store = context.store().await?;
     let tenant = context.tenant(&store, args.tenant.as_deref()).await?;
     let (mut values, known) = match &args.contact {
-        Some(contact) => contact_values(&store, &tenant, contact).await?,
+        Some(contact) => contact_values(context, &store, &tenant, contact).await?,
         None => (sample(&args.template), None),
     };
     if let Value::Object(values) = &mut values {
@@ -295,6 +297,7 @@ async fn preview(context: &Context, args: Preview) -> Result<(), Failure> {
 }
 
 async fn contact_values(
+    context: &Context,
     store: &Store,
     tenant: &Tenant,
     contact: &str,
@@ -307,6 +310,8 @@ async fn contact_values(
         )
     })?;
     let found = store.find_contact(tenant.id, &key).await?;
+    let detail = json!({"for": "template.preview"});
+    context.note(store, context.deed(tenant.id, "contact.read", found.id, detail)).await?;
     Ok((found.facts, found.locale))
 }
 

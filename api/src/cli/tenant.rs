@@ -2,6 +2,7 @@
 
 use fanfare_engine::{domain::address::Region, store::tenants::Tenant};
 use serde::Serialize;
+use serde_json::json;
 
 use super::{
     context::Context,
@@ -64,6 +65,8 @@ pub(super) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         Args::Create(create) => {
             let tenant = parsed(context, create)?;
             store.create_tenant(&tenant).await?;
+            let detail = json!({"slug": tenant.slug, "name": tenant.name});
+            context.note(&store, context.deed(tenant.id, "tenant.create", tenant.id, detail)).await?;
             context.out.show(&Shown::from(tenant), |made| format!("{} is there: {}", made.slug, made.id))
         }
         Args::List => {

@@ -31,6 +31,8 @@ pub(super) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     let tenant = context.tenant(&store, args.tenant.as_deref()).await?;
     store.campaign(tenant.id, args.campaign).await?;
     let page = store.unsent(tenant.id, args.campaign, args.after, args.limit).await?;
+    let detail = json!({"recipients": page.len(), "of": "unsent"});
+    context.note(&store, context.deed(tenant.id, "campaign.recipients_read", args.campaign, detail)).await?;
     if args.csv {
         return csv(&page);
     }

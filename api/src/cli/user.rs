@@ -6,8 +6,7 @@ use fanfare_engine::{
     domain::address::EmailAddress,
     id::UserId,
     store::{
-        Store, StoreError,
-        audit::{self, Deed},
+        Store, StoreError, audit,
         roles::{self, OWNER},
         sign_in::{self, LinkPurpose},
         tenants::Tenant,
@@ -104,16 +103,7 @@ pub(crate) async fn invite(
     };
     users::create(&mut tx, &user).await?;
     sign_in::make_link(&mut tx, tenant.id, (LinkPurpose::Invitation, id), &hash, LINK_LIFETIME).await?;
-    let deed = Deed {
-        at: sources.clock.now(),
-        tenant: tenant.id,
-        actor: "command".to_owned(),
-        action: "user.invite",
-        subject: id.to_string(),
-        detail: json!({"role": OWNER}),
-        request_id: None,
-    };
-    audit::append(&mut tx, &deed).await?;
+    audit::append(&mut tx, &context.deed(tenant.id, "user.invite", id, json!({"role": OWNER}))).await?;
     tx.commit().await.map_err(StoreError::from)?;
     Ok((id, token))
 }

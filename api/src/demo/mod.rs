@@ -95,7 +95,12 @@ async fn show(
     let folder = tempfile::tempdir()?;
     let slug = format!("island-mutual-{}", &caller.sources.ids.random_uuid().simple().to_string()[..8]);
     let loaded = house::configuration(caller, folder.path(), &slug, &sandbox.base_url())?;
-    let context = Context { loaded, out: caller.out, sources: caller.sources.clone() };
+    let context = Context {
+        loaded,
+        out: caller.out,
+        sources: caller.sources.clone(),
+        operator: caller.operator.clone(),
+    };
     let engine = assemble::engine(context.config(), context.store().await?, &context.sources).await?;
     let running = engine.start(&Role::ALL);
     let listening = serve::listen(&context, &engine, &running, life).await?;

@@ -184,6 +184,9 @@ impl From<StoreError> for Problem {
             error if error.is_of_the_text() => {
                 Self::say(Code::Invalid, "A text holds what can't be kept: the character NUL, say.")
             }
+            StoreError::Busy => {
+                Self::say(Code::NotReady, "Somebody else is at work on this: try again in a moment.")
+            }
             error if error.is_transient() => {
                 tracing::warn!(%error, "the database is away");
                 Code::NotReady.into()

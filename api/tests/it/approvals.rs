@@ -37,19 +37,8 @@ impl House {
         }
         let open = Open::with(pool, &settings).await;
         let owner = open.owner().await;
-        let source = json!({
-            "channel": "whatsapp", "kind": "template", "name": "renewal_reminder", "language": "en",
-            "body": [{"text": "{{name}}"}, {"text": "{{email}}"}],
-        });
-        let published = publish(&serde_json::from_value(source).unwrap()).unwrap();
+        publish_version(&open, json!({"body": [{"text": "{{name}}"}, {"text": "{{email}}"}]})).await;
         let tenant = open.engine.store.tenant("acme").await.unwrap().id;
-        let head = TemplateHead {
-            slug: "renewal",
-            channel: Channel::Whatsapp,
-            class: MessageClass::Obligation,
-            name: "Renewal",
-        };
-        open.engine.store.publish_template(&open.engine.ids, tenant, &head, "en", &published).await.unwrap();
         sqlx::query(
             "insert into contacts (id, tenant_id, name, email, phone, locale, time_zone, created_at)
              values (gen_random_uuid(), $1, 'Ann', 'ann@example.com', '+23052345678', 'en', 'UTC', now() - interval '1 second')",
@@ -105,6 +94,18 @@ impl House {
         assert_eq!(status, launched.0, "the pre-flight says the same: {looked}");
         launched
     }
+}
+
+/// The next version of the template, with these values.
+async fn publish_version(open: &Open, values: Value) {
+    let mut source =
+        json!({"channel": "whatsapp", "kind": "template", "name": "renewal_reminder", "language": "en"});
+    source.as_object_mut().unwrap().extend(values.as_object().unwrap().clone());
+    let published = publish(&serde_json::from_value(source).unwrap()).unwrap();
+    let (engine, channel, class) = (&open.engine, Channel::Whatsapp, MessageClass::Obligation);
+    let tenant = engine.store.tenant("acme").await.unwrap().id;
+    let head = TemplateHead { slug: "renewal", channel, class, name: "Renewal" };
+    engine.store.publish_template(&engine.ids, tenant, &head, "en", &published).await.unwrap();
 }
 
 fn words() -> Value {
@@ -191,4 +192,38 @@ async fn an_account_that_cannot_submit_says_so_and_nothing_is_pending(pool: PgPo
     );
     assert_eq!(house.approval().await, Value::Null);
     assert_eq!(house.launch().await.0, 200);
+}
+
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn a_version_with_other_values_than_were_approved_is_not_launched(pool: PgPool) {
+    let house = House::new(&pool, true).await;
+    assert_eq!(house.owner.post(SUBMIT, &words()).await.0, 201);
+    house.meta_says("APPROVED", None).await;
+    assert_eq!(house.launch().await.0, 200);
+    let two = json!([{"text": "{{email}}"}, {"text": "{{name}}"}]);
+    for (values, named) in [
+        (
+            json!({"body": [{"text": "{{name}}"}]}),
+            "approved with 2 parameters, and this version has 1 parameter",
+        ),
+        (
+            json!({"body": [{"text": "{{name}}", "name": "who"}, {"text": "{{email}}", "name": "where"}]}),
+            "where, who",
+        ),
+        (
+            json!({"body": two, "header": {"type": "text", "text": "{{name}}"}}),
+            "its header was approved with no value",
+        ),
+        (
+            json!({"body": two, "buttons": [{"sub_type": "url", "index": 1, "parameter": "{{name}}"}]}),
+            "address for number 1",
+        ),
+    ] {
+        publish_version(&house.open, values).await;
+        let (status, problem) = house.launch().await;
+        let detail = problem["detail"].as_str().unwrap_or_default();
+        assert!(status == 409 && detail.contains("renewal_reminder") && detail.contains(named), "{problem}");
+    }
+    publish_version(&house.open, json!({"body": two})).await;
+    assert_eq!(house.launch().await.0, 200, "other values in the same places");
 }

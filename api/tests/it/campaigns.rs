@@ -1,5 +1,6 @@
 //! Campaigns over HTTP: written, reviewed, launched, stopped, counted.
 
+mod departures;
 mod numbers;
 mod preflight;
 

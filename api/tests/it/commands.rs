@@ -113,6 +113,29 @@ async fn from_a_file_to_a_checked_campaign(pool: sqlx::PgPool) {
     let listed = house.run(&["campaign", "list", "--json"]).json();
     assert_eq!((&listed[0]["name"], &listed[0]["state"]), (&"Due".into(), &"cancelled".into()));
     assert_eq!(house.run(&["unsent", &campaign, "--json"]).json()["unsent"], serde_json::json!([]));
+    assert_eq!(
+        deeds(&pool).await,
+        [
+            "tenant.create",
+            "template.publish",
+            "upload.create",
+            "campaign.create",
+            "campaign.preflight",
+            "contact.read",
+            "campaign.activate",
+            "campaign.pause",
+            "campaign.stop",
+            "campaign.recipients_read"
+        ]
+        .map(|action| ("command:asha".to_owned(), action.to_owned()))
+    );
+}
+
+/// What the audit log holds, as it came: who did what.
+async fn deeds(pool: &sqlx::PgPool) -> Vec<(String, String)> {
+    let store = fanfare_engine::store::Store::from_pool(pool.clone());
+    store.chain_audit_logs().await.unwrap();
+    sqlx::query_as("select actor, action from audit_log order by seq").fetch_all(pool).await.unwrap()
 }
 
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
@@ -162,6 +185,21 @@ async fn one_message_is_sent_once(pool: sqlx::PgPool) {
         (refused.code, refused.err.trim_end()),
         (1, "fanfare: the message was not sent: the recipient unsubscribed")
     );
+    let noted = deeds(&pool).await;
+    let actions: Vec<&str> = noted.iter().map(|(_, action)| action.as_str()).collect();
+    let all = [
+        "tenant.create",
+        "template.publish",
+        "message.send",
+        "message.send",
+        "message.read",
+        "suppression.add",
+        "message.send",
+    ];
+    assert_eq!(actions, all);
+    let details: Vec<String> =
+        sqlx::query_scalar("select detail::text from audit_log").fetch_all(&pool).await.unwrap();
+    assert!(details.iter().all(|detail| !detail.contains("5700100")), "addresses are masked: {details:?}");
 }
 
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]

@@ -49,6 +49,7 @@ impl House {
             "FANFARE__REDIS__PREFIX",
             &format!("test-{}", pool.connect_options().get_database().unwrap()),
         );
+        house.set("USER", "asha");
         house
     }
 

@@ -39,17 +39,18 @@ pub struct ImportRequest {
     /// As the person who uploaded it calls it.
     pub file_name: String,
     pub options: ImportOptions,
-    /// Noted in the audit log with the import itself; a command notes nothing.
+    /// Noted in the audit log with the import itself.
     pub author: Option<Author>,
 }
 
-/// Who imports, by the API.
+/// Who imports.
 #[derive(Debug, Clone)]
 pub struct Author {
     /// As the audit log names them.
     pub actor: String,
     pub action: &'static str,
-    pub request_id: String,
+    /// Of a request of the API.
+    pub request_id: Option<String>,
 }
 
 /// What a file is.
@@ -239,7 +240,7 @@ async fn take(
             action: author.action,
             subject: upload.to_string(),
             detail,
-            request_id: Some(author.request_id.clone()),
+            request_id: author.request_id.clone(),
         };
         staging.note(&deed).await?;
     }

@@ -141,6 +141,57 @@ pub fn faults(submission: &Submission, version: &Whatsapp<String>) -> Vec<(Strin
     faults.0
 }
 
+/// In which values a version differs from the one that was approved; Meta refuses each message of such a version. A reply button
+/// may have a value or not.
+pub fn difference(approved: &Whatsapp<String>, version: &Whatsapp<String>) -> Option<String> {
+    let (approved, version) = (Values::of(approved)?, Values::of(version)?);
+    let differ = |part: &str, approved: &str, version: &str| {
+        (approved != version)
+            .then(|| format!("{part} was approved with {approved}, and this version has {version}"))
+    };
+    differ("its body", &approved.body, &version.body)
+        .or_else(|| differ("its header", approved.header, version.header))
+        .or_else(|| differ("its buttons", &approved.buttons, &version.buttons))
+}
+
+/// Where a message from a template has values of its own, in words.
+struct Values {
+    body: String,
+    header: &'static str,
+    buttons: String,
+}
+
+impl Values {
+    fn of(whatsapp: &Whatsapp<String>) -> Option<Self> {
+        let Whatsapp::Template { header, body, buttons, .. } = whatsapp else { return None };
+        let mut names: Vec<&str> = body.iter().filter_map(|param| param.name.as_deref()).collect();
+        names.sort_unstable();
+        let mut valued: Vec<String> = buttons
+            .iter()
+            .filter(|button| button.sub_type != ButtonType::QuickReply)
+            .map(|button| match button.sub_type {
+                ButtonType::CopyCode => format!("a code for number {}", button.index),
+                _ => format!("a part of the address for number {}", button.index),
+            })
+            .collect();
+        valued.sort_unstable();
+        Some(Self {
+            body: match (body.len(), names.as_slice()) {
+                (1, []) => "1 parameter".to_owned(),
+                (count, []) => format!("{count} parameters"),
+                (_, names) => format!("the parameters {}", names.join(", ")),
+            },
+            header: match header {
+                None => "no value",
+                Some(Header::Text { .. }) => "a text",
+                Some(Header::Document { .. }) => "a document",
+                Some(Header::Image { .. }) => "an image",
+            },
+            buttons: if valued.is_empty() { "no value".to_owned() } else { valued.join(", ") },
+        })
+    }
+}
+
 #[derive(Default)]
 struct Faults(Vec<(String, String)>);
 

@@ -5,7 +5,7 @@ use super::campaign::CampaignState;
 /// What decides whether a campaign may leave.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Review {
-    /// Whom the campaign reaches.
+    /// Whom the campaign reaches at most.
     pub audience: i64,
     /// Above so many recipients somebody else has to approve; `None`: never.
     pub above: Option<i32>,

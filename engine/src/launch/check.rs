@@ -1,14 +1,13 @@
 //! The pre-flight: what a launch would do, for every recipient, without sending anything.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use fanfare_templates::{Compiled, Locale, RenderError, Rendered};
 use serde::{Deserialize, Serialize};
 
-use super::{LaunchError, pins};
+use super::{LaunchError, forecast::Brakes, pins};
 use crate::{
     domain::{
-        channel::Channel,
         outcome::Reason,
         price::{self, Bill, PriceList},
         token::{PublicLinks, ShownLinks},
@@ -16,8 +15,9 @@ use crate::{
     id::{CampaignId, ContactId, MessageId, TenantId},
     store::{
         Store, StoreError,
-        campaigns::Tracking,
+        campaigns::{Campaign, Pins, Tracking},
         check::{Candidate, DryRun, Excluded},
+        sheets,
         templates::Variant,
     },
 };
@@ -37,7 +37,8 @@ pub struct CheckReport {
     pub missing_variables: BTreeMap<String, i64>,
     /// SMS only: parts that will be billed.
     pub segments: i64,
-    /// At the configured quota of the first account of the route; absent where it has none.
+    /// At the quota and tier of the first account of the route, the campaign's throttle and its hours; absent where there is
+    /// none of them.
     pub forecast_seconds: Option<u64>,
     /// At today's prices of that account.
     pub forecast_cost: Bill,
@@ -86,7 +87,7 @@ pub async fn check(
         }
     }
     run.end().await?;
-    report.forecast_seconds = forecast(store, &pins.route, campaign.channel, report.sendable).await?;
+    report.forecast_seconds = brakes(store, &campaign, &pins).await?.seconds(report.sendable);
     Ok(report)
 }
 
@@ -184,17 +185,9 @@ fn render(
 
 type CompiledVariant = (ShownLinks, Compiled, Locale);
 
-async fn forecast(
-    store: &Store,
-    route: &[crate::id::AccountId],
-    channel: Channel,
-    messages: i64,
-) -> Result<Option<u64>, StoreError> {
+async fn brakes(store: &Store, campaign: &Campaign, pins: &Pins) -> Result<Brakes, StoreError> {
     let accounts = store.accounts().await?;
-    let account = accounts.iter().find(|a| route.first() == Some(&a.id) && a.provider.channel() == channel);
-    let slowest = account
-        .and_then(|account| account.limits.iter().map(|window| window.per_second()).reduce(f64::min))
-        .filter(|rate| *rate > 0.0);
-    #[expect(clippy::cast_precision_loss, reason = "a forecast")]
-    Ok(slowest.map(|rate| Duration::from_secs_f64(messages as f64 / rate).as_secs()))
+    let first = accounts.iter().find(|account| pins.route.first() == Some(&account.id));
+    let mut tx = store.begin().await?;
+    Ok(Brakes::of(&sheets::get(&mut tx, campaign.tenant, campaign.id).await?, first))
 }

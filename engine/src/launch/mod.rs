@@ -9,17 +9,24 @@
 
 pub mod check;
 pub mod control;
+mod forecast;
 pub mod freeze;
 
 use fanfare_templates::{Source, Whatsapp};
+use sqlx::PgConnection;
 
 use crate::{
-    domain::{approval::ApprovalStatus, campaign::CampaignState},
+    domain::{
+        approval::{self, ApprovalStatus},
+        campaign::CampaignState,
+        review::ReviewError,
+    },
     id::{AccountId, CampaignId, TenantId},
     store::{
         Store, StoreError,
-        approvals::Approval,
-        campaigns::{Audience, Campaign, ChangeError, Pins},
+        approvals::{Approval, ApprovedAs},
+        campaigns::{self, Audience, Campaign, ChangeError, Pins},
+        drafts, sheets,
         templates::{self, Variant},
     },
 };
@@ -37,6 +44,13 @@ pub enum LaunchError {
         "Meta has not approved the template `{name}` in `{language}`: it is {status}{}", because(.reason.as_deref())
     )]
     NotApproved { name: String, language: String, status: ApprovalStatus, reason: Option<String> },
+    #[error(
+        "Meta refuses every message of the template `{name}` in `{language}`: {difference}. Submit this version, or publish one \
+         with the same values"
+    )]
+    NotAsApproved { name: String, language: String, difference: String },
+    #[error("{why}: `POST /api/campaigns/{campaign}/submit` hands it over, and `/approve` lets it leave")]
+    NotReviewed { campaign: CampaignId, why: ReviewError },
     #[error("the campaign has no audience: create it with an upload, or with all contacts")]
     NoAudience,
     #[error("upload {0} does not exist, or has no rows that were taken")]
@@ -59,7 +73,29 @@ impl From<StoreError> for LaunchError {
 pub async fn launch(store: &Store, tenant: TenantId, id: CampaignId) -> Result<CampaignState, LaunchError> {
     let campaign = store.campaign(tenant, id).await?;
     let (pins, _) = pins(store, &campaign).await?;
-    Ok(store.change_campaign(tenant, id, CampaignState::launch, Some(&pins)).await?)
+    let mut tx = store.begin().await?;
+    may_leave(&mut tx, tenant, id).await?;
+    let state = campaigns::change(&mut tx, tenant, id, CampaignState::launch, Some(&pins)).await?;
+    tx.commit().await.map_err(StoreError::from)?;
+    Ok(state)
+}
+
+/// Launches a campaign whose time has come. `None` while somebody else holds it, who may look at a million people: others are
+/// due as well, and it stays so.
+pub async fn launch_due(
+    store: &Store,
+    tenant: TenantId,
+    id: CampaignId,
+) -> Result<Option<CampaignState>, LaunchError> {
+    let campaign = store.campaign(tenant, id).await?;
+    let (pins, _) = pins(store, &campaign).await?;
+    let mut tx = store.begin().await?;
+    if !sheets::lock_if_free(&mut tx, id).await? {
+        return Ok(None);
+    }
+    let state = campaigns::change(&mut tx, tenant, id, CampaignState::launch, Some(&pins)).await?;
+    tx.commit().await.map_err(StoreError::from)?;
+    Ok(Some(state))
 }
 
 /// Schedules a launch. What is pinned is pinned then, when the launch comes.
@@ -71,7 +107,22 @@ pub async fn schedule(
 ) -> Result<CampaignState, LaunchError> {
     let campaign = store.campaign(tenant, id).await?;
     pins(store, &campaign).await?;
-    Ok(store.change_campaign(tenant, id, |state, _| state.schedule(at), None).await?)
+    let mut tx = store.begin().await?;
+    may_leave(&mut tx, tenant, id).await?;
+    let state = campaigns::change(&mut tx, tenant, id, |state, _| state.schedule(at), None).await?;
+    tx.commit().await.map_err(StoreError::from)?;
+    Ok(state)
+}
+
+/// Whether four eyes let it leave; nobody changes it until the transaction has ended.
+async fn may_leave(tx: &mut PgConnection, tenant: TenantId, campaign: CampaignId) -> Result<(), LaunchError> {
+    let sheet = sheets::lock(&mut *tx, tenant, campaign).await?;
+    // Where nothing has to be approved, nobody waits until a million are counted.
+    let review = match sheet.review.above {
+        Some(_) => drafts::counted(tx, tenant, &sheet).await?,
+        None => sheet.review,
+    };
+    review.may_leave(sheet.state).map_err(|why| LaunchError::NotReviewed { campaign, why })
 }
 
 /// What a launch of this campaign would pin now.
@@ -105,25 +156,33 @@ pub async fn pins(store: &Store, campaign: &Campaign) -> Result<(Pins, Vec<Varia
     Ok((pins, variants))
 }
 
-/// Nobody is written to with a template that was submitted here and is not approved. Of one that Meta knows without us, it
-/// says so itself when the first message is refused.
+/// Nobody is written to with a template that was submitted here and is not approved, or was approved with other values. Of one
+/// that Meta knows without us, it says so itself when the first message is refused.
 async fn approved(store: &Store, route: &[AccountId], variants: &[Variant]) -> Result<(), LaunchError> {
-    let templates: Vec<(&str, &str)> = variants
+    let sent: Vec<(&Whatsapp<String>, (&str, &str))> = variants
         .iter()
         .filter_map(|variant| match variant.published.source() {
-            Source::Whatsapp(Whatsapp::Template { name, language, .. }) => {
-                Some((name.as_str(), language.as_str()))
+            Source::Whatsapp(sent @ Whatsapp::Template { name, language, .. }) => {
+                Some((sent, (name.as_str(), language.as_str())))
             }
             _ => None,
         })
         .collect();
-    if templates.is_empty() {
+    if sent.is_empty() {
         return Ok(());
     }
-    match store.not_approved(route, &templates).await? {
-        None => Ok(()),
-        Some(Approval { name, language, status, reason, .. }) => {
-            Err(LaunchError::NotApproved { name, language, status, reason })
+    let templates: Vec<(&str, &str)> = sent.iter().map(|(_, named)| *named).collect();
+    if let Some(Approval { name, language, status, reason, .. }) =
+        store.not_approved(route, &templates).await?
+    {
+        return Err(LaunchError::NotApproved { name, language, status, reason });
+    }
+    for ApprovedAs { name, language, published } in store.approved_as(route, &templates).await? {
+        let Source::Whatsapp(approved) = published.source() else { continue };
+        let mut sent = sent.iter().filter(|(_, named)| *named == (name.as_str(), language.as_str()));
+        if let Some(difference) = sent.find_map(|(sent, _)| approval::difference(approved, sent)) {
+            return Err(LaunchError::NotAsApproved { name, language, difference });
         }
     }
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! Provider accounts: what the configuration says of them, without its secrets, and whether their provider refuses them.
 //! Those that the API makes are in [`super::kept`], too.
 
-use std::time::Duration;
+use std::{num::NonZeroU64, time::Duration};
 
 use jiff_sqlx::ToSqlx as _;
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,8 @@ pub struct Account {
     pub slug: String,
     pub provider: Provider,
     pub limits: Vec<Window>,
+    /// Distinct people that it may write to in 24 hours.
+    pub people_per_day: Option<i64>,
     /// The provider refuses the account until then.
     pub blocked: Option<Blocked>,
 }
@@ -43,6 +45,7 @@ pub struct AccountDeclaration<'a> {
     pub provider: Provider,
     pub priority: i16,
     pub limits: &'a [Window],
+    pub people_per_day: Option<NonZeroU64>,
     /// Its messages reach nobody.
     pub sandbox: bool,
 }
@@ -54,6 +57,7 @@ struct Row {
     slug: String,
     provider: Provider,
     limits: sqlx::types::Json<Vec<Window>>,
+    people_per_day: Option<i64>,
     blocked_until: Option<jiff_sqlx::Timestamp>,
     blocked_reason: Option<String>,
 }
@@ -70,6 +74,7 @@ impl From<Row> for Account {
             slug: row.slug,
             provider: row.provider,
             limits: row.limits.0,
+            people_per_day: row.people_per_day,
             blocked,
         }
     }
@@ -81,13 +86,14 @@ impl Store {
     pub async fn declare_account(&self, account: &AccountDeclaration<'_>) -> StoreResult<AccountId> {
         let mut tx = self.begin().await?;
         let row = sqlx::query!(
-            r#"insert into accounts (id, tenant_id, slug, provider, priority, limits, sandbox) values ($1, $2, $3, $4, $5, $6, $7)
+            r#"insert into accounts (id, tenant_id, slug, provider, priority, limits, sandbox, people_per_day)
+               values ($1, $2, $3, $4, $5, $6, $7, $8)
                -- One that the API made under this name is the configuration's from now on.
                on conflict (tenant_id, slug) do update set priority = excluded.priority, limits = excluded.limits,
                    sandbox = excluded.sandbox, configured = true, settings = null, secrets = null, secret_hint = null, secret_changed_at = null,
-                   people_per_day = null,
-                   updated_at = case when (accounts.configured, accounts.priority, accounts.limits, accounts.sandbox)
-                                          = (true, excluded.priority, excluded.limits, excluded.sandbox)
+                   people_per_day = excluded.people_per_day,
+                   updated_at = case when (accounts.configured, accounts.priority, accounts.limits, accounts.sandbox, accounts.people_per_day)
+                                          is not distinct from (true, excluded.priority, excluded.limits, excluded.sandbox, excluded.people_per_day)
                                 then accounts.updated_at else now() end
                returning id, provider as "provider: Provider""#,
             account.id.uuid(),
@@ -97,6 +103,7 @@ impl Store {
             account.priority,
             sqlx::types::Json(account.limits) as _,
             account.sandbox,
+            account.people_per_day.map(|people| i64::try_from(people.get()).unwrap_or(i64::MAX)),
         )
         .fetch_one(&mut *tx)
         .await?;
@@ -116,7 +123,7 @@ impl Store {
     pub async fn accounts(&self) -> StoreResult<Vec<Account>> {
         let rows = sqlx::query_as!(
             Row,
-            r#"select id, no, tenant_id, slug, provider as "provider: Provider", limits as "limits: _",
+            r#"select id, no, tenant_id, slug, provider as "provider: Provider", limits as "limits: _", people_per_day,
                       case when blocked_until > now() then blocked_until end as "blocked_until: _", blocked_reason
                from accounts where deleted_at is null order by tenant_id, priority, slug"#
         )

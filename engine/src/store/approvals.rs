@@ -1,5 +1,6 @@
 //! Templates that a provider has to approve: which were submitted over which account, and where they stand there.
 
+use fanfare_templates::Published;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
@@ -35,6 +36,14 @@ pub struct Approval {
     pub reason: Option<String>,
     pub submitted_at: Timestamp,
     pub status_at: Timestamp,
+}
+
+/// The version that was submitted of a template that is approved.
+#[derive(Debug, Clone)]
+pub struct ApprovedAs {
+    pub name: String,
+    pub language: String,
+    pub published: Published,
 }
 
 /// Which version is submitted, and as what.
@@ -255,6 +264,33 @@ impl Store {
             &languages,
         );
         Ok(row.fetch_optional(self.pool()).await?.map(Approval::from))
+    }
+
+    /// What was approved over these accounts of templates of these names and languages.
+    pub async fn approved_as(
+        &self,
+        accounts: &[AccountId],
+        templates: &[(&str, &str)],
+    ) -> StoreResult<Vec<ApprovedAs>> {
+        let names: Vec<String> = templates.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let languages: Vec<String> = templates.iter().map(|(_, language)| (*language).to_owned()).collect();
+        let accounts: Vec<uuid::Uuid> = accounts.iter().map(|account| account.uuid()).collect();
+        let rows = sqlx::query!(
+            r#"select a.name, a.language, v.published as "published!: sqlx::types::Json<Published>"
+               from template_approvals a
+               join template_versions v
+                    on v.template_id = a.template_id and v.locale = a.locale and v.version = a.version
+               where a.account_id = any ($1) and a.status = 'approved' and v.published is not null
+                 and (a.name, a.language) in (select * from unnest($2::text[], $3::text[]))
+               order by array_position($1, a.account_id), a.name, a.language"#,
+            &accounts,
+            &names,
+            &languages,
+        );
+        let rows = rows.fetch_all(self.pool()).await?.into_iter();
+        Ok(rows
+            .map(|row| ApprovedAs { name: row.name, language: row.language, published: row.published.0 })
+            .collect())
     }
 
     /// Accounts of which a template waits for its approval and was not asked for in five minutes, or any in six hours.

@@ -19,7 +19,7 @@ use sqlx::{PgConnection, PgExecutor};
 use super::{Store, StoreResult, listing::Way};
 use crate::id::TenantId;
 
-/// A deed. `actor` is `user:usr_…`, `key:key_…`, `command` or `system`; `action` a verb of the thing: `campaign.launch`.
+/// A deed. `actor` is `user:usr_…`, `key:key_…`, `command:` and who ran it, or `system`; `action` a verb of the thing: `campaign.launch`.
 #[derive(Debug, Clone)]
 pub struct Deed {
     pub at: Timestamp,

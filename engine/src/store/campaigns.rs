@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
-use super::{Store, StoreError, StoreResult, accounts::moment};
+use super::{Store, StoreError, StoreResult, accounts::moment, drafts};
 use crate::{
     domain::{
         campaign::{CampaignState, Paused, PausedFrom, TransitionError},
@@ -211,8 +211,10 @@ impl From<sqlx::Error> for ChangeError {
 
 impl Store {
     pub async fn create_campaign(&self, campaign: &NewCampaign) -> StoreResult<()> {
-        let mut connection = self.pool().acquire().await?;
-        insert(&mut connection, campaign).await
+        let mut tx = self.begin().await?;
+        drafts::hold(&mut tx, campaign.tenant, campaign.audience).await?;
+        insert(&mut tx, campaign).await?;
+        Ok(tx.commit().await?)
     }
 
     pub async fn campaign(&self, tenant: TenantId, id: CampaignId) -> StoreResult<Campaign> {
@@ -288,11 +290,12 @@ impl Store {
         Ok(rows.into_iter().map(|row| (row.tenant_id.into(), row.id.into())).collect())
     }
 
-    /// Notes why a campaign whose time has come can't be launched.
+    /// Notes why a campaign whose time has come can't be launched; not while somebody holds it, who may take long.
     pub async fn note_refused_launch(&self, id: CampaignId, why: &str) -> StoreResult<()> {
         let mut tx = self.begin().await?;
         sqlx::query!(
-            "update campaigns set launch_refused = $2, launch_refused_at = now() where id = $1 and state = 'scheduled'",
+            "update campaigns set launch_refused = $2, launch_refused_at = now()
+             where id = (select id from campaigns where id = $1 and state = 'scheduled' for no key update skip locked)",
             id.uuid(),
             why,
         )
@@ -416,7 +419,7 @@ pub(super) async fn load(
     lock: bool,
 ) -> StoreResult<Campaign> {
     if lock {
-        sqlx::query!("select 1 as one from campaigns where id = $1 for update", id.uuid())
+        sqlx::query!("select 1 as one from campaigns where id = $1 for no key update", id.uuid())
             .fetch_optional(&mut *connection)
             .await?;
     }

@@ -8,13 +8,14 @@ use super::{
     StoreError, StoreResult,
     accounts::moment,
     campaigns::{AllContacts, Audience, NewCampaign, Tracking, insert},
-    sheets::{ConversionRule, Target},
+    sheets::{ConversionRule, Sheet, Target},
     templates::Template,
 };
 use crate::{
     domain::{
         channel::{Channel, text_enum},
         environment::Environment,
+        review::Review,
         schedule::Schedule,
     },
     id::{ApiKeyId, CampaignId, TenantId, UploadId},
@@ -80,7 +81,7 @@ pub async fn write(
              name = $3, template_id = $4, class = $5, audience = $6, business_key = $7,
              window_from = $8::text::time, window_to = $9::text::time,
              schedule_type = $10, wished_at = $11, local_at = $12,
-             conversion_hours = $13, conversion_kinds = $14, target_count = $15, target_exact = $16,
+             conversion_hours = $13, conversion_kinds = $14, target_count = $15, target_exact = $16, target_most = $21,
              track_links = $18, track_opens = $19, throttle_per_minute = $20,
              authors = array(select distinct unnest(authors || $17::text[])),
              approved_by = null, approved_at = null, updated_at = clock_timestamp()
@@ -105,6 +106,7 @@ pub async fn write(
         facts.tracking.links,
         facts.tracking.opens,
         facts.throttle_per_minute,
+        facts.target.most,
     )
     .execute(tx)
     .await?;
@@ -156,11 +158,22 @@ impl Reach {
             Channel::InApp => self.looked_at,
         };
         if self.looked_at >= self.members {
-            return Target { recipients: addresses, exact: true };
+            return Target { recipients: addresses, most: addresses, exact: true };
         }
         let scaled = i128::from(addresses) * i128::from(self.members) / i128::from(self.looked_at.max(1));
-        Target { recipients: i64::try_from(scaled).unwrap_or(i64::MAX), exact: false }
+        Target { recipients: i64::try_from(scaled).unwrap_or(i64::MAX), most: self.members, exact: false }
     }
+}
+
+/// Keeps the upload of an audience from being deleted until the transaction has ended; one that is gone is not found.
+pub async fn hold(tx: &mut PgConnection, tenant: TenantId, audience: Audience) -> StoreResult<()> {
+    let Audience::Upload(upload) = audience else { return Ok(()) };
+    let held = sqlx::query!(
+        "select 1 as one from uploads where tenant_id = $1 and id = $2 for key share",
+        tenant.uuid(),
+        upload.uuid()
+    );
+    held.fetch_optional(tx).await?.map(drop).ok_or_else(|| StoreError::not_found(upload))
 }
 
 /// Counts distinct addresses; an upload that the tenant does not have is not found. What it costs does not grow with an upload;
@@ -289,19 +302,29 @@ pub async fn maker(
     Ok(maker.fetch_optional(tx).await?.flatten())
 }
 
-/// What an audience is now, noted before it is judged.
-pub async fn set_target(
+/// What decides whether a campaign may leave, with its audience as it is now. Its row is locked by the caller.
+pub async fn counted(tx: &mut PgConnection, tenant: TenantId, sheet: &Sheet) -> StoreResult<Review> {
+    let Some(audience) = sheet.audience else { return Ok(sheet.review.clone()) };
+    let target = reach(&mut *tx, tenant, audience).await?.over(sheet.channel);
+    if target != sheet.target {
+        set_target(tx, tenant, sheet.id, target).await?;
+    }
+    Ok(Review { audience: target.most, ..sheet.review.clone() })
+}
+
+async fn set_target(
     tx: &mut PgConnection,
     tenant: TenantId,
     id: CampaignId,
     target: Target,
 ) -> StoreResult<()> {
     sqlx::query!(
-        "update campaigns set target_count = $3, target_exact = $4 where tenant_id = $1 and id = $2",
+        "update campaigns set target_count = $3, target_exact = $4, target_most = $5 where tenant_id = $1 and id = $2",
         tenant.uuid(),
         id.uuid(),
         target.recipients,
         target.exact,
+        target.most,
     )
     .execute(tx)
     .await?;
@@ -315,11 +338,11 @@ mod tests {
     #[test]
     fn a_large_audience_is_like_the_part_that_was_counted() {
         let all = Reach { members: 142, looked_at: 142, emails: 142, phones: 100 };
-        assert_eq!(all.over(Channel::Email), Target { recipients: 142, exact: true });
-        assert_eq!(all.over(Channel::Whatsapp), Target { recipients: 100, exact: true });
+        assert_eq!(all.over(Channel::Email), Target { recipients: 142, most: 142, exact: true });
+        assert_eq!(all.over(Channel::Whatsapp), Target { recipients: 100, most: 100, exact: true });
         let part = Reach { members: 1_000_000, looked_at: 20_000, emails: 19_000, phones: 0 };
-        assert_eq!(part.over(Channel::Email), Target { recipients: 950_000, exact: false });
+        assert_eq!(part.over(Channel::Email), Target { recipients: 950_000, most: 1_000_000, exact: false });
         let none = Reach { members: 0, looked_at: 0, emails: 0, phones: 0 };
-        assert_eq!(none.over(Channel::Sms), Target { recipients: 0, exact: true });
+        assert_eq!(none.over(Channel::Sms), Target { recipients: 0, most: 0, exact: true });
     }
 }

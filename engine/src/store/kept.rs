@@ -276,6 +276,7 @@ impl From<KeptRow> for Kept {
             slug: row.slug,
             provider: row.provider,
             limits: row.limits.0,
+            people_per_day: row.people_per_day,
             blocked: None,
         };
         Self {

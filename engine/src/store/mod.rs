@@ -81,6 +81,8 @@ pub enum StoreError {
     NotFound { what: String },
     #[error("{0}")]
     Conflict(String),
+    #[error("somebody else is at work on it: try again in a moment")]
+    Busy,
     #[error("the database refused a statement: {0}")]
     Query(sqlx::Error),
     #[error("somebody in the file became a contact while the file was taken: import it again")]
@@ -105,6 +107,8 @@ impl From<sqlx::Error> for StoreError {
             {
                 Self::Unavailable(error)
             }
+            // Waited for a lock as long as [`LOCK_TIMEOUT`].
+            sqlx::Error::Database(db) if db.code().is_some_and(|code| code == "55P03") => Self::Busy,
             _ => Self::Query(error),
         }
     }
@@ -123,7 +127,7 @@ impl StoreError {
 
     /// Whether waiting may help.
     pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
+        matches!(self, Self::Unavailable(_) | Self::Busy)
     }
 }
 
@@ -144,6 +148,10 @@ fn in_their_places<T>(found: impl Iterator<Item = (i64, T)>, count: usize) -> Ve
 /// After this the server rolls back a transaction whose process says nothing more, and its locks are free: a process that
 /// is frozen must not stop the others.
 const IDLE_IN_TRANSACTION: &str = "10s";
+
+/// A request waits no longer for what another transaction holds. An import or a pre-flight of a million holds its rows for a
+/// minute, and each that waits for them keeps a connection from everybody else.
+const LOCK_TIMEOUT: &str = "10s";
 
 /// A connection that nobody has taken for so long may have ended meanwhile.
 const RESTED: Duration = Duration::from_secs(1);

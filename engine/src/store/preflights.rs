@@ -38,15 +38,20 @@ pub async fn keep(
     report: &Value,
     problems: &[ProblemRow],
 ) -> StoreResult<()> {
-    sqlx::query!("delete from preflights where campaign_id = $1", id.uuid()).execute(&mut *tx).await?;
+    // Of two at once the later one waits here, and holds.
     sqlx::query!(
-        "insert into preflights (campaign_id, campaign_updated_at, at, report) values ($1, $2, clock_timestamp(), $3)",
+        "insert into preflights (campaign_id, campaign_updated_at, at, report) values ($1, $2, clock_timestamp(), $3)
+         on conflict (campaign_id) do update set
+             campaign_updated_at = excluded.campaign_updated_at, at = excluded.at, report = excluded.report",
         id.uuid(),
         looked_at.to_sqlx() as _,
         report,
     )
     .execute(&mut *tx)
     .await?;
+    sqlx::query!("delete from preflight_problems where campaign_id = $1", id.uuid())
+        .execute(&mut *tx)
+        .await?;
     for page in problems.chunks(5_000) {
         sqlx::query!(
             "insert into preflight_problems (campaign_id, n, contact_id, address, reason, detail)

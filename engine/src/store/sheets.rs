@@ -62,6 +62,8 @@ pub struct Sheet {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Target {
     pub recipients: i64,
+    /// No more than so many, however unlike the part that was counted the rest is: four eyes judge by it.
+    pub most: i64,
     /// False: of a large audience a part was counted, and the rest is like it.
     pub exact: bool,
 }
@@ -99,6 +101,7 @@ struct Row {
     updated_at: jiff_sqlx::Timestamp,
     frozen: i32,
     target_count: i64,
+    target_most: i64,
     target_exact: bool,
     authors: Vec<String>,
     approved_by: Option<String>,
@@ -159,9 +162,13 @@ impl Row {
             created_at: self.created_at.to_jiff(),
             updated_at: self.updated_at.to_jiff(),
             frozen: self.frozen,
-            target: Target { recipients: self.target_count, exact: self.target_exact },
+            target: Target {
+                recipients: self.target_count,
+                most: self.target_most,
+                exact: self.target_exact,
+            },
             review: Review {
-                audience: self.target_count,
+                audience: self.target_most,
                 above: self.review_above,
                 authors: self.authors,
                 approved: self.approved_at.is_some(),
@@ -186,7 +193,8 @@ pub async fn some(tx: &mut PgConnection, tenant: TenantId, ids: &[CampaignId]) -
                   k.schedule_type as "schedule_type: _", k.wished_at as "wished_at: _", k.local_at as "local_at: _",
                   k.scheduled_at as "scheduled_at: _", k.launch_refused, k.launched_at as "launched_at: _",
                   k.finished_at as "finished_at: _", k.created_at as "created_at: _", k.updated_at as "updated_at: _",
-                  k.frozen, k.target_count, k.target_exact, k.authors, k.approved_by,
+                  k.frozen, k.target_count, coalesce(k.target_most, k.target_count) as "target_most!", k.target_exact,
+                  k.authors, k.approved_by,
                   k.approved_at as "approved_at: _", o.review_above, k.conversion_hours, k.conversion_kinds,
                   k.environment as "environment: _", k.track_links, k.track_opens, k.throttle_per_minute
            from unnest($2::uuid[]) with ordinality as wanted (id, at)
@@ -214,6 +222,23 @@ pub async fn lock(tx: &mut PgConnection, tenant: TenantId, id: CampaignId) -> St
     );
     locked.fetch_optional(&mut *tx).await?.ok_or_else(|| StoreError::not_found(id))?;
     get(tx, tenant, id).await
+}
+
+/// Locks it unless somebody holds it already; says whether it did.
+pub async fn lock_if_free(tx: &mut PgConnection, id: CampaignId) -> StoreResult<bool> {
+    let locked =
+        sqlx::query!("select 1 as one from campaigns where id = $1 for no key update skip locked", id.uuid());
+    Ok(locked.fetch_optional(tx).await?.is_some())
+}
+
+/// Nobody deletes it until the transaction has ended; whoever edits or looks through it goes on.
+pub async fn hold(tx: &mut PgConnection, tenant: TenantId, id: CampaignId) -> StoreResult<()> {
+    let held = sqlx::query!(
+        "select 1 as one from campaigns where tenant_id = $1 and id = $2 for key share",
+        tenant.uuid(),
+        id.uuid(),
+    );
+    held.fetch_optional(tx).await?.map(drop).ok_or_else(|| StoreError::not_found(id))
 }
 
 /// Which campaigns of a tenant; nothing said: all.

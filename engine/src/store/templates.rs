@@ -270,7 +270,8 @@ pub async fn lock(tx: &mut PgConnection, tenant: TenantId, id: TemplateId) -> St
     Ok(row.fetch_optional(tx).await?.ok_or_else(|| StoreError::not_found(id))?.into())
 }
 
-/// The tenant's template for a channel: by its id, or by its slug, in which `_` counts as `-`.
+/// The tenant's template for a channel: by its id, or by its slug, in which `_` counts as `-`. Whoever can choose a slug can make
+/// it look like another's id, so a text that is an id is no slug.
 pub async fn named(
     tx: &mut PgConnection,
     tenant: TenantId,
@@ -281,7 +282,7 @@ pub async fn named(
         Row,
         r#"select id, slug, channel as "channel: _", class as "class: _", name, active,
                   created_at as "created_at: _", updated_at as "updated_at: _"
-           from templates where tenant_id = $1 and (slug = $2 or id = $4) and channel = $3 and not written"#,
+           from templates where tenant_id = $1 and (id = $4 or ($4::uuid is null and slug = $2)) and channel = $3 and not written"#,
         tenant.uuid(),
         name.replace('_', "-"),
         channel.as_str(),

@@ -2,7 +2,7 @@
 //! requests of the API run as the role `fanfare_api`, which sees only the rows of the tenant that the transaction names.
 //! Workers and upkeep serve all tenants and run as the owner of the tables, whom no policy holds.
 
-use super::{Store, StoreResult};
+use super::{LOCK_TIMEOUT, Store, StoreResult};
 use crate::id::TenantId;
 
 impl Store {
@@ -11,7 +11,8 @@ impl Store {
     pub async fn within(&self, tenant: TenantId) -> StoreResult<sqlx::PgTransaction<'static>> {
         // A UUID has neither quotes nor anything else that a statement could be made of.
         self.begun(format!(
-            "begin; set local role fanfare_api; set local fanfare.tenant = '{}'; set local plan_cache_mode = force_generic_plan",
+            "begin; set local role fanfare_api; set local fanfare.tenant = '{}'; set local plan_cache_mode = force_generic_plan; \
+             set local lock_timeout = '{LOCK_TIMEOUT}'",
             tenant.uuid()
         ))
         .await

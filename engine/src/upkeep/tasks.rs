@@ -56,8 +56,9 @@ impl Upkeep {
 
     async fn launch_due(&self) -> StoreResult<()> {
         for (tenant, campaign) in self.store.due_campaigns().await? {
-            match launch::launch(&self.store, tenant, campaign).await {
-                Ok(_) => tracing::info!(%campaign, "scheduled campaign launched"),
+            match launch::launch_due(&self.store, tenant, campaign).await {
+                Ok(None) => {}
+                Ok(Some(_)) => tracing::info!(%campaign, "scheduled campaign launched"),
                 Err(LaunchError::Change(ChangeError::Store(lost @ StoreError::Superseded(_)))) => {
                     return Err(lost);
                 }

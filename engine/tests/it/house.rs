@@ -119,6 +119,7 @@ impl House {
                     provider,
                     priority: 0,
                     limits: &[],
+                    people_per_day: None,
                     sandbox: false,
                 })
                 .await

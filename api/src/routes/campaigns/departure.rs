@@ -3,14 +3,14 @@
 use fanfare_engine::{
     domain::{
         campaign::CampaignState, campaign_status::CampaignStatus, environment::Environment,
-        permission::Permission, review::Review, schedule::Schedule,
+        permission::Permission, schedule::Schedule,
     },
     id::{CampaignId, TenantId},
     launch::{self, LaunchError},
     store::{
         campaigns::{self, Campaign, ChangeError, Pins},
         drafts::{self, DraftFacts},
-        sheets::{self, Sheet},
+        sheets,
     },
 };
 
@@ -20,6 +20,11 @@ use crate::{
     http::problem::{Code, Problem},
     service::Service,
 };
+
+/// A campaign goes to everybody in its audience, whoever they are: only who sees them all writes or moves one.
+pub(super) fn for_everybody(caller: &Caller) -> Result<(), Problem> {
+    caller.sees_everybody("You see only some of the contacts, and a campaign is for those of everybody.")
+}
 
 /// Whether the caller may launch what they make: outside production it reaches allowed addresses only.
 pub(super) fn may_launch(caller: &Caller) -> bool {
@@ -118,7 +123,7 @@ pub(super) async fn launch(
             "Somebody has just changed it: look at it again before you launch it.",
         ));
     }
-    let review = counted(work, &sheet).await?;
+    let review = drafts::counted(&mut work.tx, tenant, &sheet).await?;
     review.may_leave(sheet.state).map_err(|why| Problem::say(Code::Conflict, sentence(&why.to_string())))?;
     let schedule = if matches!(sheet.state, CampaignState::Scheduled { .. }) {
         drafts::forget_schedule(&mut work.tx, tenant, id).await?;
@@ -127,17 +132,6 @@ pub(super) async fn launch(
         sheet.schedule
     };
     depart(service, work, id, schedule, pins).await
-}
-
-/// What decides about a campaign, with its audience as it is now.
-pub(super) async fn counted(work: &mut Work<'_>, sheet: &Sheet) -> Result<Review, Problem> {
-    let tenant = work.caller.tenant;
-    let Some(audience) = sheet.audience else { return Ok(sheet.review.clone()) };
-    let target = drafts::reach(&mut work.tx, tenant, audience).await?.over(sheet.channel);
-    if target != sheet.target {
-        drafts::set_target(&mut work.tx, tenant, sheet.id, target).await?;
-    }
-    Ok(Review { audience: target.recipients, ..sheet.review.clone() })
 }
 
 /// A reason as a sentence.

@@ -195,6 +195,7 @@ async fn create(
     Body(new): Body<NewCampaigns>,
 ) -> Result<Made<NewlyMade>, Problem> {
     let caller = &may.caller;
+    departure::for_everybody(caller)?;
     let wish = new.read(&clockwork(&service, caller))?;
     let mut look = Work::begin(&service, caller).await?;
     let facts = wish.facts(&mut look.tx, caller.tenant, None).await?;
@@ -210,13 +211,15 @@ async fn create(
         });
     }
     let mut work = Work::begin(&service, caller).await?;
+    // It may be gone since it was looked at.
+    wish.hold(&mut work.tx, caller.tenant).await?;
     let authors = actors(&mut work, caller).await?;
     let mut ids = Vec::new();
     for (facts, pins) in facts.iter().zip(&pins) {
         let id: CampaignId = service.ids.next(service.clock.now());
         drafts::create(&mut work.tx, caller.tenant, id, facts, (&authors, caller.environment)).await?;
         if let Some(pins) = pins {
-            let reviewed = above.is_some_and(|above| facts.target.recipients > i64::from(above));
+            let reviewed = above.is_some_and(|above| facts.target.most > i64::from(above));
             if reviewed {
                 campaigns::change(&mut work.tx, caller.tenant, id, |state, _| state.submit(), None)
                     .await
@@ -266,6 +269,7 @@ async fn change(
     Body(change): Body<CampaignChange>,
 ) -> Result<Tagged<Data<CampaignView>>, Problem> {
     let caller = &may.caller;
+    departure::for_everybody(caller)?;
     let clock = clockwork(&service, caller);
     let mut work = Work::begin(&service, caller).await?;
     let sheet = sheets::lock(&mut work.tx, caller.tenant, id).await?;
@@ -295,6 +299,7 @@ async fn delete(
     demand: IfMatch,
 ) -> Result<StatusCode, Problem> {
     let caller = &may.caller;
+    departure::for_everybody(caller)?;
     let mut work = Work::begin(&service, caller).await?;
     let sheet = sheets::lock(&mut work.tx, caller.tenant, id).await?;
     demand.check(sheet.updated_at)?;
@@ -335,6 +340,7 @@ async fn copy(
     Perhaps(copy): Perhaps<CopyInput>,
 ) -> Result<Made<CampaignView>, Problem> {
     let caller = &may.caller;
+    departure::for_everybody(caller)?;
     if let Some(name) = &copy.name {
         input::text(name, 255).map_err(|message| Problem::field("name", message))?;
     }

@@ -69,7 +69,8 @@ struct Report {
     missing_variables: BTreeMap<String, i64>,
     /// SMS only: parts that will be billed.
     segments: i64,
-    /// At the quota of the first account of the route; null where it has none.
+    /// From the first message to the last, at the quota and tier of the first account of the route, at the campaign's throttle
+    /// and within its sending hours; null where there is none of them.
     forecast_seconds: Option<u64>,
     /// At today's prices of that account: an amount for each currency.
     forecast_costs: Vec<Cost>,
@@ -147,7 +148,7 @@ async fn show(
         .map_err(departure::not_launched)?;
     let report = serde_json::to_value(&report).expect("a report is JSON");
     let mut work = Work::begin(&service, caller).await?;
-    sheets::lock(&mut work.tx, caller.tenant, id).await?;
+    sheets::hold(&mut work.tx, caller.tenant, id).await?;
     preflights::keep(&mut work.tx, id, sheet.updated_at, &report, &problems).await?;
     let kept = preflights::get(&mut work.tx, caller.tenant, id).await?.ok_or(Code::Broken)?;
     work.note("campaign.preflight", &id.to_string(), json!({"report": report})).await?;

@@ -97,6 +97,7 @@ async fn submit(
     Perhaps(comment): Perhaps<Comment>,
 ) -> Result<Tagged<Data<CampaignView>>, Problem> {
     let (caller, comment) = (&may.caller, comment.checked()?);
+    departure::for_everybody(caller)?;
     let mut work = Work::begin(&service, caller).await?;
     campaigns::change(&mut work.tx, caller.tenant, id, |state, _| state.submit(), None)
         .await
@@ -117,6 +118,7 @@ async fn approve(
     Perhaps(comment): Perhaps<Comment>,
 ) -> Result<Tagged<Data<CampaignView>>, Problem> {
     let (caller, comment) = (&may.caller, comment.checked()?);
+    departure::for_everybody(caller)?;
     let timed = is_launchable(&service, caller, id).await?;
     let mut work = Work::begin(&service, caller).await?;
     let sheet = sheets::lock(&mut work.tx, caller.tenant, id).await?;
@@ -128,7 +130,7 @@ async fn approve(
         return Err(Problem::say(Code::Conflict, "It is approved already."));
     }
     let actors = actors(&mut work, caller).await?;
-    let review = departure::counted(&mut work, &sheet).await?;
+    let review = drafts::counted(&mut work.tx, caller.tenant, &sheet).await?;
     review
         .may_approve(&actors)
         .map_err(|why| Problem::say(Code::Forbidden, departure::sentence(&why.to_string())))?;
@@ -170,6 +172,7 @@ async fn reject(
     Perhaps(comment): Perhaps<Comment>,
 ) -> Result<Tagged<Data<CampaignView>>, Problem> {
     let (caller, comment) = (&may.caller, comment.checked()?);
+    departure::for_everybody(caller)?;
     let mut work = Work::begin(&service, caller).await?;
     let sheet = sheets::lock(&mut work.tx, caller.tenant, id).await?;
     if sheet.state != CampaignState::InReview {

@@ -72,6 +72,7 @@ async fn set(
     Body(wanted): Body<WantedStatus>,
 ) -> Result<Tagged<Data<StatusView>>, Problem> {
     let (caller, wanted) = (&may.caller, wanted.status);
+    departure::for_everybody(caller)?;
     // Another tenant's is not there, whatever is wanted of it.
     service.store.campaign(caller.tenant, id).await?;
     let answer = match wanted {
@@ -194,6 +195,7 @@ async fn retry_failed(
     PathId(id): PathId<CampaignId>,
 ) -> Result<Data<Retried>, Problem> {
     let caller = &may.caller;
+    departure::for_everybody(caller)?;
     let mut work = Work::begin(&service, caller).await?;
     let sheet = sheets::lock(&mut work.tx, caller.tenant, id).await?;
     departure::must_launch(caller, sheet.environment)?;

@@ -58,10 +58,8 @@ impl Wish {
         tenant: TenantId,
         one_template: Option<&str>,
     ) -> Result<Vec<DraftFacts>, Problem> {
-        let reach = drafts::reach(&mut *tx, tenant, self.audience).await.map_err(|error| match error {
-            StoreError::NotFound { .. } => Problem::field("uploadId", "is no upload of yours"),
-            other => other.into(),
-        })?;
+        self.hold(&mut *tx, tenant).await?;
+        let reach = drafts::reach(&mut *tx, tenant, self.audience).await?;
         let (mut facts, mut wrong) = (Vec::new(), Wrong::default());
         for (channel, name) in &self.channels {
             let field = one_template.map_or_else(|| format!("templates.{channel}"), str::to_owned);
@@ -72,6 +70,14 @@ impl Wish {
         }
         wrong.end()?;
         Ok(facts)
+    }
+
+    /// Nobody deletes its upload until the transaction has ended.
+    pub(super) async fn hold(&self, tx: &mut PgConnection, tenant: TenantId) -> Result<(), Problem> {
+        drafts::hold(tx, tenant, self.audience).await.map_err(|error| match error {
+            StoreError::NotFound { .. } => Problem::field("uploadId", "is no upload of yours"),
+            other => other.into(),
+        })
     }
 
     fn fact(&self, reach: &Reach, template: Template) -> DraftFacts {

@@ -99,7 +99,7 @@ pub(super) async fn take(
         author: Some(Author {
             actor: caller.actor.name(),
             action: "contact.bulk",
-            request_id: caller.request.as_str().to_owned(),
+            request_id: Some(caller.request.as_str().to_owned()),
         }),
     };
     let imported = Box::pin(contacts::import(&service.store, &service.ids, &*service.clock, import, &|_| {}));

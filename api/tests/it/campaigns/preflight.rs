@@ -78,3 +78,21 @@ async fn a_preflight_tells_who_is_behind_its_numbers(pool: PgPool) {
     assert_eq!(few.len(), 2);
     assert_eq!(house.owner.get(&format!("/api/campaigns/{id}")).await.1["data"]["status"], "draft");
 }
+
+/// The slowest of what slows it down, day by day where it may not leave all the time.
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn a_preflight_forecasts_how_long_it_takes(pool: PgPool) {
+    let house = Insurer::new(&pool).await;
+    let path = format!("/api/campaigns/{}", house.draft().await);
+    let after = async |change: serde_json::Value| {
+        assert_eq!(house.owner.patch(&path, &change).await.0, 200);
+        house.owner.get(&format!("{path}/preflight?fresh=true")).await.1["data"]["forecastSeconds"].clone()
+    };
+    assert_eq!(after(json!({"throttlePerMinute": null})).await, json!(null), "nothing slows it down");
+    // Of 62 seconds, so one a second.
+    assert_eq!(after(json!({"throttlePerMinute": 62})).await, json!(PEOPLE));
+    let hours = json!({"from": "08:00", "to": "08:01"});
+    assert_eq!(after(json!({"sendingHours": hours})).await, json!(2 * 86_400 + PEOPLE - 120));
+    sqlx::query("update accounts set people_per_day = 100 where slug = 'mail'").execute(&pool).await.unwrap();
+    assert_eq!(after(json!({"sendingHours": null})).await, json!(86_400 + PEOPLE - 100));
+}
