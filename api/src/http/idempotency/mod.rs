@@ -26,7 +26,7 @@ use sha2::{Digest as _, Sha256};
 
 use self::contents::Contents;
 use super::{
-    extract::LARGEST,
+    incoming::{LARGEST, unfinished, whole},
     problem::{Code, Problem},
 };
 use crate::{
@@ -118,7 +118,7 @@ async fn fingerprint(
         let body = contents.tap(body);
         return Ok((hash.finalize().into(), Some(contents), body));
     }
-    let bytes = to_bytes(body, LARGEST).await.map_err(|_| Code::TooLarge)?;
+    let bytes = whole(body, LARGEST).await?;
     hash.update(&bytes);
     Ok((hash.finalize().into(), None, Body::from(bytes)))
 }
@@ -129,7 +129,7 @@ async fn through(service: &Service, body: Body, contents: &Contents) -> Result<O
     let mut left = files.max_upload_bytes.max(files.limits.max_bytes) + MOST_BESIDE;
     let mut bytes = body.into_data_stream();
     while let Some(piece) = bytes.next().await {
-        let piece = piece.map_err(|_| Code::Malformed)?;
+        let piece = piece.map_err(|error| unfinished(&error))?;
         left = left.checked_sub(piece.len() as u64).ok_or(Code::TooLarge)?;
     }
     Ok(contents.hash())
