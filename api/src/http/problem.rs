@@ -185,6 +185,9 @@ impl From<StoreError> for Problem {
             error if error.is_of_the_text() => {
                 Self::say(Code::Invalid, "A text holds what can't be kept: the character NUL, say.")
             }
+            error if error.is_of_a_moment() => {
+                Self::say(Code::Invalid, "A moment is earlier or later than any that can be kept.")
+            }
             error if error.is_transient() => {
                 tracing::warn!(%error, "the database is away");
                 Code::NotReady.into()
