@@ -303,7 +303,7 @@ async fn submit(
 /// Where a version stands at Meta, for each account over which it was the last to be submitted.
 #[utoipa::path(get, path = "/api/templates/{template_id}/versions/{version}/approvals", tag = "templates", security(("bearer" = ["templates:read"])),
     params(("template_id" = String, Path, description = "`tmpl_…`, or a slug that one channel only has"),
-           ("version" = i32, Path, description = "Its number"), ApprovalsQuery),
+           ("version" = i32, Path, description = "Its number"), Wanted<By>, ApprovalsQuery),
     responses((status = 200, description = "Its approvals", body = Envelope<TemplateApprovals>)))]
 async fn list(
     State(service): State<Service>,
