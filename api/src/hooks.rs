@@ -9,7 +9,7 @@ use std::{
 };
 
 use axum::{
-    body::{Bytes, to_bytes},
+    body::Bytes,
     extract::{ConnectInfo, Path, Query, Request, State},
     http::{HeaderMap, StatusCode},
 };
@@ -20,7 +20,10 @@ use fanfare_engine::{
 };
 
 use crate::{
-    http::problem::{Code, Problem},
+    http::{
+        incoming::whole,
+        problem::{Code, Problem},
+    },
     service::Service,
 };
 
@@ -55,7 +58,7 @@ pub(crate) async fn receive(
     };
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
     let (parts, body) = request.into_parts();
-    let body = to_bytes(body, LARGEST).await.map_err(|_| Code::TooLarge)?;
+    let body = whole(body, LARGEST).await?;
     if let Err(error) = verify(&account, peer, &parts.headers, &body) {
         count("forged");
         tracing::warn!(account = %account.account.id, %error, "a webhook was refused");

@@ -22,3 +22,4 @@ pub mod service;
 pub mod telemetry;
 mod threads;
 mod together;
+mod turns;

@@ -1,8 +1,9 @@
 //! Connections: taken, served, and let go of.
 //!
 //! Whoever connects has a time to say what they want, the first byte and the whole head of each request included: after it the
-//! connection is closed, so that those who only hold on to theirs do not use up the files of the process. One that waits for its
-//! next request is given as long, so what stands in front of this service, with connections that it keeps, has to give up sooner.
+//! connection is closed, so that those who only hold on to theirs do not use up the files of the process. One that waits for the
+//! next piece of a body (the router sees to that) or for its next request is given as long, so what stands in front of this
+//! service, with connections that it keeps, has to give up sooner.
 //!
 //! HTTP/1.1 only: what speaks HTTP/2 to people speaks this to us, and most of what floods a service is made of the other.
 

@@ -10,7 +10,7 @@ use axum::{
     Router,
     extract::{Request, State},
     http::{HeaderName, HeaderValue, Method, header},
-    middleware::{Next, from_fn_with_state},
+    middleware::{Next, from_fn_with_state, map_request_with_state},
     response::{IntoResponse as _, Response},
     routing::get,
 };
@@ -27,7 +27,7 @@ use crate::{
     auth::identify,
     health, hooks,
     http::{
-        headers, idempotency, openapi,
+        headers, idempotency, incoming, openapi,
         parameters::{self, Parameters},
         problem::{Code, Problem},
     },
@@ -66,6 +66,7 @@ pub fn router(service: Service) -> Router {
         // Around the answers to methods that a path does not take, too: OPTIONS, with which a page asks first, is one of them.
         .layer(cors(&service.cors_origins))
         .merge(hooks)
+        .layer(map_request_with_state(service.clone(), incoming::in_time))
         .layer(from_fn_with_state(service.clone(), headers::traced))
         .with_state(service)
 }

@@ -32,12 +32,13 @@ use crate::{
     auth::{Auth, passwords::Passwords, tokens::AccessTokens},
     http::{
         limits::{Allowances, Limits},
-        problem::{Code, Problem},
+        problem::Problem,
     },
     listen,
     router::router,
     telemetry,
     together::{Answerers, Together},
+    turns::{Spools, turn},
 };
 
 /// What the configuration says about the API.
@@ -71,7 +72,7 @@ pub struct Parts {
     pub(crate) direct: DirectPath,
     /// How long whoever sends one waits for the provider.
     pub(crate) send_wait: Duration,
-    /// How long a connection may say nothing.
+    /// How long a connection may say nothing, in the midst of a body, too.
     pub(crate) idle: Duration,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<Ids>,
@@ -92,6 +93,7 @@ pub struct Parts {
     pub(crate) has_public_url: bool,
     /// Work that holds a connection and a processor for seconds: a pre-flight, contacts and suppressions by the million.
     pub(crate) heavy: Arc<Semaphore>,
+    pub(crate) spools: Spools,
     /// Mails with links for those who forgot their password are written after the answer, so many at once.
     pub(crate) forgotten: Arc<Semaphore>,
     /// What recipients can do without signing in.
@@ -122,8 +124,6 @@ pub(crate) struct Files {
 const LOOKS: usize = 2;
 const FORGOTTEN: usize = 16;
 const HEAVY: usize = 4;
-/// How long such work waits for its turn.
-const HEAVY_WAIT: Duration = Duration::from_secs(20);
 
 impl Service {
     /// The service, and the tasks that commit what it takes in, over the connections of `store`. `direct` is that of the engine
@@ -165,6 +165,7 @@ impl Service {
             base_url: settings.api.base().into(),
             has_public_url: !settings.api.public_url.is_empty(),
             heavy: Arc::new(Semaphore::new(HEAVY)),
+            spools: Spools::default(),
             forgotten: Arc::new(Semaphore::new(FORGOTTEN)),
             links: engine.settings.links.clone(),
             visits,
@@ -173,13 +174,9 @@ impl Service {
         (Self(Arc::new(parts)), Writers { inbox: writer, visits: visits_writer, answerers })
     }
 
-    /// A turn for heavy work. Whoever waits too long hears so, and holds nothing meanwhile.
+    /// A turn for heavy work.
     pub(crate) async fn heavy_turn(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        match tokio::time::timeout(HEAVY_WAIT, Arc::clone(&self.heavy).acquire_owned()).await {
-            Ok(turn) => Ok(turn.expect("never closed")),
-            Err(_) => Err(Problem::say(Code::TooMany, "Other large requests are under way: try again soon.")
-                .retry_after(HEAVY_WAIT)),
-        }
+        turn(&self.heavy).await
     }
 
     /// Serves until `stop`, then answers what has come in, and returns when all of it is stored.

@@ -4,7 +4,7 @@ use std::{marker::PhantomData, sync::Arc};
 
 use axum::{
     extract::FromRequestParts,
-    http::{Extensions, request::Parts},
+    http::{Extensions, Method, request::Parts},
 };
 use fanfare_engine::{
     domain::{
@@ -21,6 +21,14 @@ use crate::http::{
     headers::RequestId,
     problem::{Code, Problem},
 };
+
+/// What production goes by: its people and what they may do, its accounts and settings.
+const OF_PRODUCTION: [Permission; 4] = [
+    Permission::UsersUpdate,
+    Permission::RolesUpdate,
+    Permission::AccountsUpdate,
+    Permission::SettingsUpdate,
+];
 
 /// A person or a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +67,14 @@ impl Caller {
             return Ok(());
         }
         Err(Problem::say(Code::Forbidden, format!("You need the permission `{permission}` for this.")))
+    }
+
+    /// Whoever tries things out touches nothing of production.
+    pub(crate) fn works_in(&self, environment: Environment, otherwise: &'static str) -> Result<(), Problem> {
+        if [environment, Environment::Production].contains(&self.environment) {
+            return Ok(());
+        }
+        Err(Problem::say(Code::Forbidden, otherwise))
     }
 
     /// What shows everybody's rows, or lets somebody else see them, is for whoever sees all of them.
@@ -136,6 +152,12 @@ impl<P: Needs, S: Send + Sync> FromRequestParts<S> for May<P> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let SignedIn(caller) = SignedIn::from_request_parts(parts, state).await?;
         caller.needs(P::PERMISSION)?;
+        if parts.method != Method::GET && OF_PRODUCTION.contains(&P::PERMISSION) {
+            caller.works_in(
+                Environment::Production,
+                "Production goes by this, and you are outside of it: sign in there, or take a key of production.",
+            )?;
+        }
         Ok(Self { caller, needs: PhantomData })
     }
 }

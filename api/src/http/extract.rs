@@ -1,7 +1,6 @@
 //! What comes in: bodies, queries and paths, read strictly. A field that is unknown, missing or of the wrong kind is named.
 
 use axum::{
-    body::to_bytes,
     extract::{FromRequest, FromRequestParts, Path, Request},
     http::{HeaderMap, header, request::Parts},
 };
@@ -9,12 +8,11 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{
+    incoming::{LARGEST, LARGEST_OF_STRANGERS, whole},
     objects::Objects,
     problem::{Code, FieldError, Problem},
 };
-
-/// Of a JSON body; files have limits of their own.
-pub(crate) const LARGEST: usize = 8 << 20;
+use crate::auth::caller::SignedIn;
 
 /// A JSON body.
 #[derive(Debug)]
@@ -35,8 +33,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
         if !is_json(request.headers()) {
             return Err(Code::WrongContentType.into());
         }
-        let bytes = to_bytes(request.into_body(), LARGEST).await.map_err(|_| Code::TooLarge)?;
-        read(&bytes).map(Self)
+        let most =
+            if SignedIn::seen(request.extensions()).is_some() { LARGEST } else { LARGEST_OF_STRANGERS };
+        read(&whole(request.into_body(), most).await?).map(Self)
     }
 }
 

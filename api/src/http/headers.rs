@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use axum::{
     extract::{FromRequestParts, Request, State},
-    http::{Extensions, HeaderMap, HeaderName, HeaderValue, header, request::Parts},
+    http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
     middleware::Next,
     response::Response,
 };
@@ -53,8 +53,9 @@ pub(crate) async fn traced(State(service): State<Service>, mut request: Request,
         .then(|| (request.method().clone(), shown(without_token(request.uri().path()))));
     let in_chunks = request.headers().contains_key(header::TRANSFER_ENCODING);
     let mut response = next.run(request).await;
-    if in_chunks {
-        // Whoever passed it on may have seen another end of it, by its Content-Length: what follows is not to be a request.
+    // Whoever passed it on may have seen another end of it, by its Content-Length: what follows is not to be a request. Nor is
+    // what comes late of a body that nobody waits for any more.
+    if in_chunks || response.status() == StatusCode::REQUEST_TIMEOUT {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     if let Some((method, path)) = logged {

@@ -7,6 +7,7 @@ pub(crate) mod etag;
 pub(crate) mod extract;
 pub(crate) mod headers;
 pub(crate) mod idempotency;
+pub(crate) mod incoming;
 pub(crate) mod limits;
 mod objects;
 pub(crate) mod openapi;

@@ -119,7 +119,9 @@ fn problems(operation: &Operation) -> Vec<Code> {
         if let RefOr::T(parameter) = parameter {
             match parameter.name.as_str() {
                 "If-Match" => codes.push(Code::Changed),
-                "Idempotency-Key" => codes.extend([Code::UnderWay, Code::KeyReused, Code::TooLarge]),
+                "Idempotency-Key" => {
+                    codes.extend([Code::UnderWay, Code::KeyReused, Code::TooLarge, Code::Stalled])
+                }
                 _ => {}
             }
             in_path |= matches!(parameter.parameter_in, ParameterIn::Path);
@@ -129,7 +131,13 @@ fn problems(operation: &Operation) -> Vec<Code> {
         codes.push(Code::NotFound);
     }
     if operation.request_body.is_some() {
-        codes.extend([Code::Malformed, Code::TooLarge, Code::WrongContentType, Code::Conflict]);
+        codes.extend([
+            Code::Malformed,
+            Code::TooLarge,
+            Code::Stalled,
+            Code::WrongContentType,
+            Code::Conflict,
+        ]);
     }
     codes
 }

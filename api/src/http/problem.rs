@@ -46,6 +46,7 @@ codes! {
     Invalid => UNPROCESSABLE_ENTITY, "invalid", "Some of what was sent can't be taken; `errors` names each field.";
     Malformed => BAD_REQUEST, "malformed", "The body is not what is documented.";
     WrongContentType => UNSUPPORTED_MEDIA_TYPE, "wrong_content_type", "Send it as application/json.";
+    Stalled => REQUEST_TIMEOUT, "stalled", "The body stopped coming: send it again, without a pause.";
     TooLarge => PAYLOAD_TOO_LARGE, "too_large", "The body is larger than this path takes.";
     Unauthenticated => UNAUTHORIZED, "unauthenticated", "Send a token or an API key as `Authorization: Bearer …`.";
     WrongCredentials => UNAUTHORIZED, "wrong_credentials", "Address, password or code is wrong, or this account is locked for a while.";
@@ -186,6 +187,9 @@ impl From<StoreError> for Problem {
             }
             StoreError::Busy => {
                 Self::say(Code::NotReady, "Somebody else is at work on this: try again in a moment.")
+            }
+            error if error.is_of_a_moment() => {
+                Self::say(Code::Invalid, "A moment is earlier or later than any that can be kept.")
             }
             error if error.is_transient() => {
                 tracing::warn!(%error, "the database is away");

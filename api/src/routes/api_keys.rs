@@ -6,9 +6,10 @@ use fanfare_engine::{
         environment::Environment,
         permission::{Permissions, needs},
     },
-    id::ApiKeyId,
+    id::{ApiKeyId, UserId},
     store::{
         api_keys::{self, ApiKeyRow, NewApiKey},
+        drafts,
         listing::{Order, Way},
     },
 };
@@ -21,7 +22,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::Work;
 use crate::{
     auth::{
-        caller::May,
+        caller::{Actor, May},
         tokens::{self, Kind},
     },
     http::{
@@ -158,13 +159,17 @@ async fn create(
     }
     caller.sees_everybody("You see only some of the contacts, and a key sees those of everybody.")?;
     let environment = new.environment.unwrap_or(Environment::Production);
-    if caller.environment != Environment::Production && caller.environment != environment {
-        return Err(Problem::say(
-            Code::Forbidden,
-            "Outside production you make keys for your own environment only: say `environment`.",
-        ));
-    }
+    caller.works_in(
+        environment,
+        "Outside production you make keys for your own environment only: say `environment`.",
+    )?;
     let (key, hash) = tokens::make(Kind::ApiKey, &service.ids);
+    let mut work = Work::begin(&service, caller).await?;
+    // What a key makes is its maker's, or nobody could tell whose work they approve.
+    let created_by = match caller.actor {
+        Actor::User { user, .. } => Some(user),
+        Actor::Key(key) => drafts::maker(&mut work.tx, caller.tenant, key).await?.map(UserId::from_uuid),
+    };
     let row = NewApiKey {
         id: service.ids.next(now),
         tenant: caller.tenant,
@@ -173,10 +178,9 @@ async fn create(
         hash,
         scopes: &scopes,
         environment,
-        created_by: caller.user().ok().map(|(user, _)| user),
+        created_by,
         expires: new.expires_at,
     };
-    let mut work = Work::begin(&service, caller).await?;
     api_keys::create(&mut work.tx, &row).await?;
     work.note("key.create", &row.id.to_string(), json!({"name": new.name, "scopes": scopes.texts()})).await?;
     work.commit().await?;

@@ -8,16 +8,12 @@ mod sending;
 
 use axum::{
     extract::State,
-    http::HeaderMap,
     response::{IntoResponse as _, Response},
 };
 use fanfare_engine::{
     domain::{channel::Channel, permission::needs, price::Micros, status::MessageStatus},
     id::MessageId,
-    store::{
-        direct::{self, Cancellation},
-        message_search,
-    },
+    store::direct::{self, Cancellation},
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -29,12 +25,13 @@ use self::{
     request::{NewMessage, Single},
     sending::Sent,
 };
-use super::Work;
+use super::{Work, messages::seen};
 use crate::{
     auth::caller::May,
     http::{
         envelope::{Data, Envelope, Made},
         extract::{Body, PathId},
+        idempotency::RequestKey,
         problem::{Code, Problem, ProblemDetails},
     },
     service::Service,
@@ -110,10 +107,10 @@ impl SentView {
 async fn send_whatsapp(
     State(service): State<Service>,
     may: May<needs::MessagesSend>,
-    headers: HeaderMap,
+    key: Option<RequestKey>,
     Body(new): Body<NewMessage>,
 ) -> Result<Response, Problem> {
-    let single = Single::read(Channel::Whatsapp, new, &headers)?;
+    let single = Single::read(Channel::Whatsapp, new, key)?;
     sending::send(&service, &may.caller, single).await.map(SentView::answer)
 }
 
@@ -128,10 +125,10 @@ async fn send_whatsapp(
 async fn send_sms(
     State(service): State<Service>,
     may: May<needs::MessagesSend>,
-    headers: HeaderMap,
+    key: Option<RequestKey>,
     Body(new): Body<NewMessage>,
 ) -> Result<Response, Problem> {
-    let single = Single::read(Channel::Sms, new, &headers)?;
+    let single = Single::read(Channel::Sms, new, key)?;
     sending::send(&service, &may.caller, single).await.map(SentView::answer)
 }
 
@@ -146,10 +143,10 @@ async fn send_sms(
 async fn send_email(
     State(service): State<Service>,
     may: May<needs::MessagesSend>,
-    headers: HeaderMap,
+    key: Option<RequestKey>,
     Body(new): Body<NewMessage>,
 ) -> Result<Response, Problem> {
-    let single = Single::read(Channel::Email, new, &headers)?;
+    let single = Single::read(Channel::Email, new, key)?;
     sending::send(&service, &may.caller, single).await.map(SentView::answer)
 }
 
@@ -190,8 +187,7 @@ async fn delivery_status(
     PathId(id): PathId<MessageId>,
 ) -> Result<Data<DeliveryStatus>, Problem> {
     let mut work = Work::begin(&service, &may.caller).await?;
-    let found = message_search::read(&mut work.tx, may.caller.tenant, &[id]).await?;
-    let message = found.first().ok_or(Code::NotFound)?;
+    let message = seen(&mut work, &may.caller, id).await?;
     let now = service.clock.now();
     let reason = message.reason(now);
     Ok(Data(DeliveryStatus {
@@ -235,6 +231,7 @@ async fn cancel(
     PathId(id): PathId<MessageId>,
 ) -> Result<Data<Cancelled>, Problem> {
     let mut work = Work::begin(&service, &may.caller).await?;
+    seen(&mut work, &may.caller, id).await?;
     match direct::cancel(&mut work.tx, may.caller.tenant, id).await? {
         None => Err(Code::NotFound.into()),
         Some(Cancellation::TooLate) => Err(Problem::say(

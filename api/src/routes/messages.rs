@@ -14,11 +14,9 @@ use fanfare_engine::{
     },
     id::{CampaignId, ContactId, IdError, MessageId, TemplateId},
     store::{
-        contacts,
         listing::{Order, Way},
         message_search::{self, By, Message, Search},
         prices,
-        users::RowScope,
     },
 };
 use jiff::Timestamp;
@@ -27,7 +25,7 @@ use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Work, contacts::sight};
+use super::{Work, contacts::in_sight};
 use crate::{
     auth::caller::{Caller, May},
     http::{
@@ -402,9 +400,7 @@ async fn show(
 ) -> Result<Data<MessageView>, Problem> {
     let caller = &may.caller;
     let mut work = Work::begin(&service, caller).await?;
-    let found = message_search::read(&mut work.tx, caller.tenant, &[id]).await?;
-    let message = found.first().ok_or(Code::NotFound)?;
-    in_sight(&mut work, caller, message.contact).await?;
+    let message = &seen(&mut work, caller, id).await?;
     let timeline = timeline(&mut work, message).await?;
     let segments = match message.channel {
         Channel::Sms => service.direct.units(id, message.variant, &message.variables).await?,
@@ -417,13 +413,12 @@ async fn show(
     Ok(Data(MessageView { line, template_id: message.template, cost, currency, segments, timeline }))
 }
 
-/// Of people whom the caller does not see there are no messages, either.
-async fn in_sight(work: &mut Work<'_>, caller: &Caller, contact: Option<ContactId>) -> Result<(), Problem> {
-    if caller.scope == RowScope::All {
-        return Ok(());
-    }
-    contacts::get(&mut work.tx, sight(caller), contact.ok_or(Code::NotFound)?).await?;
-    Ok(())
+/// A message, if the caller sees whom it is for.
+pub(super) async fn seen(work: &mut Work<'_>, caller: &Caller, id: MessageId) -> Result<Message, Problem> {
+    let found = message_search::read(&mut work.tx, caller.tenant, &[id]).await?;
+    let message = found.into_iter().next().ok_or(Code::NotFound)?;
+    in_sight(work, caller, message.contact).await?;
+    Ok(message)
 }
 
 async fn timeline(work: &mut Work<'_>, message: &Message) -> Result<Vec<Entry>, Problem> {

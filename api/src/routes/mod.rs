@@ -25,14 +25,19 @@ mod users;
 use std::time::Instant;
 
 use fanfare_engine::{
+    domain::{channel::Channel, environment::Environment},
     id::Id,
-    store::{StoreError, audit as log},
+    store::{StoreError, addressees, audit as log},
 };
 use serde_json::Value;
 use sqlx::PgTransaction;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::{auth::caller::Caller, http::problem::Problem, service::Service};
+use crate::{
+    auth::caller::Caller,
+    http::problem::{Code, Problem},
+    service::Service,
+};
 
 pub(crate) fn all() -> OpenApiRouter<Service> {
     OpenApiRouter::new()
@@ -75,6 +80,17 @@ impl<'a> Work<'a> {
 
     pub(crate) fn new_id<K>(&self) -> Id<K> {
         self.service.ids.next(self.service.clock.now())
+    }
+
+    /// Whether the caller may have something sent to this address: outside production only to those that are allowed.
+    pub(crate) async fn may_reach(&mut self, channel: Channel, address: &str) -> Result<(), Problem> {
+        let Caller { tenant, environment, .. } = self.caller;
+        if *environment == Environment::Production
+            || addressees::may_be_tried(&mut self.tx, *tenant, channel, address).await?
+        {
+            return Ok(());
+        }
+        Err(Code::NotAllowListed.into())
     }
 
     /// Notes what was done, in the same transaction. `detail` bears no secrets, and addresses masked.

@@ -56,6 +56,7 @@ async fn referred(
     if references::pair(&format!("{name}:{value}")) != Some((name.as_str(), value.as_str())) {
         return Err(Code::NotFound.into());
     }
+    may.caller.may_list_everybody()?;
     let mut work = Work::begin(&service, &may.caller).await?;
     let contacted = message_search::contacted(&mut work.tx, may.caller.tenant, &name, &value).await?;
     Ok(Data(Referred {

@@ -77,6 +77,12 @@ impl Asked {
             Some(from) => from,
             None => to.checked_sub(USUAL).map_err(|_| far("to"))?,
         };
+        // There were no computers to count anything.
+        for (field, moment) in [("from", self.from), ("to", self.to)] {
+            if moment.is_some_and(|moment| moment < Timestamp::UNIX_EPOCH) {
+                return Err(far(field));
+            }
+        }
         if to.duration_since(from) > LONGEST {
             return Err(Problem::field("from", "is more than 100 days before `to`"));
         }

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use axum::{
-    body::to_bytes,
     extract::{Request, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
@@ -38,6 +37,7 @@ use crate::{
     http::{
         envelope::{Data, Envelope, Made},
         extract::{Body, PathId, Query},
+        incoming::whole,
         page::{Counted, Pagination, Wanted},
         problem::{Code, Problem},
         sort::Sortable,
@@ -329,10 +329,9 @@ async fn import(
     }
     // The whole file is in memory from here on.
     let _turn = service.heavy_turn().await?;
-    let bytes = tokio::time::timeout(READING, to_bytes(request.into_body(), LARGEST_FILE))
+    let bytes = tokio::time::timeout(READING, whole(request.into_body(), LARGEST_FILE))
         .await
-        .map_err(|_| Problem::say(Code::Malformed, "The file did not arrive within a minute."))?
-        .map_err(|_| Code::TooLarge)?;
+        .map_err(|_| Problem::say(Code::Malformed, "The file did not arrive within a minute."))??;
     let region = region(&may.caller.home)?;
     // Reading a million phone numbers takes seconds of a processor.
     let read =

@@ -117,8 +117,17 @@ impl From<sqlx::Error> for StoreError {
 impl StoreError {
     /// Whether a text was sent that no database keeps: 22021 and 22P05, of texts and of JSON.
     pub fn is_of_the_text(&self) -> bool {
+        self.is_one_of(&["22021", "22P05"])
+    }
+
+    /// Whether a moment was sent that is beyond the calendar of the database.
+    pub fn is_of_a_moment(&self) -> bool {
+        self.is_one_of(&["22008"])
+    }
+
+    fn is_one_of(&self, codes: &[&str]) -> bool {
         let Self::Query(sqlx::Error::Database(db)) = self else { return false };
-        db.code().is_some_and(|code| ["22021", "22P05"].contains(&code.as_ref()))
+        db.code().is_some_and(|code| codes.contains(&code.as_ref()))
     }
 
     pub fn not_found(what: impl std::fmt::Display) -> Self {

@@ -13,9 +13,11 @@
 
 mod contents;
 
+use std::convert::Infallible;
+
 use axum::{
     body::{Body, Bytes, to_bytes},
-    extract::{Request, State},
+    extract::{OptionalFromRequestParts, Request, State},
     http::{HeaderValue, Method, StatusCode, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -26,7 +28,7 @@ use sha2::{Digest as _, Sha256};
 
 use self::contents::Contents;
 use super::{
-    extract::LARGEST,
+    incoming::{LARGEST, unfinished, whole},
     problem::{Code, Problem},
 };
 use crate::{
@@ -41,6 +43,29 @@ const FILES: &[&str] = &["multipart/", "application/x-ndjson", "text/csv"];
 const MOST_BESIDE: u64 = 1 << 20;
 /// An answer that is larger is not kept.
 const LARGEST_ANSWER: usize = 1 << 20;
+
+/// A request with a key, as what must not happen twice remembers it: of another caller, or with another body, it is another.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestKey(String);
+
+impl RequestKey {
+    pub(crate) fn new(key: &str, request: &RequestHash) -> Self {
+        // No key that callers give to things begins like this by chance.
+        Self(format!("idempotency-key:{}:{key}", hex::encode(request)))
+    }
+
+    pub(crate) fn into_string(self) -> String {
+        self.0
+    }
+}
+
+impl<S: Send + Sync> OptionalFromRequestParts<S> for RequestKey {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Infallible> {
+        Ok(parts.extensions.get().cloned())
+    }
+}
 
 pub(crate) async fn once(State(service): State<Service>, request: Request, next: Next) -> Response {
     let key = match key(&request) {
@@ -72,8 +97,9 @@ fn key(request: &Request) -> Result<Option<String>, Problem> {
 
 async fn answer(service: &Service, key: &str, request: Request, next: Next) -> Result<Response, Problem> {
     let Some(caller) = SignedIn::seen(request.extensions()) else { return Ok(next.run(request).await) };
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let (hash, contents, body) = fingerprint(&caller, &parts, body).await?;
+    parts.extensions.insert(RequestKey::new(key, &hash));
     let mut tx = service.store.within(caller.tenant).await?;
     let begun = idempotency::begin(&mut tx, caller.tenant, key, &hash).await?;
     tx.commit().await.map_err(fanfare_engine::store::StoreError::from)?;
@@ -103,7 +129,7 @@ async fn fingerprint(
 ) -> Result<(RequestHash, Option<Contents>, Body), Problem> {
     let mut hash = Sha256::new();
     for part in [
-        caller.actor.name().as_str(),
+        &*caller.environment.own(&caller.actor.name()),
         parts.method.as_str(),
         parts.uri.path(),
         parts.uri.query().unwrap_or_default(),
@@ -118,7 +144,7 @@ async fn fingerprint(
         let body = contents.tap(body);
         return Ok((hash.finalize().into(), Some(contents), body));
     }
-    let bytes = to_bytes(body, LARGEST).await.map_err(|_| Code::TooLarge)?;
+    let bytes = whole(body, LARGEST).await?;
     hash.update(&bytes);
     Ok((hash.finalize().into(), None, Body::from(bytes)))
 }
@@ -129,7 +155,7 @@ async fn through(service: &Service, body: Body, contents: &Contents) -> Result<O
     let mut left = files.max_upload_bytes.max(files.limits.max_bytes) + MOST_BESIDE;
     let mut bytes = body.into_data_stream();
     while let Some(piece) = bytes.next().await {
-        let piece = piece.map_err(|_| Code::Malformed)?;
+        let piece = piece.map_err(|error| unfinished(&error))?;
         left = left.checked_sub(piece.len() as u64).ok_or(Code::TooLarge)?;
     }
     Ok(contents.hash())

@@ -8,6 +8,7 @@ use fanfare_engine::{
     store::{
         conversions::{self, Conversion, Who},
         sheets,
+        users::RowScope,
     },
 };
 use jiff::{SignedDuration, Timestamp};
@@ -24,6 +25,7 @@ use crate::{
         extract::{Body, PathId},
         problem::Problem,
     },
+    routes::{contacts::in_sight, messages::seen},
     service::Service,
 };
 
@@ -106,9 +108,20 @@ async fn record(
     let at = checked(&new, service.clock.now())?;
     let conversion = Conversion { kind: &new.kind, at, campaign };
     let who = match (new.contact, new.message, &new.reference) {
-        (Some(contact), None, None) => vec![Who::Contact(contact)],
-        (None, Some(message), None) => vec![Who::Message(message)],
+        (Some(contact), None, None) => {
+            in_sight(&mut work, caller, Some(contact)).await?;
+            vec![Who::Contact(contact)]
+        }
+        (None, Some(message), None) => {
+            if caller.scope != RowScope::All {
+                seen(&mut work, caller, message).await?;
+            }
+            vec![Who::Message(message)]
+        }
         (None, None, Some(reference)) => {
+            caller.sees_everybody(
+                "You see only some of the contacts: say who did it by `contact` or `message`.",
+            )?;
             conversions::bearers(&mut work.tx, caller.tenant, reference, &conversion).await?
         }
         _ => {

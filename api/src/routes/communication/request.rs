@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use axum::http::HeaderMap;
 use fanfare_engine::domain::{
     channel::{Channel, MessageClass},
     references::{ReferenceError, References},
@@ -13,7 +12,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use crate::http::problem::{FieldError, Problem};
+use crate::http::{
+    idempotency::RequestKey,
+    problem::{FieldError, Problem},
+};
 
 /// Characters, unless said.
 const LONGEST_TO: usize = 320;
@@ -59,7 +61,7 @@ pub(super) struct NewMessage {
     #[serde(default)]
     #[schema(max_length = 35, example = "en")]
     locale: Option<String>,
-    /// At most one message of the tenant ever bears this key, whenever it is asked for again.
+    /// At most one message of the tenant ever bears this key, whenever it is asked for again; keys of the sandbox are apart.
     #[serde(default)]
     #[schema(max_length = 255, example = "installment:42:due-3d")]
     business_key: Option<String>,
@@ -120,7 +122,11 @@ impl Faults {
 }
 
 impl Single {
-    pub(super) fn read(channel: Channel, new: NewMessage, headers: &HeaderMap) -> Result<Self, Problem> {
+    pub(super) fn read(
+        channel: Channel,
+        new: NewMessage,
+        request: Option<RequestKey>,
+    ) -> Result<Self, Problem> {
         let mut faults = Faults::default();
         faults.text("to", &new.to, LONGEST_TO);
         if let Some(key) = &new.business_key {
@@ -141,17 +147,12 @@ impl Single {
         let (Some(content), true) = (content, faults.0.is_empty()) else {
             return Err(Problem::fields(faults.0));
         };
-        // No key of a caller's own begins like this by chance.
-        let request_key = || {
-            let key = headers.get("idempotency-key")?.to_str().ok()?;
-            Some(format!("idempotency-key:{key}"))
-        };
         Ok(Self {
             channel,
             to: new.to,
             content,
             locale: new.locale,
-            business_key: new.business_key.or_else(request_key),
+            business_key: new.business_key.or(request.map(RequestKey::into_string)),
             scheduled_at: new.scheduled_at,
             references,
         })
@@ -255,7 +256,7 @@ mod tests {
     use super::*;
 
     fn read(channel: Channel, body: Value) -> Result<Single, Problem> {
-        Single::read(channel, serde_json::from_value(body).unwrap(), &HeaderMap::new())
+        Single::read(channel, serde_json::from_value(body).unwrap(), None)
     }
 
     fn refused(channel: Channel, body: Value, fields: &[&str]) {
@@ -324,14 +325,12 @@ mod tests {
 
     #[test]
     fn a_request_with_a_key_is_one_message() {
-        let headers = HeaderMap::from_iter([(
-            axum::http::HeaderName::from_static("idempotency-key"),
-            axum::http::HeaderValue::from_static("k-1"),
-        )]);
         let of = |body: Value| {
-            Single::read(Channel::Sms, serde_json::from_value(body).unwrap(), &headers).unwrap().business_key
+            let key = RequestKey::new("k-1", &[0xab; 32]);
+            Single::read(Channel::Sms, serde_json::from_value(body).unwrap(), Some(key)).unwrap().business_key
         };
-        assert_eq!(of(json!({"to": "1", "message": "m"})).as_deref(), Some("idempotency-key:k-1"));
+        let made = format!("idempotency-key:{}:k-1", "ab".repeat(32));
+        assert_eq!(of(json!({"to": "1", "message": "m"})), Some(made));
         assert_eq!(of(json!({"to": "1", "message": "m", "businessKey": "b"})).as_deref(), Some("b"));
     }
 }

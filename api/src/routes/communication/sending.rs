@@ -10,7 +10,6 @@ use fanfare_engine::{
     domain::{
         address::{self, EmailAddress, PhoneNumber, Region, masked},
         channel::Channel,
-        environment::Environment,
         outcome::{Outcome, Reason},
         price::Micros,
         status::MessageStatus,
@@ -35,7 +34,10 @@ use super::request::{Content, Single};
 use crate::{
     auth::caller::Caller,
     http::problem::{Code, Problem},
-    routes::{Work, contacts::sight},
+    routes::{
+        Work,
+        contacts::{sees, sight},
+    },
     service::Service,
 };
 
@@ -70,12 +72,13 @@ pub(super) async fn send(service: &Service, caller: &Caller, single: Single) -> 
         Content::Template { name, parameters } => (DirectContent::Template(name), parameters.clone()),
         Content::Written { class, parts } => (DirectContent::Written(*class), parts.clone()),
     };
+    let business_key = single.business_key.as_deref().map(|key| caller.environment.own(key));
     let locale = single.locale.as_deref().or(to.who.as_ref().and_then(|who| who.locale.as_deref()));
     let request = DirectRequest {
         contact: to.who.as_ref().map(|who| who.contact),
         locale,
         variables,
-        business_key: single.business_key.as_deref(),
+        business_key: business_key.as_deref(),
         not_before: single.scheduled_at,
         references: single.references.clone(),
         deed: Some(deed(service, caller, &single, &to.address)),
@@ -88,7 +91,7 @@ pub(super) async fn send(service: &Service, caller: &Caller, single: Single) -> 
         .map_err(|error| problem(error, &single, (&caller.home, service.clock.now())))?;
     match taken {
         Taken::Refused { message, reason } => Err(Problem::refused(message, reason)),
-        Taken::Duplicate { message } => again(service, caller, message).await,
+        Taken::Duplicate { message } => again(service, caller, message, &to.address).await,
         Taken::Accepted { message, outcome, price, units } => {
             let (status, reason) = match single.scheduled_at {
                 Some(_) => (MessageStatus::Scheduled, None),
@@ -121,10 +124,7 @@ async fn to(service: &Service, caller: &Caller, single: &Single) -> Result<To, P
         let who = addressees::at(&mut work.tx, caller.tenant, single.channel, &address).await?;
         (address, who)
     };
-    let trying = caller.environment != Environment::Production;
-    if trying && !addressees::may_be_tried(&mut work.tx, caller.tenant, single.channel, &address).await? {
-        return Err(Code::NotAllowListed.into());
-    }
+    work.may_reach(single.channel, &address).await?;
     Ok(To { address, who })
 }
 
@@ -235,11 +235,25 @@ async fn stands(service: &Service, caller: &Caller, message: MessageId) -> Resul
 }
 
 /// A message that bears the key already, as it stands.
-async fn again(service: &Service, caller: &Caller, message: MessageId) -> Result<Sent, Problem> {
+async fn again(
+    service: &Service,
+    caller: &Caller,
+    message: MessageId,
+    address: &str,
+) -> Result<Sent, Problem> {
     let mut work = Work::begin(service, caller).await?;
     let found = message_search::read(&mut work.tx, caller.tenant, &[message]).await?;
     // Its records may be past their retention: the key outlives them.
     let known = found.first();
+    // Whoever wrote to an address that nobody has asks again by naming it.
+    if let Some(known) = known.filter(|known| known.contact.is_some() || known.address != address)
+        && !sees(&mut work, caller, known.contact).await?
+    {
+        return Err(Problem::say(
+            Code::Conflict,
+            "A message to somebody whom you do not see bears this key: send yours under another.",
+        ));
+    }
     let now = service.clock.now();
     if let Some((MessageStatus::Failed | MessageStatus::Suppressed, Some(reason))) =
         known.map(|known| (known.status(now), known.reason(now)))

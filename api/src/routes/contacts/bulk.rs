@@ -23,6 +23,7 @@ use crate::{
     auth::caller::May,
     http::{
         envelope::{Data, Envelope},
+        incoming::unfinished,
         problem::{Code, Problem},
     },
     service::Service,
@@ -89,6 +90,7 @@ pub(super) async fn take(
         ));
     }
     let limits = Limits::default();
+    let _room = service.spools.room(caller.tenant).await?;
     let file = spool(request.into_body(), limits.max_bytes).await?;
     let _turn = service.heavy_turn().await?;
     let import = ImportRequest {
@@ -118,8 +120,7 @@ async fn spool(body: Body, most: u64) -> Result<NamedTempFile, Problem> {
     let mut written = tokio::fs::File::from_std(file.reopen().map_err(broken)?);
     let (mut pieces, mut bytes) = (body.into_data_stream(), 0_u64);
     while let Some(piece) = pieces.next().await {
-        let piece =
-            piece.map_err(|error| Problem::say(Code::Malformed, format!("The body broke off: {error}.")))?;
+        let piece = piece.map_err(|error| unfinished(&error))?;
         bytes = bytes.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
         if bytes > most {
             return Err(Problem::say(

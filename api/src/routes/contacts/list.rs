@@ -10,6 +10,7 @@ use fanfare_engine::{
         listing::{Order, Way},
     },
 };
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
@@ -48,13 +49,13 @@ pub(super) struct Wish {
     assigned_to: Option<UserId>,
     /// At or after this moment, RFC 3339.
     #[param(value_type = Option<String>, format = DateTime)]
-    created_after: Option<jiff::Timestamp>,
+    created_after: Option<Timestamp>,
     /// Before this moment.
     #[param(value_type = Option<String>, format = DateTime)]
-    created_before: Option<jiff::Timestamp>,
+    created_before: Option<Timestamp>,
     /// At or after this moment.
     #[param(value_type = Option<String>, format = DateTime)]
-    updated_after: Option<jiff::Timestamp>,
+    updated_after: Option<Timestamp>,
 }
 
 impl Sortable for By {
@@ -141,6 +142,8 @@ impl Terms {
     }
 
     fn filter<'a>(&'a self, wish: &'a Wish) -> Filter<'a> {
+        // Nobody is kept from before there were computers, and the database has no words for all that was.
+        let kept = |moment: Option<Timestamp>| moment.map(|moment| moment.max(Timestamp::UNIX_EPOCH));
         Filter {
             found_by: self.found_by.as_deref(),
             email: self.email.as_deref(),
@@ -148,9 +151,9 @@ impl Terms {
             time_zone: wish.time_zone.as_deref(),
             branch: wish.branch.as_deref(),
             assigned_to: wish.assigned_to,
-            created_after: wish.created_after,
-            created_before: wish.created_before,
-            updated_after: wish.updated_after,
+            created_after: kept(wish.created_after),
+            created_before: kept(wish.created_before),
+            updated_after: kept(wish.updated_after),
         }
     }
 }

@@ -65,6 +65,31 @@ pub(in crate::routes) fn sight(caller: &Caller) -> Sight<'_> {
     }
 }
 
+/// Of people whom the caller does not see there is nothing else, either, and nothing of those whom nobody knows.
+pub(in crate::routes) async fn in_sight(
+    work: &mut Work<'_>,
+    caller: &Caller,
+    contact: Option<ContactId>,
+) -> Result<(), Problem> {
+    if sees(work, caller, contact).await? { Ok(()) } else { Err(Code::NotFound.into()) }
+}
+
+pub(in crate::routes) async fn sees(
+    work: &mut Work<'_>,
+    caller: &Caller,
+    contact: Option<ContactId>,
+) -> Result<bool, Problem> {
+    if caller.scope == RowScope::All {
+        return Ok(true);
+    }
+    let Some(contact) = contact else { return Ok(false) };
+    match contacts::get(&mut work.tx, sight(caller), contact).await {
+        Ok(_) => Ok(true),
+        Err(StoreError::NotFound { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
 fn person_behind(caller: &Caller) -> UserId {
     match caller.actor {
         Actor::User { user, .. } => user,
@@ -140,15 +165,28 @@ async fn add_to(
         ),
         other => other.into(),
     })?;
+    let branch = keeper.branch.or(known.branch.as_deref());
+    keeps(caller, &known, Keeper { branch, agent: keeper.agent.or(known.assigned_to) })?;
     contacts::tell(&mut work.tx, caller.tenant, id, person, keeper).await?;
     let contact = contacts::get(&mut work.tx, sight(caller), id).await?;
     let mut faults = Faults::default();
     check_size(&contact.attributes, &mut faults);
     faults.or(()).map_err(refused)?;
-    if contact != known {
+    if contact == known {
+        // All of it is shown.
+        work.note("contact.read", &id.to_string(), json!({"for": "contact.create"})).await?;
+    } else {
         work.note("contact.change", &id.to_string(), json!({"fields": changed(&known, &contact)})).await?;
     }
     Ok(contact)
+}
+
+/// A contact that is known stays whose it is, unless the caller sees all of them.
+fn keeps(caller: &Caller, known: &Contact, keeper: Keeper<'_>) -> Result<(), Problem> {
+    if keeper.branch == known.branch.as_deref() && keeper.agent == known.assigned_to {
+        return Ok(());
+    }
+    caller.sees_everybody("Whoever sees only some contacts can't say whose they are.")
 }
 
 /// Whose a contact is said to be. Somebody who sees only some contacts does not give them away.
@@ -205,13 +243,7 @@ async fn change(
     let known = contacts::lock(&mut work.tx, sight(caller), id).await?;
     demand.check(known.updated_at)?;
     let contact = change.applied(known.clone(), &region)?;
-    let gives_away = contact.branch != known.branch || contact.assigned_to != known.assigned_to;
-    if gives_away && caller.scope != RowScope::All {
-        return Err(Problem::say(
-            Code::Forbidden,
-            "Whoever sees only some contacts can't say whose they are.",
-        ));
-    }
+    keeps(caller, &known, Keeper { branch: contact.branch.as_deref(), agent: contact.assigned_to })?;
     if contact.assigned_to != known.assigned_to {
         keeper(&mut work, caller, None, contact.assigned_to).await?;
     }

@@ -21,7 +21,10 @@ use axum::{
 };
 use futures::{StreamExt as _, stream};
 
-use crate::http::problem::{Code, Problem};
+use crate::http::{
+    incoming::stalled,
+    problem::{Code, Problem},
+};
 
 /// Bytes that the reader may hold: more than a piece of any line, far more than a header.
 const MOST_HELD: usize = 4 << 20;
@@ -96,6 +99,9 @@ fn in_pieces(body: Body, held: Held) -> Body {
 }
 
 fn broken(error: MultipartError) -> Problem {
+    if stalled(&error) {
+        return Code::Stalled.into();
+    }
     Problem::say(Code::Malformed, format!("The form can't be read: {}.", error.body_text()))
 }
 

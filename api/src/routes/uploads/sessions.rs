@@ -38,6 +38,7 @@ use crate::{
     http::{
         envelope::{Data, Envelope, Made},
         extract::{Body, PathId},
+        incoming::stalled,
         problem::{Code, Problem},
     },
     service::Service,
@@ -209,11 +210,9 @@ async fn write(
                     format!("says {left} bytes more than the body has"),
                 ));
             }
-            Err(_) => {
-                break Err(Problem::say(
-                    Code::Malformed,
-                    "The request broke off: ask how far the session is.",
-                ));
+            Err(error) => {
+                let code = if stalled(&error) { Code::Stalled } else { Code::Malformed };
+                break Err(Problem::say(code, "The request broke off: ask how far the session is."));
             }
         };
         if piece.len() as u64 > left {

@@ -243,7 +243,7 @@ fn first(field: &str, whole: &Value) -> String {
 }
 
 /// Texts that mean something to somebody behind: a database, a shell, a log, a page, a spreadsheet.
-const TEXTS: [&str; 8] = [
+const TEXTS: [&str; 10] = [
     "' or 1=1; drop table users; --",
     "\") union select null, password_hash from users --",
     "\\'; select pg_sleep(5); --",
@@ -252,6 +252,9 @@ const TEXTS: [&str; 8] = [
     "\u{202e}\u{200b}\u{feff}\u{1f469}\u{200d}\u{1f680}",
     "99999999999999999999999999",
     "-1",
+    // Before and behind all that calendars know.
+    "-009000-01-01T00:00:00Z",
+    "9999-12-30T22:00:00Z",
 ];
 
 /// Bodies that are taken, beside those that the document's examples make.

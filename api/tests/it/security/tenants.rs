@@ -12,7 +12,7 @@ use crate::{
     open::{Client, Open, PASSWORD},
 };
 
-async fn made(client: &Client, path: &str, body: Value) -> Value {
+pub(super) async fn made(client: &Client, path: &str, body: Value) -> Value {
     let (status, answer) = client.post(path, &body).await;
     assert_eq!(status, 201, "{path}: {answer}");
     answer["data"].clone()
@@ -229,7 +229,7 @@ async fn a08_a_token_says_what_was_signed(pool: PgPool) {
 }
 
 /// Somebody of `acme` who has this role.
-async fn in_role(open: &Open, owner: &Client, role: &str) -> Client {
+pub(super) async fn in_role(open: &Open, owner: &Client, role: &str) -> Client {
     let email = format!("{}@acme.example", role.replace('_', "-"));
     // An agent and a customer are somebody.
     made(owner, "/api/contacts", json!({"email": email})).await;

@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::{
     contract::{document, operations},
-    open::Open,
+    open::{Client, Open},
     uploads::send,
 };
 
@@ -244,15 +244,83 @@ async fn a17_whoever_says_nothing_is_let_go_of(pool: PgPool) {
         let ended = timeout(Duration::from_secs(20), stream.read_to_end(&mut Vec::new())).await;
         assert!(ended.is_ok(), "{begun:?}: the connection goes on");
     }
-    // A body may come slower than a head.
+}
+
+/// The head of a request whose body is to come.
+fn head(path: &str, length: usize) -> String {
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    )
+}
+
+/// A body may come slower than a head, as long as it comes; one that stops lets go of its connection and of what it held.
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn a17_a_body_that_stops_is_let_go_of(pool: PgPool) {
+    let open = Open::with(&pool, &[("FANFARE__API__IDLE_S", "3")]).await;
+    let hook = open.hook("sms");
+    let hook = hook.strip_prefix(&open.base).unwrap();
+    for path in ["/api/auth/login", "/api/auth/forgot-password", hook] {
+        let mut stream = TcpStream::connect(address(&open)).await.unwrap();
+        stream.write_all(format!("{}{{", head(path, 2)).as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        timeout(Duration::from_secs(20), stream.read_to_string(&mut answer)).await.expect(path).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("\"stalled\""), "{path}: {answer}");
+    }
     let mut stream = TcpStream::connect(address(&open)).await.unwrap();
-    let head = "POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{";
-    stream.write_all(head.as_bytes()).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
-    stream.write_all(b"}").await.unwrap();
-    let mut answer = String::new();
-    timeout(Duration::from_secs(20), stream.read_to_string(&mut answer)).await.unwrap().unwrap();
-    assert!(answer.starts_with("HTTP/1.1 422"), "{answer}");
+    let body = br#"{"a":1}"#;
+    stream.write_all(head("/api/auth/login", body.len()).as_bytes()).await.unwrap();
+    for piece in body.chunks(1) {
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        stream.write_all(piece).await.unwrap();
+    }
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 422");
+}
+
+/// Of large bodies so many come to the disk at once, of one tenant half of these.
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn a17_slow_bodies_do_not_fill_the_disk(pool: PgPool) {
+    const LINE: &str = "{\"email\": \"ann@acme.example\"}\n";
+    let open = Open::new(&pool).await;
+    let (owner, stranger) = (open.owner().await, open.stranger().await);
+    let bulk = async |client: &Client| {
+        let request = client.request(Method::POST, "/api/contacts/bulk").body(LINE);
+        let answer = request.header("content-type", "application/x-ndjson").send().await.unwrap();
+        (answer.status().as_u16(), answer.headers().get("retry-after").is_some())
+    };
+    let mut slow = Vec::new();
+    for _ in 0..4 {
+        let mut stream = TcpStream::connect(address(&open)).await.unwrap();
+        let head = format!(
+            "POST /api/contacts/bulk HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\nContent-Length: {}\r\n\
+             Expect: 100-continue\r\nAuthorization: Bearer {}\r\n\r\n",
+            2 * LINE.len(),
+            owner.token.as_ref().unwrap()
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // It is told to go on once there is room for it.
+        let mut told = [0; 12];
+        timeout(Duration::from_secs(20), stream.read_exact(&mut told)).await.unwrap().unwrap();
+        assert_eq!(&told, b"HTTP/1.1 100");
+        stream.write_all(LINE.as_bytes()).await.unwrap();
+        slow.push(stream);
+    }
+    let (more, others) = tokio::join!(bulk(&owner), bulk(&stranger));
+    assert_eq!((more, others), ((429, true), (200, false)));
+    drop(slow.pop());
+    assert_eq!(bulk(&owner).await, (200, false));
+}
+
+/// Nobody has to be let in to be told that they send too much.
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn a17_strangers_send_little(pool: PgPool) {
+    let open = Open::new(&pool).await;
+    let login = |bytes: usize| json!({"email": "ann@acme.example", "password": "x".repeat(bytes)});
+    for (bytes, expected) in [(100 << 10, 413), (60 << 10, 401)] {
+        let (status, answer) = open.nobody().post("/api/auth/login", &login(bytes)).await;
+        assert_eq!(status, expected, "{bytes}: {answer}");
+    }
 }
 
 /// What the document does not name is not there, and neither is anything that others leave lying about.
