@@ -20,7 +20,7 @@ use crate::{
     http::{
         envelope::{Data, Envelope},
         extract::Query,
-        page::{Pagination, Start, Wanted},
+        page::{Counted, Pagination, Start, Wanted},
         problem::Problem,
         sort::Sortable,
     },
@@ -91,7 +91,7 @@ struct Deeds {
     pagination: Pagination,
 }
 
-/// What was done, by whom, to what; the newest first if no `sort` is said.
+/// What was done, by whom, to what; the newest first if no `sort` is said. `total` counts at most 100,000.
 #[utoipa::path(get, path = "/api/audit-log", tag = "audit", security(("bearer" = ["audit:read"])), params(Wanted<BySeq>, Which),
     responses((status = 200, description = "The deeds", body = Envelope<Deeds>)))]
 async fn list(
@@ -100,14 +100,14 @@ async fn list(
     Query(wanted): Query<Wanted<BySeq>>,
     Query(Which { actor, action, subject }): Query<Which>,
 ) -> Result<Data<Deeds>, Problem> {
-    let window = wanted.window::<i64>()?;
+    let window = wanted.window::<Counted<i64>>()?;
     let filter = AuditFilter {
         actor: actor.as_deref(),
         action: action.as_deref(),
         subject: subject.as_deref(),
         way: wanted.sort.way(),
         after: match window.start {
-            Start::After(seq) => Some(seq),
+            Start::After(Counted { place, .. }) => Some(place),
             Start::Page(_) => None,
         },
         offset: window.offset(),
@@ -115,8 +115,13 @@ async fn list(
     };
     service.store.chain_audit_log(may.caller.tenant).await?;
     let mut work = Work::begin(&service, &may.caller).await?;
-    let (rows, total) = audit::list(&mut work.tx, may.caller.tenant, &filter).await?;
-    let (rows, next) = window.cut(rows, |row: &AuditRow| row.seq);
+    let rows = audit::list(&mut work.tx, may.caller.tenant, &filter).await?;
+    let limit = usize::try_from(window.limit).unwrap_or(usize::MAX);
+    let total = match window.counted().or_else(|| window.total(rows.len(), rows.len() > limit)) {
+        Some(total) => total,
+        None => audit::count(&mut work.tx, may.caller.tenant, &filter).await?,
+    };
+    let (rows, next) = window.cut(rows, |row: &AuditRow| Counted { place: row.seq, total });
     let deeds = rows.into_iter().map(DeedView::from).collect();
     Ok(Data(Deeds { deeds, pagination: window.pagination(total, next) }))
 }

@@ -1,9 +1,8 @@
 //! Messages as callers of the API see them: searched, and read with their facts, events and references.
 //!
-//! A list finds the ids of its messages first, and then reads what it shows of them in one statement. What
-//! an address, a person or a reference names is little, and is sorted; the messages of a campaign, or of all campaigns, are
-//! walked from the newest or the oldest on and never gathered. The newest are those of the campaign that was made last, in it those with
-//! the highest number.
+//! A list finds the ids of its messages first, and then reads what it shows of them in one statement. What an address, a person
+//! or a reference names is little, and is sorted; the messages of a campaign, or of all campaigns, are walked from the newest or
+//! the oldest on and never gathered. The newest are those of the campaign that was made last, with the highest number in it.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -140,29 +139,35 @@ pub async fn ids(
 /// How many there are, whichever part is wanted; at most [`COUNTED`].
 pub async fn count(tx: &mut PgConnection, tenant: TenantId, search: &Search<'_>) -> StoreResult<u64> {
     let all = Search { after: None, offset: 0, limit: COUNTED, ..*search };
-    let campaign = match search.by {
-        By::Campaign(campaign) => Some(campaign),
-        By::Everything => None,
+    macro_rules! counted {
+        ($of:literal, $campaign:expr) => {
+            sqlx::query_scalar!(
+                r#"select count(*) as "count!" from (
+                       select from campaigns k
+                       cross join lateral (select from recipients r where r.campaign_id = k.id limit $5) r
+                       where k.tenant_id = $1 and "#
+                    + $of
+                    + r#" and ($3::text is null or k.channel = $3)
+                         and ($4::timestamptz is null or k.id < uuid_floor($4))
+                       limit $5
+                   ) counted"#,
+                tenant.uuid(),
+                $campaign as _,
+                search.channel.map(Channel::as_str) as _,
+                moment(search.made_before) as _,
+                COUNTED,
+            )
+            .fetch_one(tx)
+            .await?
+        };
+    }
+    let count = match search.by {
+        By::Campaign(campaign) => counted!("k.id = $2", Some(campaign.uuid())),
+        By::Everything => counted!("$2::uuid is null", None::<Uuid>),
         By::Contact(_) | By::Address(_) | By::Reference(..) => {
             return Ok(ids(tx, tenant, &all).await?.len() as u64);
         }
     };
-    let count = sqlx::query_scalar!(
-        r#"select count(*) as "count!" from (
-               select from campaigns k
-               cross join lateral (select from recipients r where r.campaign_id = k.id limit $5) r
-               where k.tenant_id = $1 and ($2::uuid is null or k.id = $2) and ($3::text is null or k.channel = $3)
-                 and ($4::timestamptz is null or k.id < uuid_floor($4))
-               limit $5
-           ) counted"#,
-        tenant.uuid(),
-        campaign.map(|id| id.uuid()) as _,
-        search.channel.map(Channel::as_str) as _,
-        moment(search.made_before) as _,
-        COUNTED,
-    )
-    .fetch_one(tx)
-    .await?;
     Ok(count.unsigned_abs())
 }
 
@@ -275,8 +280,15 @@ async fn walked(
     campaign: Option<CampaignId>,
     search: &Search<'_>,
 ) -> StoreResult<Vec<Id>> {
+    // One campaign has a statement of its own: the plan for any number of them walks all of the tenant's.
     macro_rules! page {
         ($beyond:literal, $next:literal, $from:literal, $order:literal) => {
+            match campaign {
+                Some(_) => page!($beyond, $next, $from, $order, "k.id = $2"),
+                None => page!($beyond, $next, $from, $order, "$2::uuid is null"),
+            }
+        };
+        ($beyond:literal, $next:literal, $from:literal, $order:literal, $of:literal) => {
             sqlx::query_as!(
                 Id,
                 r#"select k.id as campaign, r.n as "n!"
@@ -290,7 +302,9 @@ async fn walked(
                     + $next
                     + r#" limit $7::bigint + $8::bigint
                    ) r
-                   where k.tenant_id = $1 and ($2::uuid is null or k.id = $2) and ($3::text is null or k.channel = $3)
+                   where k.tenant_id = $1 and "#
+                    + $of
+                    + r#" and ($3::text is null or k.channel = $3)
                      and ($4::timestamptz is null or k.id < uuid_floor($4)) and ($5::uuid is null or k.id "#
                     + $from
                     + " $5) order by "

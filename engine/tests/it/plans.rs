@@ -6,11 +6,15 @@ use fanfare_engine::{
     domain::chunk::ChunkRef,
     id::ProcessId,
     store::{
-        Store, analytics, campaigns,
+        Store, analytics,
+        audit::{self, AuditFilter},
+        campaigns,
         chunks::{IntentRequest, IntentVerdict},
+        listing::Way,
+        message_search::{self, By, Search},
     },
 };
-use sqlx::{PgPool, postgres::PgPoolOptions};
+use sqlx::{PgConnection, PgPool, postgres::PgPoolOptions};
 use uuid::Uuid;
 
 use crate::{house::House, messages::claimed};
@@ -90,4 +94,81 @@ async fn how_far_a_campaign_is_is_read_by_its_key(pool: PgPool) {
     .await
     .unwrap();
     assert_eq!((progress.waiting, walked), (5, Some(0)));
+}
+
+/// Rows of a table that this transaction has read.
+async fn read_of(tx: &mut PgConnection, table: &str) -> i64 {
+    let read =
+        "select sum(seq_tup_read + idx_tup_fetch)::bigint from pg_stat_xact_user_tables where relname = $1";
+    sqlx::query_scalar(read).bind(table).fetch_one(tx).await.unwrap()
+}
+
+/// Beside thousands of other campaigns.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn the_messages_of_a_campaign_are_listed_by_its_key(pool: PgPool) {
+    let house = House::new(pool).await;
+    let campaign = claimed(&house, 5).await.chunk.campaign;
+    sqlx::raw_sql(
+        "insert into campaigns (id, tenant_id, kind, name, channel, class, template_id, audience, state)
+         select gen_random_uuid(), tenant_id, kind, name, channel, class, template_id, audience, 'in_review'
+         from campaigns cross join generate_series(1, 3000);
+         analyze campaigns",
+    )
+    .execute(house.store.pool())
+    .await
+    .unwrap();
+    let mut tx = house.store.begin().await.unwrap();
+    sqlx::query("set local plan_cache_mode = force_generic_plan").execute(&mut *tx).await.unwrap();
+    for way in [Way::Up, Way::Down] {
+        let search = Search {
+            by: By::Campaign(campaign),
+            channel: None,
+            made_before: None,
+            way,
+            after: None,
+            offset: 0,
+            limit: 10,
+        };
+        let found = message_search::ids(&mut tx, house.tenant_id(), &search).await.unwrap();
+        let total = message_search::count(&mut tx, house.tenant_id(), &search).await.unwrap();
+        assert_eq!((found.len(), total), (5, 5));
+    }
+    let read = read_of(&mut tx, "campaigns").await;
+    assert!((1..20).contains(&read), "{read} campaigns were read for one");
+}
+
+/// In the log of a tenant that has done much else.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn the_deeds_of_somebody_and_to_something_are_found_by_them(pool: PgPool) {
+    let house = House::new(pool).await;
+    let tenant = house.tenant_id();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
+        "insert into audit_log (tenant_id, seq, at, actor, action, subject, detail, hash)
+         select '{}', i, now(), 'user:' || i / 2, 'contact.read', 'cont_' || i / 2, '{{}}', '' from generate_series(1, 6000) i;
+         analyze audit_log",
+        tenant.uuid(),
+    )))
+    .execute(house.store.pool())
+    .await
+    .unwrap();
+    let mut tx = house.store.begin().await.unwrap();
+    sqlx::query("set local plan_cache_mode = force_generic_plan").execute(&mut *tx).await.unwrap();
+    let (someone, something) = (Some("user:700"), Some("cont_700"));
+    for (actor, subject, expected) in
+        [(someone, None, 2), (None, something, 2), (someone, something, 2), (someone, Some("cont_701"), 0)]
+    {
+        for way in [Way::Up, Way::Down] {
+            let filter = AuditFilter { actor, subject, way, limit: 10, ..AuditFilter::default() };
+            let rows = audit::list(&mut tx, tenant, &filter).await.unwrap();
+            let mut places: Vec<i64> = rows.iter().map(|row| row.seq).collect();
+            if way == Way::Down {
+                places.reverse();
+            }
+            assert_eq!(places, [1_400, 1_401][..expected]);
+            let total = audit::count(&mut tx, tenant, &filter).await.unwrap();
+            assert_eq!(total, expected as u64);
+        }
+    }
+    let read = read_of(&mut tx, "audit_log").await;
+    assert!((1..100).contains(&read), "{read} deeds were read for some");
 }
