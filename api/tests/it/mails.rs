@@ -159,9 +159,10 @@ async fn whoever_forgot_their_password_gets_a_link_and_others_the_same_answer(po
         }
         assert_eq!(house.forgot(address).await.1["code"], "too_many_requests", "{address}");
     }
-    for wrong in ["", "ravi", "ravi@acme.example\0", &"x".repeat(100_000)] {
+    for wrong in ["", "ravi", "ravi@acme.example\0", &"x".repeat(60_000)] {
         assert_eq!(house.forgot(wrong).await.0, 422);
     }
+    assert_eq!(house.forgot(&"x".repeat(100_000)).await.0, 413);
     let strangers: i64 =
         sqlx::query_scalar("select count(*) from recipients where address = 'nobody@acme.example'")
             .fetch_one(&pool)
