@@ -190,7 +190,7 @@ impl Service {
             }
         };
         // The writers end when the last route that holds their other end is gone.
-        tokio::join!(http, writers.inbox.run(), writers.visits.run(), writers.answerers.run());
+        tokio::join!(http, writers.inbox.run(), writers.visits.run(), Box::pin(writers.answerers.run()));
     }
 }
 

@@ -7,11 +7,20 @@
 //! Who a token speaks for is asked like this, and what was read is noted like this ([`crate::routes::Work::seen`]): the note is
 //! committed before the answer that shows what was read.
 
+use std::sync::Arc;
+
 use fanfare_engine::{
     id::SessionId,
-    store::{Store, StoreResult, api_keys::KeyHolder, audit::Deed, sessions::TokenHash, users::SessionUser},
+    store::{
+        Store, StoreResult,
+        api_keys::{self, KeyHolder},
+        audit::{self, Deed},
+        held::Held,
+        sessions::TokenHash,
+        users::{self, SessionUser},
+    },
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::http::problem::{Code, Problem};
 
@@ -37,7 +46,7 @@ impl<Q, A> Clone for Ask<Q, A> {
 impl<Q, A> Ask<Q, A> {
     fn new() -> (Self, Answerer<Q, A>) {
         let (sender, asked) = mpsc::channel(MOST);
-        (Self(sender), Answerer(asked))
+        (Self(sender), Answerer(Arc::new(Mutex::new(asked))))
     }
 
     pub(crate) async fn ask(&self, question: Q) -> Result<A, Problem> {
@@ -47,14 +56,21 @@ impl<Q, A> Ask<Q, A> {
     }
 }
 
+/// Several may answer at the same time.
 #[derive(Debug)]
-struct Answerer<Q, A>(mpsc::Receiver<Asked<Q, A>>);
+struct Answerer<Q, A>(Arc<Mutex<mpsc::Receiver<Asked<Q, A>>>>);
+
+impl<Q, A> Clone for Answerer<Q, A> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
 
 impl<Q, A> Answerer<Q, A> {
     /// Runs until every [`Ask`] is gone. `find` answers in the order of the questions.
-    async fn run<F: Future<Output = StoreResult<Vec<A>>>>(mut self, find: impl Fn(Vec<Q>) -> F) {
+    async fn run<F: Future<Output = StoreResult<Vec<A>>>>(self, find: impl Fn(Vec<Q>) -> F) {
         let mut together = Vec::new();
-        while self.0.recv_many(&mut together, MOST).await > 0 {
+        while self.0.lock().await.recv_many(&mut together, MOST).await > 0 {
             let (questions, waiting): (Vec<Q>, Vec<_>) =
                 together.drain(..).map(|asked| (asked.question, asked.answer)).unzip();
             // Whoever has gone away does not want to know.
@@ -104,31 +120,46 @@ impl Together {
 impl Answerers {
     /// Runs until every [`Together`] is gone and everybody has their answer.
     pub(crate) async fn run(self) {
-        let store = || self.store.clone();
         tokio::join!(
-            self.keys.run(|hashes| key_holders(store(), hashes)),
-            self.sessions.run(|sessions| session_users(store(), sessions)),
-            self.deeds.run(|deeds| note(store(), deeds)),
+            self.keys.run(answered(&self.store, key_holders)),
+            self.sessions.run(answered(&self.store, session_users)),
+            // While one waits for the disk, the other gathers.
+            self.deeds.clone().run(answered(&self.store, note)),
+            self.deeds.run(answered(&self.store, note)),
         );
     }
 }
 
-async fn key_holders(store: Store, hashes: Vec<TokenHash>) -> StoreResult<Vec<Option<KeyHolder>>> {
-    store.key_holders(&hashes).await
+/// Answers over a connection of its own.
+fn answered<Q, F>(store: &Store, find: impl Fn(Held, Vec<Q>) -> F) -> impl Fn(Vec<Q>) -> F {
+    let held = Held::new(store.clone());
+    move |questions| find(held.clone(), questions)
 }
 
-async fn session_users(store: Store, sessions: Vec<SessionId>) -> StoreResult<Vec<Option<SessionUser>>> {
-    store.session_users(&sessions).await
+async fn key_holders(held: Held, hashes: Vec<TokenHash>) -> StoreResult<Vec<Option<KeyHolder>>> {
+    let mut connection = held.take().await?;
+    let holders = api_keys::holders(&mut connection, &hashes).await?;
+    held.keep(connection);
+    Ok(holders)
 }
 
-async fn note(store: Store, deeds: Vec<Deed>) -> StoreResult<Vec<()>> {
-    store.note_deeds(&deeds).await?;
+async fn session_users(held: Held, sessions: Vec<SessionId>) -> StoreResult<Vec<Option<SessionUser>>> {
+    let mut connection = held.take().await?;
+    let users = users::of_sessions(&mut connection, &sessions).await?;
+    held.keep(connection);
+    Ok(users)
+}
+
+async fn note(held: Held, deeds: Vec<Deed>) -> StoreResult<Vec<()>> {
+    let mut connection = held.take().await?;
+    audit::append_all(&mut *connection, &deeds).await?;
+    held.keep(connection);
     Ok(vec![(); deeds.len()])
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use fanfare_engine::store::StoreError;
     use tokio::{sync::Semaphore, task::JoinSet};

@@ -20,7 +20,7 @@ pub(crate) mod tokens;
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use self::{
@@ -83,11 +83,13 @@ pub(crate) fn peer(request: &Request) -> IpAddr {
 
 /// Whose token this is.
 async fn caller(service: &Service, token: &str, request: RequestId) -> Identified {
+    let asked = Instant::now();
     let caller = if token.starts_with(Kind::ApiKey.prefix()) {
         key_holder(service, token, request).await?
     } else {
         signed_in(service, token, request).await?
     };
+    service.direct.callers.add(asked.elapsed());
     caller.map(Some).ok_or_else(|| Code::Unauthenticated.into())
 }
 

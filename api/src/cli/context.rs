@@ -3,7 +3,11 @@
 use fanfare_engine::{
     config::{self, Config, Loaded},
     id::TenantId,
-    store::{Store, audit::Deed, tenants::Tenant},
+    store::{
+        Store,
+        audit::{self, Deed},
+        tenants::Tenant,
+    },
 };
 use serde_json::Value;
 
@@ -101,7 +105,7 @@ impl Context {
 
     /// Notes in the audit log what was done, or before it is printed whose addresses are.
     pub(super) async fn note(&self, store: &Store, deed: Deed) -> Result<(), Failure> {
-        Ok(store.note_deeds(&[deed]).await?)
+        Ok(audit::append_all(store.pool(), &[deed]).await?)
     }
 
     /// The tenant of this slug; without one, the only tenant.

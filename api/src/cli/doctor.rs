@@ -179,7 +179,7 @@ async fn settings(context: &Context, store: &Store) -> Look {
         .and_then(|setting| setting.value.parse::<u32>().ok());
     let database = &context.config().database;
     let ours = database.connections
-        + database.api_connections
+        + 2 * database.api_connections
         + database.urgent_connections
         + assemble::PACE_CONNECTIONS;
     Ok(match most {

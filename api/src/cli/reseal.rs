@@ -9,7 +9,7 @@ use fanfare_engine::{
     seal::Seal,
     store::{
         Store,
-        sealed::{Owner, SealedSecret},
+        sealed::{Kind, Owner, SealedSecret},
     },
 };
 use serde::Serialize;
@@ -33,21 +33,13 @@ pub(super) async fn run(context: &Context) -> Result<(), Failure> {
     context.start_log(true)?;
     let store = context.store().await?;
     let seal = seal(context.config())?;
-    let (mut done, mut after) = (Resealed::default(), None);
-    loop {
-        let (secrets, last) = store.sealed_accounts(after).await?;
-        done.accounts += anew(context, (&store, &seal), secrets, &mut done.already).await?;
-        after = last;
-        if after.is_none() {
-            break;
-        }
-    }
-    loop {
-        let (secrets, last) = store.sealed_factors(after).await?;
-        done.second_factors += anew(context, (&store, &seal), secrets, &mut done.already).await?;
-        after = last;
-        if after.is_none() {
-            break;
+    let mut done = Resealed::default();
+    for kind in [Kind::Account, Kind::SecondFactor] {
+        let mut next = Some(None);
+        while let Some(after) = next {
+            let (secrets, last) = store.sealed(kind, after).await?;
+            anew(context, (&store, &seal), secrets, &mut done).await?;
+            next = last.map(Some);
         }
     }
     context.out.show(&done, |done| {
@@ -63,14 +55,12 @@ fn seal(config: &Config) -> Result<Seal, Failure> {
     Seal::parse(config.auth.sealing_keys.expose()).map_err(|error| Failure::new(Exit::Usage, error))
 }
 
-/// How many had another seal before.
 async fn anew(
     context: &Context,
     (store, seal): (&Store, &Seal),
     secrets: Vec<SealedSecret>,
-    already: &mut u64,
-) -> Result<u64, Failure> {
-    let mut sealed = 0;
+    done: &mut Resealed,
+) -> Result<(), Failure> {
     for secret in secrets {
         let about = match secret.owner {
             Owner::Account(tenant, account) => roster::about(tenant, account),
@@ -83,10 +73,16 @@ async fn anew(
             };
             Failure::say(Exit::Refused, format!("{owner}: {error}"))
         })?;
-        match opened {
-            Some(new) => sealed += u64::from(store.seal_anew(&secret, &new).await?),
-            None => *already += 1,
-        }
+        let count = match (&opened, secret.owner) {
+            (None, _) => &mut done.already,
+            (_, Owner::Account(..)) => &mut done.accounts,
+            (_, Owner::SecondFactor(_)) => &mut done.second_factors,
+        };
+        let counts = match opened {
+            Some(new) => store.seal_anew(&secret, &new).await?,
+            None => true,
+        };
+        *count += u64::from(counts);
     }
-    Ok(sealed)
+    Ok(())
 }

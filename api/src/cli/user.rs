@@ -6,7 +6,7 @@ use fanfare_engine::{
     domain::address::EmailAddress,
     id::UserId,
     store::{
-        Store, StoreError, audit,
+        Store, audit,
         roles::{self, OWNER},
         sign_in::{self, LinkPurpose},
         tenants::Tenant,
@@ -104,6 +104,6 @@ pub(crate) async fn invite(
     users::create(&mut tx, &user).await?;
     sign_in::make_link(&mut tx, tenant.id, (LinkPurpose::Invitation, id), &hash, LINK_LIFETIME).await?;
     audit::append(&mut tx, &context.deed(tenant.id, "user.invite", id, json!({"role": OWNER}))).await?;
-    tx.commit().await.map_err(StoreError::from)?;
+    tx.commit().await?;
     Ok((id, token))
 }

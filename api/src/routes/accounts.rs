@@ -170,7 +170,7 @@ async fn list(
 ) -> Result<Data<Accounts>, Problem> {
     let window = wanted.window::<(Option<i16>, Option<Timestamp>, String)>()?;
     let (by, way) = wanted.sort.0;
-    let mut work = Work::begin(&service, &may.caller).await?;
+    let mut work = Work::read(&service, &may.caller).await?;
     let all = kept::list(&mut work.tx, may.caller.tenant).await?;
     let (rows, pagination) = window.of_all(all, way, |account: &Listed| {
         let slug = account.slug.clone();
@@ -180,6 +180,7 @@ async fn list(
             By::CreatedAt => (None, Some(account.created_at), slug),
         }
     });
+    work.end();
     Ok(Data(Accounts { accounts: rows.into_iter().map(AccountView::from).collect(), pagination }))
 }
 
@@ -220,8 +221,9 @@ async fn show(
     may: May<needs::AccountsRead>,
     PathId(id): PathId<AccountId>,
 ) -> Result<Tagged<Data<AccountView>>, Problem> {
-    let mut work = Work::begin(&service, &may.caller).await?;
+    let mut work = Work::read(&service, &may.caller).await?;
     let account = kept::get(&mut work.tx, may.caller.tenant, id).await?;
+    work.end();
     Ok(Tagged::new(account.updated_at, Data(account.into())))
 }
 
@@ -238,7 +240,7 @@ async fn change(
 ) -> Result<Tagged<Data<AccountView>>, Problem> {
     let caller = &may.caller;
     let mut work = Work::begin(&service, caller).await?;
-    let (before, _) = kept(kept::get(&mut work.tx, caller.tenant, id).await?)?;
+    let (before, _) = kept(kept::lock(&mut work.tx, caller.tenant, id).await?)?;
     demand.check(before.updated_at)?;
     let settings = change.check(&service.provider_base_urls)?;
     let secrets =
@@ -271,7 +273,7 @@ async fn delete(
 ) -> Result<StatusCode, Problem> {
     let caller = &may.caller;
     let mut work = Work::begin(&service, caller).await?;
-    let (account, _) = kept(kept::get(&mut work.tx, caller.tenant, id).await?)?;
+    let (account, _) = kept(kept::lock(&mut work.tx, caller.tenant, id).await?)?;
     demand.check(account.updated_at)?;
     kept::delete(&mut work.tx, caller.tenant, id).await?;
     work.note("account.delete", &id.to_string(), json!({"slug": account.slug})).await?;

@@ -112,12 +112,13 @@ async fn list(
 ) -> Result<Data<ApiKeys>, Problem> {
     let window = wanted.window::<(Option<Timestamp>, String, ApiKeyId)>()?;
     let (by, way) = wanted.sort.0;
-    let mut work = Work::begin(&service, &may.caller).await?;
+    let mut work = Work::read(&service, &may.caller).await?;
     let all = api_keys::list(&mut work.tx, may.caller.tenant).await?;
     let (rows, pagination) = window.of_all(all, way, |key: &ApiKeyRow| match by {
         By::CreatedAt => (Some(key.created_at), String::new(), key.id),
         By::Name => (None, key.name.clone(), key.id),
     });
+    work.end();
     Ok(Data(ApiKeys { api_keys: rows.into_iter().map(ApiKeyView::from).collect(), pagination }))
 }
 

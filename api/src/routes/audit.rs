@@ -114,7 +114,7 @@ async fn list(
         limit: i64::from(window.limit) + 1,
     };
     service.store.chain_audit_log(may.caller.tenant).await?;
-    let mut work = Work::begin(&service, &may.caller).await?;
+    let mut work = Work::read(&service, &may.caller).await?;
     let rows = audit::list(&mut work.tx, may.caller.tenant, &filter).await?;
     let limit = usize::try_from(window.limit).unwrap_or(usize::MAX);
     let total = match window.counted().or_else(|| window.total(rows.len(), rows.len() > limit)) {
@@ -123,5 +123,6 @@ async fn list(
     };
     let (rows, next) = window.cut(rows, |row: &AuditRow| Counted { place: row.seq, total });
     let deeds = rows.into_iter().map(DeedView::from).collect();
+    work.end();
     Ok(Data(Deeds { deeds, pagination: window.pagination(total, next) }))
 }

@@ -186,10 +186,11 @@ async fn delivery_status(
     may: May<needs::MessagesRead>,
     PathId(id): PathId<MessageId>,
 ) -> Result<Data<DeliveryStatus>, Problem> {
-    let mut work = Work::begin(&service, &may.caller).await?;
+    let mut work = Work::read(&service, &may.caller).await?;
     let message = seen(&mut work, &may.caller, id).await?;
     let now = service.clock.now();
     let reason = message.reason(now);
+    work.end();
     Ok(Data(DeliveryStatus {
         message_id: id,
         status: delivery(message.status(now)),

@@ -223,7 +223,7 @@ async fn list(
         offset: window.offset(),
         limit: i64::from(window.limit),
     };
-    let mut work = Work::begin(&service, caller).await?;
+    let mut work = Work::read(&service, caller).await?;
     match by {
         By::Contact(contact) => in_sight(&mut work, caller, Some(contact)).await?,
         By::Address(_) | By::Reference(..) | By::Campaign(_) | By::Everything => {
@@ -399,7 +399,7 @@ async fn show(
     PathId(id): PathId<MessageId>,
 ) -> Result<Data<MessageView>, Problem> {
     let caller = &may.caller;
-    let mut work = Work::begin(&service, caller).await?;
+    let mut work = Work::read(&service, caller).await?;
     let message = &seen(&mut work, caller, id).await?;
     let timeline = timeline(&mut work, message).await?;
     let segments = match message.channel {

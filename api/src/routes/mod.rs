@@ -22,15 +22,12 @@ mod templates;
 mod uploads;
 mod users;
 
-use std::time::Instant;
-
 use fanfare_engine::{
     domain::{channel::Channel, environment::Environment},
     id::Id,
-    store::{StoreError, addressees, audit as log},
+    store::{addressees, audit as log, tenancy::Within},
 };
 use serde_json::Value;
-use sqlx::PgTransaction;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
@@ -62,19 +59,23 @@ pub(crate) fn all() -> OpenApiRouter<Service> {
         .merge(reports::routes())
 }
 
-/// A transaction of a caller: within their tenant, its deeds in their name.
+/// Work of a caller: within their tenant, its deeds in their name. What it changes is a transaction.
 #[derive(Debug)]
 pub(crate) struct Work<'a> {
-    pub(crate) tx: PgTransaction<'static>,
+    pub(crate) tx: Within,
     caller: &'a Caller,
     service: &'a Service,
 }
 
 impl<'a> Work<'a> {
     pub(crate) async fn begin(service: &'a Service, caller: &'a Caller) -> Result<Self, Problem> {
-        let asked = Instant::now();
         let tx = service.store.within(caller.tenant).await?;
-        service.direct.callers.add(asked.elapsed());
+        Ok(Self { tx, caller, service })
+    }
+
+    /// What changes nothing.
+    pub(crate) async fn read(service: &'a Service, caller: &'a Caller) -> Result<Self, Problem> {
+        let tx = service.store.reading(caller.tenant).await?;
         Ok(Self { tx, caller, service })
     }
 
@@ -112,11 +113,16 @@ impl<'a> Work<'a> {
         detail: Value,
     ) -> Result<(), Problem> {
         let deed = self.caller.deed(self.service.clock.now(), action, subject, detail);
-        drop(self.tx);
+        self.tx.end();
         self.service.together.deeds.ask(deed).await
     }
 
     pub(crate) async fn commit(self) -> Result<(), Problem> {
-        Ok(self.tx.commit().await.map_err(StoreError::from)?)
+        Ok(self.tx.commit().await?)
+    }
+
+    /// Ends what was only read.
+    pub(crate) fn end(self) {
+        self.tx.end();
     }
 }

@@ -133,10 +133,11 @@ async fn list(
     // A word that no type can be would match nothing; one with a NUL the database would not even take.
     let kind = kind.map(|kind| input::kind("type", &kind).map(|()| kind)).transpose()?;
     let (reader, filter) = (reader(&may.caller)?, Filter { unread, kind: kind.as_deref() });
-    let mut work = Work::begin(&service, &may.caller).await?;
+    let mut work = Work::read(&service, &may.caller).await?;
     let counts = notifications::counts(&mut work.tx, reader, filter).await?;
     let found = notifications::list(&mut work.tx, reader, filter, wanted.sort.way(), window.part()).await?;
     let (found, next) = window.cut(found, |last| (last.created_at, last.id));
+    work.end();
     Ok(Data(Notifications {
         pagination: window.pagination(counts.total, next),
         unread_count: counts.unread,
@@ -283,8 +284,9 @@ async fn preferences(
     may: May<needs::NotificationsRead>,
 ) -> Result<Tagged<Data<Preferences>>, Problem> {
     let reader = reader(&may.caller)?;
-    let mut work = Work::begin(&service, &may.caller).await?;
+    let mut work = Work::read(&service, &may.caller).await?;
     let said = notifications::preferences(&mut work.tx, reader).await?;
+    work.end();
     Ok(Tagged::whole(Preferences::with_usual(said)))
 }
 
@@ -303,7 +305,7 @@ async fn set_preferences(
     let reader = reader(&may.caller)?;
     let wanted: Vec<Preference> = wanted.check()?;
     let mut work = Work::begin(&service, &may.caller).await?;
-    users::get(&mut work.tx, may.caller.tenant, reader.user).await?;
+    users::lock(&mut work.tx, may.caller.tenant, reader.user).await?;
     let before = notifications::preferences(&mut work.tx, reader).await?;
     demand.check(Tag::of(&Preferences::with_usual(before)))?;
     notifications::set_preferences(&mut work.tx, reader, &wanted).await?;

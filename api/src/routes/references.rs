@@ -57,8 +57,9 @@ async fn referred(
         return Err(Code::NotFound.into());
     }
     may.caller.may_list_everybody()?;
-    let mut work = Work::begin(&service, &may.caller).await?;
+    let mut work = Work::read(&service, &may.caller).await?;
     let contacted = message_search::contacted(&mut work.tx, may.caller.tenant, &name, &value).await?;
+    work.end();
     Ok(Data(Referred {
         messages: contacted.iter().map(|channel| channel.messages).sum(),
         last_contact_at: contacted.iter().filter_map(|channel| channel.last).max(),

@@ -49,10 +49,10 @@ async fn show(
     State(service): State<Service>,
     may: May<needs::SettingsUpdate>,
 ) -> Result<Tagged<Data<RegistrationRule>>, Problem> {
-    let mut work = Work::begin(&service, &may.caller).await?;
-    Ok(Tagged::whole(RegistrationRule {
-        role: settings::registration_role(&mut work.tx, may.caller.tenant).await?,
-    }))
+    let mut work = Work::read(&service, &may.caller).await?;
+    let role = settings::registration_role(&mut work.tx, may.caller.tenant).await?;
+    work.end();
+    Ok(Tagged::whole(RegistrationRule { role }))
 }
 
 /// Says whether strangers may make themselves a user by `POST /api/auth/register`, and with which role. They are asked for

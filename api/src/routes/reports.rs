@@ -172,7 +172,7 @@ async fn providers(
     let window = wanted.window::<(String, i64, String, AccountId)>()?;
     let (by, way) = wanted.sort.0;
     let tenant = may.caller.tenant;
-    let mut work = Work::begin(&service, &may.caller).await?;
+    let mut work = Work::read(&service, &may.caller).await?;
     let sums = account_hours::sums(&mut work.tx, tenant, (from, to)).await?;
     let hours = account_hours::hours(&mut work.tx, tenant, (from, to)).await?;
     let prices = prices::until(&mut work.tx, tenant, to).await?;
@@ -185,6 +185,7 @@ async fn providers(
             By::Total => (String::new(), account.total, slug, id),
         }
     });
+    work.end();
     Ok(Data(ProvidersReport { from, to, accounts, pagination }))
 }
 

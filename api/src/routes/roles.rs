@@ -117,12 +117,13 @@ async fn list(
 ) -> Result<Data<Roles>, Problem> {
     let window = wanted.window::<(String, String)>()?;
     let (by, way) = wanted.sort.0;
-    let mut work = Work::begin(&service, &may.caller).await?;
+    let mut work = Work::read(&service, &may.caller).await?;
     let all = roles::list(&mut work.tx, may.caller.tenant).await?;
     let (rows, pagination) = window.of_all(all, way, |role: &Role| match by {
         By::Slug => (String::new(), role.slug.clone()),
         By::Name => (role.name.clone(), role.slug.clone()),
     });
+    work.end();
     Ok(Data(Roles { roles: rows.into_iter().map(RoleView::from).collect(), pagination }))
 }
 
@@ -167,8 +168,9 @@ async fn show(
     may: May<needs::UsersRead>,
     PathId(id): PathId<RoleId>,
 ) -> Result<Tagged<Data<RoleView>>, Problem> {
-    let mut work = Work::begin(&service, &may.caller).await?;
+    let mut work = Work::read(&service, &may.caller).await?;
     let role = roles::get(&mut work.tx, may.caller.tenant, id).await?;
+    work.end();
     Ok(Tagged::new(role.updated_at, Data(role.into())))
 }
 
@@ -187,7 +189,7 @@ async fn change(
     let permissions = permitted(caller, &change.permissions)?;
     named(&change.name, &change.description)?;
     let mut work = Work::begin(&service, caller).await?;
-    let role = roles::get(&mut work.tx, caller.tenant, id).await?;
+    let role = roles::lock(&mut work.tx, caller.tenant, id).await?;
     demand.check(role.updated_at)?;
     within_reach(caller, &role)?;
     let facts = RoleFacts {
@@ -216,7 +218,7 @@ async fn delete(
 ) -> Result<StatusCode, Problem> {
     let caller = &may.caller;
     let mut work = Work::begin(&service, caller).await?;
-    let role = roles::get(&mut work.tx, caller.tenant, id).await?;
+    let role = roles::lock(&mut work.tx, caller.tenant, id).await?;
     demand.check(role.updated_at)?;
     within_reach(caller, &role)?;
     roles::delete(&mut work.tx, caller.tenant, id).await?;

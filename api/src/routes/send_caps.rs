@@ -79,11 +79,12 @@ async fn list(
     Query(wanted): Query<Wanted<ByPrefix>>,
 ) -> Result<Data<SendCaps>, Problem> {
     let window = wanted.window::<(Channel, String)>()?;
-    let mut work = Work::begin(&service, &may.caller).await?;
+    let mut work = Work::read(&service, &may.caller).await?;
     let (rows, total) =
         send_caps::list(&mut work.tx, may.caller.tenant, wanted.sort.way(), &window.part()).await?;
     let (rows, next) = window.cut(rows, |last: &SendCap| (last.channel, last.prefix.clone()));
     let send_caps = rows.into_iter().map(SendCapView::from).collect();
+    work.end();
     Ok(Data(SendCaps { send_caps, pagination: window.pagination(total, next) }))
 }
 

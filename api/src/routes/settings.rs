@@ -76,7 +76,7 @@ async fn list(
     Query(wanted): Query<Wanted<AllowedBy>>,
 ) -> Result<Data<AllowedAddresses>, Problem> {
     let window = wanted.window()?;
-    let mut work = Work::begin(&service, &may.caller).await?;
+    let mut work = Work::read(&service, &may.caller).await?;
     let (rows, total) =
         addressees::allowed(&mut work.tx, may.caller.tenant, wanted.sort.0, &window.part()).await?;
     let (rows, next) = window.cut(rows, Allowed::place);

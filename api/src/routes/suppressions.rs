@@ -149,7 +149,7 @@ async fn list(
         None => None,
     };
     let filter = Filter { channel, scope, reason, address: address.as_deref() };
-    let mut work = Work::begin(&service, &may.caller).await?;
+    let mut work = Work::read(&service, &may.caller).await?;
     let total = match window.counted() {
         Some(total) => total,
         None => suppressions::count(&mut work.tx, tenant, filter).await?,
@@ -249,7 +249,7 @@ async fn show(
     may: May<needs::SuppressionsRead>,
     PathId(id): PathId<SuppressionId>,
 ) -> Result<Data<SuppressionView>, Problem> {
-    let mut work = Work::begin(&service, &may.caller).await?;
+    let mut work = Work::read(&service, &may.caller).await?;
     let listed = suppressions::get(&mut work.tx, may.caller.tenant, id).await?;
     work.seen("suppression.read", &id.to_string(), json!({})).await?;
     Ok(Data(listed.into()))

@@ -83,7 +83,7 @@ async fn list(
 ) -> Result<Data<Users>, Problem> {
     let window = wanted.window()?;
     let filter = UserFilter { status, role: role.as_deref() };
-    let mut work = Work::begin(&service, &may.caller).await?;
+    let mut work = Work::read(&service, &may.caller).await?;
     let (rows, total) =
         users::list(&mut work.tx, may.caller.tenant, &filter, wanted.sort.0, &window.part()).await?;
     let (rows, next) = window.cut(rows, User::place);
@@ -183,7 +183,7 @@ async fn show(
     may: May<needs::UsersRead>,
     PathId(id): PathId<UserId>,
 ) -> Result<Tagged<Data<UserView>>, Problem> {
-    let mut work = Work::begin(&service, &may.caller).await?;
+    let mut work = Work::read(&service, &may.caller).await?;
     let user = users::get(&mut work.tx, may.caller.tenant, id).await?;
     work.seen("user.read", &id.to_string(), json!({})).await?;
     Ok(Tagged::new(user.updated_at, Data(user.into())))
@@ -237,7 +237,7 @@ async fn change(
     let phone = person(&change.first_name, &change.last_name, change.phone.as_deref(), &caller.home.region)?;
     let scope = scope(&change)?;
     let mut work = Work::begin(&service, caller).await?;
-    let user = users::get(&mut work.tx, caller.tenant, id).await?;
+    let user = users::lock(&mut work.tx, caller.tenant, id).await?;
     demand.check(user.updated_at)?;
     within_reach(caller, &user)?;
     if scope != caller.scope {
@@ -281,7 +281,7 @@ async fn reset(
 ) -> Result<Made<Link>, Problem> {
     let caller = &may.caller;
     let mut work = Work::begin(&service, caller).await?;
-    let user = users::get(&mut work.tx, caller.tenant, id).await?;
+    let user = users::lock(&mut work.tx, caller.tenant, id).await?;
     within_reach(caller, &user)?;
     let purpose =
         if user.status == UserStatus::Invited { LinkPurpose::Invitation } else { LinkPurpose::PasswordReset };

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use super::{Blob, BlobError, Blobs};
-use crate::store::{Store, StoreError, blobs};
+use crate::store::{Store, blobs};
 
 #[derive(Debug, Clone)]
 pub struct PostgresBlobs {
@@ -23,15 +23,15 @@ impl Blobs for PostgresBlobs {
         Box::pin(async move {
             let mut tx = self.store.within(blob.tenant).await?;
             blobs::put_part(&mut tx, blob, n, &bytes).await?;
-            Ok(tx.commit().await.map_err(StoreError::from)?)
+            Ok(tx.commit().await?)
         })
     }
 
     fn get(&self, blob: Blob, n: i32) -> BoxFuture<'_, Result<Option<Bytes>, BlobError>> {
         Box::pin(async move {
-            let mut tx = self.store.within(blob.tenant).await?;
+            let mut tx = self.store.reading(blob.tenant).await?;
             let part = blobs::part(&mut tx, blob, n).await?;
-            tx.commit().await.map_err(StoreError::from)?;
+            tx.end();
             Ok(part.map(Bytes::from))
         })
     }
@@ -40,7 +40,7 @@ impl Blobs for PostgresBlobs {
         Box::pin(async move {
             let mut tx = self.store.within(blob.tenant).await?;
             blobs::remove_parts(&mut tx, blob).await?;
-            Ok(tx.commit().await.map_err(StoreError::from)?)
+            Ok(tx.commit().await?)
         })
     }
 }

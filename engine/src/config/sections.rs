@@ -51,7 +51,7 @@ section! {
         url: SecretUrl = SecretUrl::from("postgres://fanfare@localhost:5432/fanfare"),
         /// Connections that one process may hold for campaigns and upkeep.
         connections: u32 = 20,
-        /// Connections beside those, for requests and webhooks.
+        /// Connections beside those for what requests ask within their tenant, and as many again for webhooks and whatever is of all tenants.
         api_connections: u32 = 10,
         /// Connections beside those, for transactional messages alone.
         urgent_connections: u32 = 4,

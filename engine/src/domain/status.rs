@@ -1,7 +1,7 @@
 //! What callers are told of a message: one word out of its facts and events.
 //!
-//! Inside, a message has no state: it has a recipient, facts about attempts, and events. This projection is fixed: other
-//! systems decide by these words.
+//! Inside, a message has no state: it has a recipient, facts about attempts, and events. These projections are fixed: other
+//! systems decide by their words. Lists of recipients tell a little more than where a message is, and never something else.
 
 use std::cmp::Reverse;
 
@@ -35,6 +35,29 @@ text_enum! {
     }
 }
 
+text_enum! {
+    /// What became of a recipient.
+    RecipientState {
+        /// Left out when the audience was frozen.
+        Excluded => "excluded",
+        /// Has not been tried, or is to be tried again.
+        Waiting => "waiting",
+        /// A provider took the message.
+        Accepted => "accepted",
+        /// The provider said that it is on its way.
+        Sent => "sent",
+        Delivered => "delivered",
+        Read => "read",
+        Failed => "failed",
+        /// Right before the send, or by a cancel.
+        Suppressed => "suppressed",
+        /// Perhaps sent; nobody could tell so far.
+        Unknown => "unknown",
+        /// Nobody could ever tell.
+        Abandoned => "abandoned",
+    }
+}
+
 /// What is known of one attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AttemptFact {
@@ -65,22 +88,32 @@ pub struct Known<'a> {
     pub scheduled: bool,
 }
 
-impl Known<'_> {
+/// Where a message stands: what its events come to, and the fact that speaks for it.
+#[derive(Debug, Clone, Copy)]
+pub struct Standing {
+    pub excluded: Option<Reason>,
+    pub speaks: Option<AttemptFact>,
+    pub delivery: DeliveryState,
+    pub scheduled: bool,
+}
+
+impl Standing {
+    /// An event speaks before any fact: a webhook may come before the answer that it is about.
     pub fn status(&self) -> MessageStatus {
-        match DeliveryState::after(self.events.iter().map(|(kind, _)| *kind)) {
+        match self.delivery {
             DeliveryState::Read => MessageStatus::Read,
             DeliveryState::Delivered => MessageStatus::Delivered,
             DeliveryState::Failed => MessageStatus::Failed,
             DeliveryState::Sent => MessageStatus::Sent,
-            DeliveryState::Accepted => self.status_of_attempts(),
+            DeliveryState::Accepted => self.of_attempts(),
         }
     }
 
-    fn status_of_attempts(&self) -> MessageStatus {
+    fn of_attempts(&self) -> MessageStatus {
         if self.excluded.is_some() {
             return MessageStatus::Suppressed;
         }
-        match AttemptFact::speaking(self.facts) {
+        match self.speaks {
             Some(AttemptFact { kind: FactKind::Accepted, .. }) => MessageStatus::Sent,
             Some(AttemptFact { kind: FactKind::Failed, .. }) => MessageStatus::Failed,
             Some(AttemptFact { kind: FactKind::Suppressed, reason: Some(Reason::Cancelled), .. }) => {
@@ -93,6 +126,24 @@ impl Known<'_> {
         }
     }
 
+    /// The same as lists of recipients tell it.
+    pub fn state(&self) -> RecipientState {
+        match self.status() {
+            MessageStatus::Scheduled | MessageStatus::Queued => RecipientState::Waiting,
+            MessageStatus::Sent if self.delivery == DeliveryState::Accepted => RecipientState::Accepted,
+            MessageStatus::Sent => RecipientState::Sent,
+            MessageStatus::Delivered => RecipientState::Delivered,
+            MessageStatus::Read => RecipientState::Read,
+            MessageStatus::Failed => RecipientState::Failed,
+            MessageStatus::Suppressed if self.excluded.is_some() => RecipientState::Excluded,
+            MessageStatus::Suppressed | MessageStatus::Cancelled => RecipientState::Suppressed,
+            MessageStatus::Unknown if self.speaks.is_some_and(|fact| fact.kind == FactKind::Abandoned) => {
+                RecipientState::Abandoned
+            }
+            MessageStatus::Unknown => RecipientState::Unknown,
+        }
+    }
+
     /// Why it was not sent, or not yet, where a reason is known.
     pub fn reason(&self) -> Option<Reason> {
         match self.status() {
@@ -100,8 +151,28 @@ impl Known<'_> {
             | MessageStatus::Sent
             | MessageStatus::Delivered
             | MessageStatus::Read => None,
-            _ => self.excluded.or_else(|| AttemptFact::speaking(self.facts)?.reason),
+            _ => self.excluded.or_else(|| self.speaks?.reason),
         }
+    }
+}
+
+impl Known<'_> {
+    pub fn standing(&self) -> Standing {
+        Standing {
+            excluded: self.excluded,
+            speaks: AttemptFact::speaking(self.facts),
+            delivery: DeliveryState::after(self.events.iter().map(|(kind, _)| *kind)),
+            scheduled: self.scheduled,
+        }
+    }
+
+    pub fn status(&self) -> MessageStatus {
+        self.standing().status()
+    }
+
+    /// See [`Standing::reason`].
+    pub fn reason(&self) -> Option<Reason> {
+        self.standing().reason()
     }
 
     pub fn delivered_at(&self) -> Option<Timestamp> {
@@ -165,6 +236,30 @@ mod tests {
             (MessageStatus::Suppressed, Some(Reason::Unsubscribed))
         );
         assert_eq!(Known { scheduled: true, ..Known::default() }.status(), MessageStatus::Scheduled);
+    }
+
+    #[test]
+    fn a_list_of_recipients_tells_apart_what_one_word_does_not() {
+        let check = |known: Known<'_>, expected: RecipientState| {
+            assert_eq!(known.standing().state(), expected, "{known:?}");
+        };
+        let of = |kind| [fact(1, kind, Some(Reason::TimedOut))];
+        check(Known::default(), RecipientState::Waiting);
+        check(Known { scheduled: true, ..Known::default() }, RecipientState::Waiting);
+        check(Known { excluded: Some(Reason::NoAddress), ..Known::default() }, RecipientState::Excluded);
+        let (accepted, unknown, abandoned) =
+            (of(FactKind::Accepted), of(FactKind::Unknown), of(FactKind::Abandoned));
+        check(Known { facts: &accepted, ..Known::default() }, RecipientState::Accepted);
+        check(Known { facts: &unknown, ..Known::default() }, RecipientState::Unknown);
+        check(Known { facts: &abandoned, ..Known::default() }, RecipientState::Abandoned);
+        let cancelled = [fact(1, FactKind::Suppressed, Some(Reason::Cancelled))];
+        check(Known { facts: &cancelled, ..Known::default() }, RecipientState::Suppressed);
+        let (sent, delivered) = ([(EventKind::SoftBounced, at(1))], [(EventKind::Delivered, at(1))]);
+        check(Known { facts: &accepted, events: &sent, ..Known::default() }, RecipientState::Sent);
+        // The webhook was quicker than the record of the answer.
+        for facts in [&[] as &[_], &unknown, &of(FactKind::Retry)] {
+            check(Known { facts, events: &delivered, ..Known::default() }, RecipientState::Delivered);
+        }
     }
 
     #[test]

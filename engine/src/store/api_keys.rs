@@ -5,7 +5,7 @@ use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 
 use super::{
-    Store, StoreError, StoreResult, in_their_places,
+    StoreError, StoreResult, in_their_places,
     sessions::TokenHash,
     tenants::{Tenant, tenant_of},
 };
@@ -105,43 +105,44 @@ pub async fn list(tx: &mut PgConnection, tenant: TenantId) -> StoreResult<Vec<Ap
         .collect())
 }
 
-impl Store {
-    /// Who the keys with these hashes speak for, if they are good. Notes that they were used, at most once a minute: a busy key
-    /// must not write a row for every request.
-    pub async fn key_holders(&self, hashes: &[TokenHash]) -> StoreResult<Vec<Option<KeyHolder>>> {
-        let wanted: Vec<&[u8]> = hashes.iter().map(TokenHash::as_slice).collect();
-        let rows = sqlx::query!(
-            r#"select wanted.at as "place!", k.id, k.scopes, k.environment as "environment: Environment",
-                      k.used_at is null or k.used_at < now() - interval '1 minute' as "rested!",
-                      t.id as tenant_id, t.slug, t.name as tenant_name, t.region, t.locale, t.time_zone, t.currency
-               from unnest($1::bytea[]) with ordinality as wanted (hash, at)
-               join api_keys k on k.key_hash = wanted.hash
-                 and k.revoked_at is null and (k.expires_at is null or k.expires_at > now())
-               join tenants t on t.id = k.tenant_id"#,
-            &wanted as _,
+/// Who the keys with these hashes speak for, if they are good. Notes that they were used, at most once a minute: a busy key
+/// must not write a row for every request.
+pub async fn holders(
+    connection: &mut PgConnection,
+    hashes: &[TokenHash],
+) -> StoreResult<Vec<Option<KeyHolder>>> {
+    let wanted: Vec<&[u8]> = hashes.iter().map(TokenHash::as_slice).collect();
+    let rows = sqlx::query!(
+        r#"select wanted.at as "place!", k.id, k.scopes, k.environment as "environment: Environment",
+                  k.used_at is null or k.used_at < now() - interval '1 minute' as "rested!",
+                  t.id as tenant_id, t.slug, t.name as tenant_name, t.region, t.locale, t.time_zone, t.currency
+           from unnest($1::bytea[]) with ordinality as wanted (hash, at)
+           join api_keys k on k.key_hash = wanted.hash
+             and k.revoked_at is null and (k.expires_at is null or k.expires_at > now())
+           join tenants t on t.id = k.tenant_id"#,
+        &wanted as _,
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    let rested: Vec<uuid::Uuid> = rows.iter().filter(|row| row.rested).map(|row| row.id).collect();
+    if !rested.is_empty() {
+        // Whoever holds one of them holds nobody up.
+        sqlx::query!(
+            "update api_keys set used_at = now()
+             where id in (select id from api_keys where id = any($1) for no key update skip locked)",
+            &rested
         )
-        .fetch_all(self.pool())
+        .execute(connection)
         .await?;
-        let rested: Vec<uuid::Uuid> = rows.iter().filter(|row| row.rested).map(|row| row.id).collect();
-        if !rested.is_empty() {
-            // Whoever holds one of them holds nobody up.
-            sqlx::query!(
-                "update api_keys set used_at = now()
-                 where id in (select id from api_keys where id = any($1) for no key update skip locked)",
-                &rested
-            )
-            .execute(self.pool())
-            .await?;
-        }
-        let found = rows.into_iter().map(|row| {
-            let holder = KeyHolder {
-                id: row.id.into(),
-                scopes: Permissions::stored(row.scopes),
-                environment: row.environment,
-                tenant: tenant_of!(row),
-            };
-            (row.place, holder)
-        });
-        Ok(in_their_places(found, hashes.len()))
     }
+    let found = rows.into_iter().map(|row| {
+        let holder = KeyHolder {
+            id: row.id.into(),
+            scopes: Permissions::stored(row.scopes),
+            environment: row.environment,
+            tenant: tenant_of!(row),
+        };
+        (row.place, holder)
+    });
+    Ok(in_their_places(found, hashes.len()))
 }

@@ -122,7 +122,9 @@ pub async fn append(tx: &mut PgConnection, deed: &Deed) -> StoreResult<()> {
     append_all(tx, std::slice::from_ref(deed)).await
 }
 
-async fn append_all(executor: impl PgExecutor<'_>, deeds: &[Deed]) -> StoreResult<()> {
+/// Notes deeds of several tenants; outside of a transaction they are durable when this returns: what was only read, and what
+/// cannot be taken back.
+pub async fn append_all(executor: impl PgExecutor<'_>, deeds: &[Deed]) -> StoreResult<()> {
     fn column<'d, T>(deeds: &'d [Deed], of: impl Fn(&'d Deed) -> T) -> Vec<T> {
         deeds.iter().map(of).collect()
     }
@@ -242,12 +244,6 @@ pub async fn count(tx: &mut PgConnection, tenant: TenantId, filter: &AuditFilter
 const LINKS: i64 = 1_000;
 
 impl Store {
-    /// Notes deeds that no transaction could note: what was only read, and what cannot be taken back. They are durable when
-    /// this returns.
-    pub async fn note_deeds(&self, deeds: &[Deed]) -> StoreResult<()> {
-        append_all(self.pool(), deeds).await
-    }
-
     /// Chains what was noted, of all tenants.
     pub async fn chain_audit_logs(&self) -> StoreResult<()> {
         let tenants = sqlx::query_scalar!("select distinct tenant_id from audit_pending");

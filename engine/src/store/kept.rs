@@ -117,7 +117,7 @@ pub async fn list(tx: &mut PgConnection, tenant: TenantId) -> StoreResult<Vec<Li
     Ok(rows.fetch_all(tx).await?.into_iter().map(Listed::from).collect())
 }
 
-/// One account; an edit reads it under its lock.
+/// One account.
 pub async fn get(tx: &mut PgConnection, tenant: TenantId, id: AccountId) -> StoreResult<Listed> {
     let row = sqlx::query_as!(
         Row,
@@ -125,11 +125,22 @@ pub async fn get(tx: &mut PgConnection, tenant: TenantId, id: AccountId) -> Stor
                   settings as "settings: _", secret_hint, secret_changed_at as "secret_changed_at: _",
                   case when blocked_until > now() then blocked_until end as "blocked_until: _", blocked_reason,
                   created_at as "created_at: _", updated_at as "updated_at: _"
-           from accounts where tenant_id = $1 and id = $2 and deleted_at is null for no key update"#,
+           from accounts where tenant_id = $1 and id = $2 and deleted_at is null"#,
         tenant.uuid(),
         id.uuid(),
     );
     Ok(row.fetch_optional(tx).await?.ok_or_else(|| StoreError::not_found(id))?.into())
+}
+
+/// The same, under the lock of an edit.
+pub async fn lock(tx: &mut PgConnection, tenant: TenantId, id: AccountId) -> StoreResult<Listed> {
+    let locked = sqlx::query!(
+        "select 1 as one from accounts where tenant_id = $1 and id = $2 and deleted_at is null for no key update",
+        tenant.uuid(),
+        id.uuid(),
+    );
+    locked.fetch_optional(&mut *tx).await?.ok_or_else(|| StoreError::not_found(id))?;
+    get(tx, tenant, id).await
 }
 
 /// The sealed secrets of an account that the API made.

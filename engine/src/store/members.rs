@@ -8,6 +8,7 @@ use crate::{
     domain::{
         event::{DeliveryState, EventKind},
         outcome::{FactKind, Reason},
+        status::{AttemptFact, RecipientState, Standing},
     },
     id::{CampaignId, ContactId, MessageId, TenantId},
 };
@@ -18,11 +19,8 @@ pub struct Member {
     pub contact: Option<ContactId>,
     pub address: String,
     pub variant: i16,
-    /// `excluded`, `waiting`, `accepted`, `sent`, `delivered`, `read`, `failed`, `suppressed`, `unknown` or `abandoned`.
-    pub state: &'static str,
-    pub reason: Option<String>,
-    /// The reason as a sentence.
-    pub because: Option<String>,
+    pub state: RecipientState,
+    pub reason: Option<Reason>,
     /// Of the latest that is known.
     pub at: Option<Timestamp>,
 }
@@ -33,6 +31,7 @@ struct Row {
     address: String,
     variant: i16,
     excluded: Option<String>,
+    attempt: Option<i16>,
     kind: Option<FactKind>,
     reason: Option<String>,
     at: Option<jiff_sqlx::Timestamp>,
@@ -41,32 +40,27 @@ struct Row {
 }
 
 impl Row {
-    fn state(&self) -> &'static str {
-        if self.excluded.is_some() {
-            return "excluded";
-        }
-        match self.kind {
-            None | Some(FactKind::Retry) => "waiting",
-            Some(FactKind::Accepted) => DeliveryState::after(self.events.iter().copied()).as_str(),
-            Some(other) => other.as_str(),
+    fn standing(&self) -> Standing {
+        let reason = |text: &Option<String>| text.as_deref().and_then(|text| text.parse().ok());
+        let speaks = self.attempt.zip(self.kind);
+        Standing {
+            excluded: reason(&self.excluded),
+            speaks: speaks.map(|(attempt, kind)| AttemptFact { attempt, kind, reason: reason(&self.reason) }),
+            delivery: DeliveryState::after(self.events.iter().copied()),
+            scheduled: false,
         }
     }
 
     fn member(self, campaign: CampaignId) -> Member {
-        let state = self.state();
+        let standing = self.standing();
         let known = self.event_at.or(self.at);
-        let reason = self.excluded.or(self.reason);
-        let because = reason.as_ref().map(|reason| {
-            reason.parse().map_or_else(|_| reason.clone(), |reason: Reason| reason.sentence().to_owned())
-        });
         Member {
             message: MessageId { campaign, n: self.n },
             contact: self.contact_id.map(Into::into),
             address: self.address,
             variant: self.variant,
-            state,
-            reason,
-            because,
+            state: standing.state(),
+            reason: standing.reason(),
             at: known.map(jiff_sqlx::Timestamp::to_jiff),
         }
     }
@@ -84,7 +78,7 @@ pub async fn list(
         ($after:literal, $order:literal) => {
             sqlx::query_as!(
                 Row,
-                r#"select r.n, r.contact_id, r.address, r.variant, r.excluded, speaks.kind as "kind?: FactKind",
+                r#"select r.n, r.contact_id, r.address, r.variant, r.excluded, speaks.attempt as "attempt?", speaks.kind as "kind?: FactKind",
                   speaks.reason as "reason?", speaks.at as "at?: jiff_sqlx::Timestamp",
                   coalesce(heard.kinds, '{}') as "events!: Vec<EventKind>", heard.at as "event_at?: jiff_sqlx::Timestamp"
            from (select n, contact_id, address, variant, excluded from recipients
@@ -96,7 +90,7 @@ pub async fn list(
                     + r#" limit $4) r
            -- What holds of what is known: an acceptance, else of the latest attempt the most certain.
            left join lateral (
-               select kind, reason, at from results
+               select attempt, kind, reason, at from results
                where campaign_id = $2 and n = r.n
                order by kind = 0 desc, attempt desc, array_position(array[1, 2, 3, 5, 4]::smallint[], kind)
                limit 1

@@ -23,6 +23,7 @@ pub mod duties;
 pub mod events;
 mod grace;
 pub mod health;
+pub mod held;
 pub mod idempotency;
 pub mod inbox;
 pub mod intake;
@@ -56,7 +57,7 @@ pub mod suppressions;
 pub mod template_list;
 pub mod template_versions;
 pub mod templates;
-mod tenancy;
+pub mod tenancy;
 pub mod tenants;
 pub mod timeline;
 pub mod upload_history;
@@ -66,7 +67,7 @@ pub mod users;
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::{AssertSqlSafe, Connection as _, PgPool, postgres::PgPoolOptions};
+use sqlx::{Connection as _, PgPool, postgres::PgPoolOptions};
 
 use crate::seen_through::seen_through;
 
@@ -162,6 +163,9 @@ const IDLE_IN_TRANSACTION: &str = "10s";
 /// minute, and each that waits for them keeps a connection from everybody else.
 const LOCK_TIMEOUT: &str = "10s";
 
+/// Whoever has waited so long for a connection is told that there is none.
+const ACQUIRED_WITHIN: Duration = Duration::from_secs(5);
+
 /// A connection that nobody has taken for so long may have ended meanwhile.
 const RESTED: Duration = Duration::from_secs(1);
 
@@ -169,6 +173,7 @@ const RESTED: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: PgPool,
+    seats: tenancy::Seats,
     turns: Arc<grace::Turns>,
     duty: Option<duties::DutyProof>,
 }
@@ -184,7 +189,7 @@ impl Store {
         let port = options.get_port();
         let pool = PgPoolOptions::new()
             .max_connections(connections)
-            .acquire_timeout(Duration::from_secs(5))
+            .acquire_timeout(ACQUIRED_WITHIN)
             // Asking after every connection that is taken costs as much as a short statement does.
             .test_before_acquire(false)
             .before_acquire(|connection, known| {
@@ -201,7 +206,7 @@ impl Store {
     }
 
     pub fn from_pool(pool: PgPool) -> Self {
-        Self { pool, turns: Arc::default(), duty: None }
+        Self { seats: tenancy::Seats::beside(&pool), pool, turns: Arc::default(), duty: None }
     }
 
     pub const fn pool(&self) -> &PgPool {
@@ -209,10 +214,10 @@ impl Store {
     }
 
     /// Begins a transaction, and sees that through although whoever waits for it is let go. sqlx 0.9.0 rolls back only what
-    /// it has seen begin: it would give the connection back in the midst of a transaction, in the name of its tenant.
-    async fn begun(&self, statement: impl Into<String>) -> StoreResult<sqlx::PgTransaction<'static>> {
-        let (pool, statement) = (self.pool.clone(), statement.into());
-        let begin = async move { pool.begin_with(AssertSqlSafe(statement)).await };
+    /// it has seen begin: it would give the connection back in the midst of a transaction.
+    async fn begun(&self, statement: &'static str) -> StoreResult<sqlx::PgTransaction<'static>> {
+        let pool = self.pool.clone();
+        let begin = async move { pool.begin_with(statement).await };
         Ok(seen_through(begin, None).await?)
     }
 

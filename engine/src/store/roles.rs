@@ -197,16 +197,27 @@ pub async fn list(tx: &mut PgConnection, tenant: TenantId) -> StoreResult<Vec<Ro
     Ok(rows.fetch_all(tx).await?.into_iter().map(Role::from).collect())
 }
 
-/// One role; an edit reads it under its lock.
+/// One role.
 pub async fn get(tx: &mut PgConnection, tenant: TenantId, id: RoleId) -> StoreResult<Role> {
     let row = sqlx::query_as!(
         Row,
         r#"select id, slug, name, description, permissions, updated_at as "updated_at: _"
-           from roles where tenant_id = $1 and id = $2 for no key update"#,
+           from roles where tenant_id = $1 and id = $2"#,
         tenant.uuid(),
         id.uuid(),
     );
     Ok(row.fetch_optional(tx).await?.ok_or_else(|| StoreError::not_found(id))?.into())
+}
+
+/// The same, under the lock of an edit.
+pub async fn lock(tx: &mut PgConnection, tenant: TenantId, id: RoleId) -> StoreResult<Role> {
+    let locked = sqlx::query!(
+        "select 1 as one from roles where tenant_id = $1 and id = $2 for no key update",
+        tenant.uuid(),
+        id.uuid(),
+    );
+    locked.fetch_optional(&mut *tx).await?.ok_or_else(|| StoreError::not_found(id))?;
+    get(tx, tenant, id).await
 }
 
 /// Makes a role; another of the same slug is a conflict.

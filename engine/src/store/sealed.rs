@@ -24,12 +24,27 @@ pub struct SealedSecret {
     pub sealed: Vec<u8>,
 }
 
+/// Where secrets are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Account,
+    SecondFactor,
+}
+
 impl Store {
     /// Some of the secrets after the row `after`, and the last row of them.
-    pub async fn sealed_accounts(
+    pub async fn sealed(
         &self,
+        kind: Kind,
         after: Option<Uuid>,
     ) -> StoreResult<(Vec<SealedSecret>, Option<Uuid>)> {
+        match kind {
+            Kind::Account => self.sealed_accounts(after).await,
+            Kind::SecondFactor => self.sealed_factors(after).await,
+        }
+    }
+
+    async fn sealed_accounts(&self, after: Option<Uuid>) -> StoreResult<(Vec<SealedSecret>, Option<Uuid>)> {
         let rows = sqlx::query!(
             r#"select id, tenant_id, secrets as "secrets!" from accounts
                where secrets is not null and ($1::uuid is null or id > $1) order by id limit $2"#,
@@ -46,11 +61,7 @@ impl Store {
         Ok((secret.collect(), last))
     }
 
-    /// See [`Self::sealed_accounts`].
-    pub async fn sealed_factors(
-        &self,
-        after: Option<Uuid>,
-    ) -> StoreResult<(Vec<SealedSecret>, Option<Uuid>)> {
+    async fn sealed_factors(&self, after: Option<Uuid>) -> StoreResult<(Vec<SealedSecret>, Option<Uuid>)> {
         let rows = sqlx::query!(
             "select id, totp_secret, totp_pending from users
              where coalesce(totp_secret, totp_pending) is not null and ($1::uuid is null or id > $1) order by id limit $2",

@@ -76,26 +76,6 @@ impl Store {
             .map(drop)
     }
 
-    /// Takes an address off the list; returns whether it was on it. Needs no grace: it stops nothing.
-    pub async fn remove_suppression(
-        &self,
-        tenant: TenantId,
-        channel: Channel,
-        address: &str,
-        scope: Scope,
-    ) -> StoreResult<bool> {
-        let removed = sqlx::query!(
-            "delete from suppressions where tenant_id = $1 and channel = $2 and address = $3 and scope = $4",
-            tenant.uuid(),
-            channel.as_str(),
-            address,
-            scope.as_str(),
-        )
-        .execute(self.pool())
-        .await?;
-        Ok(removed.rows_affected() == 1)
-    }
-
     /// A page of a tenant's list, in the order of its key; `after` is the last entry of the page before.
     pub async fn suppressions(
         &self,

@@ -16,8 +16,9 @@ use super::{
 use crate::{
     domain::{
         channel::{Channel, MessageClass},
-        event::{DeliveryState, EventKind},
-        outcome::FactKind,
+        event::EventKind,
+        outcome::{FactKind, Reason},
+        status::{AttemptFact, Known, RecipientState, Standing},
     },
     id::{CampaignId, ContactId, MessageId, TenantId},
 };
@@ -34,9 +35,9 @@ pub struct Sent {
     pub address: String,
     /// When the first attempt was recorded; before that, when its campaign was launched.
     pub at: Timestamp,
-    pub state: State,
+    pub state: RecipientState,
     /// Why, where the state is none that was wished for.
-    pub reason: Option<String>,
+    pub reason: Option<Reason>,
     /// In the order of time.
     pub moments: Vec<Moment>,
 }
@@ -49,28 +50,6 @@ pub struct Moment {
     pub attempt: Option<i16>,
     pub reason: Option<String>,
     pub detail: Option<String>,
-}
-
-/// Where a message is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    Excluded,
-    /// It has not been tried, or is to be tried again.
-    Waiting,
-    /// A provider took it.
-    Taken(DeliveryState),
-    Ended(FactKind),
-}
-
-impl State {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Excluded => "excluded",
-            Self::Waiting => "waiting",
-            Self::Taken(state) => state.as_str(),
-            Self::Ended(kind) => kind.as_str(),
-        }
-    }
 }
 
 /// The last message of a page.
@@ -94,6 +73,13 @@ struct Fact {
     at: Timestamp,
     reason: Option<String>,
     detail: Option<String>,
+}
+
+impl Fact {
+    fn of_attempt(&self) -> AttemptFact {
+        let reason = self.reason.as_deref().and_then(|reason| reason.parse().ok());
+        AttemptFact { attempt: self.attempt, kind: self.kind, reason }
+    }
 }
 
 #[derive(Debug)]
@@ -179,7 +165,7 @@ pub async fn page(
         let key = (row.campaign_id, row.n);
         let facts = facts.remove(&key).unwrap_or_default();
         let events = events.remove(&key).unwrap_or_default();
-        let (state, reason) = state(row.excluded, &facts, &events);
+        let standing = standing(row.excluded.as_deref(), &facts, &events);
         Sent {
             message: MessageId { campaign: row.campaign_id.into(), n: row.n },
             campaign_name: row.name,
@@ -188,8 +174,8 @@ pub async fn page(
             class: row.class,
             address: row.address,
             at: row.at.to_jiff(),
-            state,
-            reason,
+            state: standing.state(),
+            reason: standing.reason(),
             moments: moments(facts, events),
         }
     });
@@ -239,21 +225,11 @@ async fn events(tx: &mut PgConnection, campaigns: &[Uuid], numbers: &[i32]) -> S
     Ok(of)
 }
 
-/// An acceptance speaks for the message whatever attempt it is of; else the latest attempt does, by its most certain fact.
-fn state(excluded: Option<String>, facts: &[Fact], events: &[Told]) -> (State, Option<String>) {
-    if excluded.is_some() {
-        return (State::Excluded, excluded);
-    }
-    if facts.iter().any(|fact| fact.kind == FactKind::Accepted) {
-        return (State::Taken(DeliveryState::after(events.iter().map(|told| told.kind))), None);
-    }
-    let certainty = |kind: FactKind| FactKind::PRECEDENCE.iter().position(|&known| known == kind);
-    let speaks = facts.iter().min_by_key(|fact| (std::cmp::Reverse(fact.attempt), certainty(fact.kind)));
-    match speaks {
-        None => (State::Waiting, None),
-        Some(fact) if fact.kind == FactKind::Retry => (State::Waiting, fact.reason.clone()),
-        Some(fact) => (State::Ended(fact.kind), fact.reason.clone()),
-    }
+fn standing(excluded: Option<&str>, facts: &[Fact], events: &[Told]) -> Standing {
+    let facts: Vec<AttemptFact> = facts.iter().map(Fact::of_attempt).collect();
+    let events: Vec<(EventKind, Timestamp)> = events.iter().map(|told| (told.kind, told.at)).collect();
+    let excluded = excluded.and_then(|reason| reason.parse().ok());
+    Known { excluded, facts: &facts, events: &events, scheduled: false }.standing()
 }
 
 fn moments(facts: Vec<Fact>, events: Vec<Told>) -> Vec<Moment> {
@@ -274,37 +250,4 @@ fn moments(facts: Vec<Fact>, events: Vec<Told>) -> Vec<Moment> {
     let mut moments: Vec<Moment> = facts.chain(events).collect();
     moments.sort_by_key(|moment| moment.at);
     moments
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn fact(attempt: i16, kind: FactKind) -> Fact {
-        let reason = (kind != FactKind::Accepted).then(|| "throttled".to_owned());
-        Fact { attempt, kind, at: Timestamp::UNIX_EPOCH, reason, detail: None }
-    }
-
-    fn told(kind: EventKind) -> Told {
-        Told { kind, at: Timestamp::UNIX_EPOCH, detail: None }
-    }
-
-    fn check(facts: &[Fact], events: &[Told], expected: &str) {
-        assert_eq!(state(None, facts, events).0.as_str(), expected, "{facts:?} {events:?}");
-    }
-
-    #[test]
-    fn the_latest_word_holds() {
-        check(&[], &[], "waiting");
-        check(&[fact(1, FactKind::Retry)], &[], "waiting");
-        check(&[fact(1, FactKind::Retry), fact(2, FactKind::Failed)], &[], "failed");
-        check(&[fact(1, FactKind::Unknown), fact(1, FactKind::Abandoned)], &[], "abandoned");
-        check(
-            &[fact(1, FactKind::Retry), fact(2, FactKind::Failed), fact(1, FactKind::Accepted)],
-            &[],
-            "accepted",
-        );
-        check(&[fact(1, FactKind::Accepted)], &[told(EventKind::Opened), told(EventKind::Delivered)], "read");
-        assert_eq!(state(Some("no_address".to_owned()), &[], &[]).0, State::Excluded);
-    }
 }

@@ -59,12 +59,12 @@ pub async fn create(tx: &mut PgConnection, new: &NewSession<'_>) -> StoreResult<
     Ok(())
 }
 
-/// A session; whoever completes or deletes it reads it under its lock.
+/// A session.
 pub async fn get(tx: &mut PgConnection, tenant: TenantId, id: UploadSessionId) -> StoreResult<UploadSession> {
     let row = sqlx::query!(
         r#"select blob_id, file_name, bytes, sha256, received, description, options,
                   heard_at as "heard_at: jiff_sqlx::Timestamp", upload_id
-           from upload_sessions where tenant_id = $1 and id = $2 for no key update"#,
+           from upload_sessions where tenant_id = $1 and id = $2"#,
         tenant.uuid(),
         id.uuid(),
     );
@@ -83,6 +83,21 @@ pub async fn get(tx: &mut PgConnection, tenant: TenantId, id: UploadSessionId) -
         heard_at: row.heard_at.to_jiff(),
         upload: row.upload_id.map(UploadId::from),
     })
+}
+
+/// The same, under the lock of an edit.
+pub async fn lock(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    id: UploadSessionId,
+) -> StoreResult<UploadSession> {
+    let locked = sqlx::query!(
+        "select 1 as one from upload_sessions where tenant_id = $1 and id = $2 for no key update",
+        tenant.uuid(),
+        id.uuid(),
+    );
+    locked.fetch_optional(&mut *tx).await?.ok_or_else(|| StoreError::not_found(id))?;
+    get(tx, tenant, id).await
 }
 
 /// So many bytes of it are stored; fewer than are known already change nothing.

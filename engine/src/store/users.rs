@@ -159,7 +159,7 @@ pub async fn create(tx: &mut PgConnection, user: &NewUser<'_>) -> StoreResult<()
     Ok(())
 }
 
-/// One user; an edit reads them under their lock.
+/// One user.
 pub async fn get(tx: &mut PgConnection, tenant: TenantId, id: UserId) -> StoreResult<User> {
     let row = sqlx::query_as!(
         Row,
@@ -167,11 +167,22 @@ pub async fn get(tx: &mut PgConnection, tenant: TenantId, id: UserId) -> StoreRe
                   r.permissions, u.status as "status: _", u.scope, u.branch, u.contact_id,
                   u.totp_secret is not null as "second_factor!", u.created_at as "created_at: _",
                   u.updated_at as "updated_at: _", u.signed_in_at as "signed_in_at: _"
-           from users u join roles r on r.id = u.role_id where u.tenant_id = $1 and u.id = $2 for no key update of u"#,
+           from users u join roles r on r.id = u.role_id where u.tenant_id = $1 and u.id = $2"#,
         tenant.uuid(),
         id.uuid(),
     );
     Ok(row.fetch_optional(tx).await?.ok_or_else(|| StoreError::not_found(id))?.into())
+}
+
+/// The same, under the lock of an edit.
+pub async fn lock(tx: &mut PgConnection, tenant: TenantId, id: UserId) -> StoreResult<User> {
+    let locked = sqlx::query!(
+        "select 1 as one from users where tenant_id = $1 and id = $2 for no key update",
+        tenant.uuid(),
+        id.uuid(),
+    );
+    locked.fetch_optional(&mut *tx).await?.ok_or_else(|| StoreError::not_found(id))?;
+    get(tx, tenant, id).await
 }
 
 /// Which users of a tenant.
@@ -362,31 +373,34 @@ impl Store {
         );
         Ok(slugs.fetch_all(self.pool()).await?)
     }
+}
 
-    /// The users of these sessions, as far as they are open.
-    pub async fn session_users(&self, sessions: &[SessionId]) -> StoreResult<Vec<Option<SessionUser>>> {
-        let wanted: Vec<uuid::Uuid> = sessions.iter().map(|session| session.uuid()).collect();
-        let rows = sqlx::query!(
-            r#"select wanted.at as "place!", u.id, r.permissions, u.scope, u.branch,
-                      t.id as tenant_id, t.slug, t.name as tenant_name, t.region, t.locale, t.time_zone, t.currency
-               from unnest($1::uuid[]) with ordinality as wanted (session, at)
-               join sessions s on s.id = wanted.session and s.revoked_at is null and s.expires_at > now()
-               join users u on u.id = s.user_id and u.status = 'active'
-               join roles r on r.id = u.role_id
-               join tenants t on t.id = u.tenant_id"#,
-            &wanted,
-        )
-        .fetch_all(self.pool())
-        .await?;
-        let found = rows.into_iter().map(|row| {
-            let user = SessionUser {
-                id: row.id.into(),
-                permissions: Permissions::stored(row.permissions),
-                scope: RowScope::stored(row.scope.as_deref(), row.branch),
-                tenant: tenant_of!(row),
-            };
-            (row.place, user)
-        });
-        Ok(in_their_places(found, sessions.len()))
-    }
+/// The users of these sessions, as far as they are open.
+pub async fn of_sessions(
+    connection: &mut PgConnection,
+    sessions: &[SessionId],
+) -> StoreResult<Vec<Option<SessionUser>>> {
+    let wanted: Vec<uuid::Uuid> = sessions.iter().map(|session| session.uuid()).collect();
+    let rows = sqlx::query!(
+        r#"select wanted.at as "place!", u.id, r.permissions, u.scope, u.branch,
+                  t.id as tenant_id, t.slug, t.name as tenant_name, t.region, t.locale, t.time_zone, t.currency
+           from unnest($1::uuid[]) with ordinality as wanted (session, at)
+           join sessions s on s.id = wanted.session and s.revoked_at is null and s.expires_at > now()
+           join users u on u.id = s.user_id and u.status = 'active'
+           join roles r on r.id = u.role_id
+           join tenants t on t.id = u.tenant_id"#,
+        &wanted,
+    )
+    .fetch_all(connection)
+    .await?;
+    let found = rows.into_iter().map(|row| {
+        let user = SessionUser {
+            id: row.id.into(),
+            permissions: Permissions::stored(row.permissions),
+            scope: RowScope::stored(row.scope.as_deref(), row.branch),
+            tenant: tenant_of!(row),
+        };
+        (row.place, user)
+    });
+    Ok(in_their_places(found, sessions.len()))
 }

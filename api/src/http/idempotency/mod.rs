@@ -102,7 +102,7 @@ async fn answer(service: &Service, key: &str, request: Request, next: Next) -> R
     parts.extensions.insert(RequestKey::new(key, &hash));
     let mut tx = service.store.within(caller.tenant).await?;
     let begun = idempotency::begin(&mut tx, caller.tenant, key, &hash).await?;
-    tx.commit().await.map_err(fanfare_engine::store::StoreError::from)?;
+    tx.commit().await?;
     match begun {
         Begun::Answered(answer) => {
             if let Some((known, contents)) = answer.contents.zip(contents)
@@ -211,6 +211,6 @@ async fn keep(
         };
         idempotency::finish(&mut tx, caller.tenant, key, &answer).await?;
     }
-    tx.commit().await.map_err(fanfare_engine::store::StoreError::from)?;
+    tx.commit().await?;
     Ok(Response::from_parts(parts, Body::from(body)))
 }

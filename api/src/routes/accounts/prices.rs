@@ -144,13 +144,14 @@ pub(super) async fn list(
     Query(wanted): Query<Wanted<ByPrefix>>,
 ) -> Result<Tagged<Data<PriceList>>, Problem> {
     let window = wanted.window::<String>()?;
-    let mut work = Work::begin(&service, &may.caller).await?;
+    let mut work = Work::read(&service, &may.caller).await?;
     let account = kept::get(&mut work.tx, may.caller.tenant, id).await?;
     let prices = store::current(&mut work.tx, may.caller.tenant, id, account.provider.channel()).await?;
     // Whatever part of them is read: they are edited as a whole.
     let tag = Tag::of(&PricesView::from(prices.clone()));
     let (prices, pagination) = window.of_all(prices, wanted.sort.way(), |price: &Price| price.prefix.clone());
     let PricesView { prices } = prices.into();
+    work.end();
     Ok(Tagged::new(tag, Data(PriceList { prices, pagination })))
 }
 
@@ -169,7 +170,7 @@ pub(super) async fn set(
     let caller = &may.caller;
     let mut work = Work::begin(&service, caller).await?;
     // Under its lock: of two price lists at once, one is the later.
-    let account = kept::get(&mut work.tx, caller.tenant, id).await?;
+    let account = kept::lock(&mut work.tx, caller.tenant, id).await?;
     let channel = account.provider.channel();
     let before = store::current(&mut work.tx, caller.tenant, id, channel).await?;
     demand.check(Tag::of(&PricesView::from(before)))?;

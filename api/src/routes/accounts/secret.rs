@@ -107,10 +107,10 @@ pub(super) async fn change_secrets(
 ) -> Result<Tagged<Data<AccountView>>, Problem> {
     let caller = &may.caller;
     let secrets = input::in_the_engine("secrets", &new.secrets)?;
-    let mut look = Work::begin(&service, caller).await?;
+    let mut look = Work::read(&service, caller).await?;
     let (account, settings) = super::kept(kept::get(&mut look.tx, caller.tenant, id).await?)?;
     // The provider takes its time: nothing is held open meanwhile.
-    drop(look);
+    look.end();
     let adapter = input::adapter(&service, caller.tenant, account.provider, (&settings, &secrets))?;
     if new.check
         && let Err(said) = asked(&adapter).await
@@ -119,7 +119,7 @@ pub(super) async fn change_secrets(
     }
     let boxed = sealed(&service, caller.tenant, id, &secrets)?;
     let mut work = Work::begin(&service, caller).await?;
-    let (account, _) = super::kept(kept::get(&mut work.tx, caller.tenant, id).await?)?;
+    let (account, _) = super::kept(kept::lock(&mut work.tx, caller.tenant, id).await?)?;
     demand.check(account.updated_at)?;
     kept::change_secrets(&mut work.tx, caller.tenant, id, boxed.kept()).await?;
     let account = kept::get(&mut work.tx, caller.tenant, id).await?;
@@ -153,7 +153,7 @@ pub(super) async fn check(
     PathId(id): PathId<AccountId>,
 ) -> Result<Data<Checked>, Problem> {
     let caller = &may.caller;
-    let mut look = Work::begin(&service, caller).await?;
+    let mut look = Work::read(&service, caller).await?;
     let account = kept::get(&mut look.tx, caller.tenant, id).await?;
     let adapter = match &account.settings {
         Some(settings) => {
@@ -172,7 +172,7 @@ pub(super) async fn check(
             Arc::clone(&handle.adapter)
         }
     };
-    drop(look);
+    look.end();
     let said = asked(&adapter).await.err();
     let mut work = Work::begin(&service, caller).await?;
     work.note("account.check", &id.to_string(), json!({"works": said.is_none()})).await?;

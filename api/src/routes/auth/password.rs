@@ -115,9 +115,9 @@ async fn change(
     prove(&service, &caller, change.current_password.expose_secret())
         .await
         .map_err(|problem| problem.about("password", "currentPassword"))?;
-    let mut look = Work::begin(&service, &caller).await?;
+    let mut look = Work::read(&service, &caller).await?;
     let user = users::get(&mut look.tx, caller.tenant, id).await?;
-    look.commit().await?;
+    look.end();
     let hash = strong(&service, "newPassword", change.new_password.expose_secret(), &user).await?;
     let mut work = Work::begin(&service, &caller).await?;
     sign_in::set_password(&mut work.tx, id, &hash).await?;
@@ -192,7 +192,7 @@ async fn mail_link(service: &Service, email: &str, request: &RequestId) -> Resul
         request_id: Some(request.as_str().to_owned()),
     };
     audit::append(&mut tx, &deed).await?;
-    tx.commit().await.map_err(StoreError::from)?;
+    tx.commit().await?;
     mail::send(service, &user, (purpose, &token), MAILED_LIFETIME).await;
     Ok(())
 }

@@ -7,7 +7,7 @@ use fanfare_engine::{
         environment::Environment,
     },
     store::{
-        StoreError, roles,
+        roles,
         users::{self, NewUser, UserFacts, UserStatus},
     },
 };
@@ -43,8 +43,9 @@ async fn me(
     SignedIn(caller): SignedIn,
 ) -> Result<Tagged<Data<UserView>>, Problem> {
     let (id, _) = caller.user()?;
-    let mut work = Work::begin(&service, &caller).await?;
+    let mut work = Work::read(&service, &caller).await?;
     let user = users::get(&mut work.tx, caller.tenant, id).await?;
+    work.end();
     Ok(Tagged::new(user.updated_at, Data(user.into())))
 }
 
@@ -75,7 +76,7 @@ async fn change(
     let phone =
         person(&profile.first_name, &profile.last_name, profile.phone.as_deref(), &caller.home.region)?;
     let mut work = Work::begin(&service, &caller).await?;
-    let user = users::get(&mut work.tx, caller.tenant, id).await?;
+    let user = users::lock(&mut work.tx, caller.tenant, id).await?;
     demand.check(user.updated_at)?;
     let facts = UserFacts {
         first_name: &profile.first_name,
@@ -154,7 +155,7 @@ async fn register(
     let tokens = begin(&service, &mut tx, (tenant, user.id), Environment::Production, &device).await?;
     note(&service, &mut tx, (tenant, user.id), "user.register", &request, json!({"role": role.slug})).await?;
     let view = users::get(&mut tx, tenant, user.id).await?;
-    tx.commit().await.map_err(StoreError::from)?;
+    tx.commit().await?;
     Ok(Made(SignedInView { user: view.into(), tokens }))
 }
 

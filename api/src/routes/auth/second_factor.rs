@@ -61,7 +61,7 @@ async fn begin(
         _ => Code::Broken.into(),
     })?;
     let mut work = Work::begin(&service, &caller).await?;
-    let known = users::get(&mut work.tx, caller.tenant, user).await?;
+    let known = users::lock(&mut work.tx, caller.tenant, user).await?;
     if known.second_factor {
         return Err(Problem::say(
             Code::Conflict,

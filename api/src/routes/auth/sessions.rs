@@ -77,7 +77,7 @@ async fn list(
     let window = wanted.window::<(Timestamp, SessionId)>()?;
     let (by, way) = wanted.sort.0;
     let (user, current) = caller.user()?;
-    let mut work = Work::begin(&service, &caller).await?;
+    let mut work = Work::read(&service, &caller).await?;
     let all = store::list(&mut work.tx, caller.tenant, user).await?;
     let (rows, pagination) = window.of_all(all, way, |row: &SessionRow| match by {
         By::RefreshedAt => (row.refreshed_at, row.id),
@@ -91,6 +91,7 @@ async fn list(
         created_at: row.created_at,
         refreshed_at: row.refreshed_at,
     };
+    work.end();
     Ok(Data(Sessions { sessions: rows.into_iter().map(view).collect(), pagination }))
 }
 

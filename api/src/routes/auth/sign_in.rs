@@ -95,7 +95,7 @@ async fn login(
         json!({"environment": environment}),
     )
     .await?;
-    tx.commit().await.map_err(StoreError::from)?;
+    tx.commit().await?;
     service.store.forget_failures(&subject).await?;
     Ok(Data(SignedInView { user: user.into(), tokens }))
 }
@@ -129,7 +129,7 @@ async fn proved(
             sign_in::use_recovery_code(&mut tx, credentials.user, &second_factor::recovery_hash(code)).await?
         }
     };
-    tx.commit().await.map_err(StoreError::from)?;
+    tx.commit().await?;
     Ok(good.then_some((tenant, credentials)))
 }
 

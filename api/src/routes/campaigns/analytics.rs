@@ -127,9 +127,9 @@ async fn analytics(
     PathId(id): PathId<CampaignId>,
     Query(how): Query<How>,
 ) -> Result<Data<Analytics>, Problem> {
-    let mut work = Work::begin(&service, &may.caller).await?;
+    let mut work = Work::read(&service, &may.caller).await?;
     let numbers = analytics::numbers(&mut work.tx, may.caller.tenant, id).await?;
-    drop(work);
+    work.end();
     let hours = by_hour(&numbers);
     let bucket = how.bucket.unwrap_or(if hours.len() <= HOURS_SHOWN { Bucket::Hour } else { Bucket::Day });
     let zone = TimeZone::get(&numbers.time_zone).unwrap_or(TimeZone::UTC);

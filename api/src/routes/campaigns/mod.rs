@@ -165,7 +165,7 @@ async fn list(
 ) -> Result<Data<Campaigns>, Problem> {
     let filter = which.filter()?;
     let window = wanted.window()?;
-    let mut work = Work::begin(&service, &may.caller).await?;
+    let mut work = Work::read(&service, &may.caller).await?;
     let sheets =
         sheets::list(&mut work.tx, may.caller.tenant, &filter, wanted.sort.0, &window.part()).await?;
     let limit = usize::try_from(window.limit).unwrap_or(usize::MAX);
@@ -176,6 +176,7 @@ async fn list(
     let (sheets, next) = window.cut(sheets, Sheet::place);
     let campaigns = sheets.into_iter().map(CampaignView::from).collect();
     let pagination = window.pagination(total, next);
+    work.end();
     Ok(Data(Campaigns { campaigns, pagination }))
 }
 
@@ -248,9 +249,10 @@ async fn show(
     may: May<needs::CampaignsRead>,
     PathId(id): PathId<CampaignId>,
 ) -> Result<Tagged<Data<CampaignShown>>, Problem> {
-    let mut work = Work::begin(&service, &may.caller).await?;
+    let mut work = Work::read(&service, &may.caller).await?;
     let sheet = sheets::get(&mut work.tx, may.caller.tenant, id).await?;
     let progress = campaigns::progress(&mut work.tx, may.caller.tenant, id).await?;
+    work.end();
     Ok(Tagged::new(
         sheet.updated_at,
         Data(CampaignShown { campaign: sheet.into(), progress: progress.into() }),

@@ -71,9 +71,9 @@ impl From<Member> for RecipientView {
             n: member.message.n,
             contact_id: member.contact,
             address: member.address,
-            state: member.state.to_owned(),
-            reason: member.reason,
-            because: member.because,
+            state: member.state.as_str().to_owned(),
+            reason: member.reason.map(|reason| reason.as_str().to_owned()),
+            because: member.reason.map(|reason| reason.sentence().to_owned()),
             detail: None,
             at: member.at,
         }
@@ -126,7 +126,7 @@ async fn recipients(
 ) -> Result<Response, Problem> {
     let (window, caller) = (wanted.window::<i32>()?, &may.caller);
     caller.may_list_everybody()?;
-    let mut work = Work::begin(&service, caller).await?;
+    let mut work = Work::read(&service, caller).await?;
     let Sheet { frozen, name, .. } = sheets::get(&mut work.tx, caller.tenant, id).await?;
     if format == ListFormat::Csv {
         noted(work, id, "recipients", "all").await?;
@@ -156,7 +156,7 @@ async fn unsent(
 ) -> Result<Response, Problem> {
     let (window, caller) = (wanted.window::<Counted<i32>>()?, &may.caller);
     caller.may_list_everybody()?;
-    let mut work = Work::begin(&service, caller).await?;
+    let mut work = Work::read(&service, caller).await?;
     let name = sheets::get(&mut work.tx, caller.tenant, id).await?.name;
     if format == ListFormat::Csv {
         noted(work, id, "unsent", "all").await?;
@@ -221,9 +221,9 @@ async fn all_recipients(
     (tenant, id): (TenantId, CampaignId),
     after: Option<i32>,
 ) -> StoreResult<Lines<i32>> {
-    let mut tx = store.within(tenant).await?;
+    let mut tx = store.reading(tenant).await?;
     let rows = members::list(&mut tx, tenant, id, (Way::Up, after.unwrap_or_default()), LINES).await?;
-    tx.commit().await?;
+    tx.end();
     Ok(lines(rows))
 }
 
@@ -233,10 +233,10 @@ async fn all_unsent(
     (tenant, id): (TenantId, CampaignId),
     after: Option<i32>,
 ) -> StoreResult<Lines<i32>> {
-    let mut tx = store.within(tenant).await?;
+    let mut tx = store.reading(tenant).await?;
     let part = Part { after, offset: 0, limit: LINES };
     let rows = messages::unsent(&mut tx, tenant, id, Way::Up, &part).await?;
-    tx.commit().await?;
+    tx.end();
     Ok(lines(rows))
 }
 

@@ -146,9 +146,9 @@ async fn approve(
 /// Whether there is anything to schedule; if so, everything that a launch needs has to be there.
 async fn is_launchable(service: &Service, caller: &Caller, id: CampaignId) -> Result<bool, Problem> {
     let seen = service.store.campaign(caller.tenant, id).await?;
-    let mut look = Work::begin(service, caller).await?;
+    let mut look = Work::read(service, caller).await?;
     let sheet = sheets::get(&mut look.tx, caller.tenant, id).await?;
-    drop(look);
+    look.end();
     let timed = sheet.state == CampaignState::InReview && sheet.schedule != Schedule::Immediate;
     if timed {
         launch::pins(&service.store, &seen).await.map_err(departure::not_launched)?;
@@ -232,10 +232,11 @@ async fn history(
     Query(wanted): Query<Wanted<ByMoment>>,
 ) -> Result<Data<Reviews>, Problem> {
     let window = wanted.window::<Timestamp>()?;
-    let mut work = Work::begin(&service, &may.caller).await?;
+    let mut work = Work::read(&service, &may.caller).await?;
     sheets::get(&mut work.tx, may.caller.tenant, id).await?;
     let all = drafts::reviews(&mut work.tx, may.caller.tenant, id).await?;
     let (rows, pagination) = window.of_all(all, wanted.sort.way(), |row: &ReviewRow| row.at);
+    work.end();
     Ok(Data(Reviews { reviews: rows.into_iter().map(ReviewEntry::from).collect(), pagination }))
 }
 
@@ -254,10 +255,10 @@ async fn rule(
     State(service): State<Service>,
     may: May<needs::CampaignsRead>,
 ) -> Result<Tagged<Data<ReviewRule>>, Problem> {
-    let mut work = Work::begin(&service, &may.caller).await?;
-    Ok(Tagged::whole(ReviewRule {
-        review_above: settings::review_above(&mut work.tx, may.caller.tenant).await?,
-    }))
+    let mut work = Work::read(&service, &may.caller).await?;
+    let review_above = settings::review_above(&mut work.tx, may.caller.tenant).await?;
+    work.end();
+    Ok(Tagged::whole(ReviewRule { review_above }))
 }
 
 /// Sets when a campaign has to be approved. What is scheduled already stays so.

@@ -81,7 +81,7 @@ async fn set(
             stop(&service, caller, id, (wanted, &demand)).await?
         }
         _ => {
-            let mut work = Work::begin(&service, caller).await?;
+            let mut work = Work::read(&service, caller).await?;
             let sheet = sheets::get(&mut work.tx, caller.tenant, id).await?;
             demand.check(sheet.updated_at)?;
             match CampaignStatus::of(sheet.state) {
@@ -99,9 +99,9 @@ async fn activate(
     id: CampaignId,
     demand: &IfMatch,
 ) -> Result<StatusView, Problem> {
-    let mut look = Work::begin(service, caller).await?;
+    let mut look = Work::read(service, caller).await?;
     let sheet = sheets::get(&mut look.tx, caller.tenant, id).await?;
-    drop(look);
+    look.end();
     departure::must_launch(caller, sheet.environment)?;
     let seen = service.store.campaign(caller.tenant, id).await?;
     let from = CampaignStatus::of(seen.state);

@@ -115,7 +115,7 @@ pub(super) async fn send(service: &Service, caller: &Caller, single: Single) -> 
 
 /// To whom, and whether this caller may write to them.
 async fn to(service: &Service, caller: &Caller, single: &Single) -> Result<To, Problem> {
-    let mut work = Work::begin(service, caller).await?;
+    let mut work = Work::read(service, caller).await?;
     let (address, who) = if single.to.starts_with("cont_") {
         let (address, who) = of_contact(&mut work, caller, single).await?;
         (address, Some(who))
@@ -125,6 +125,7 @@ async fn to(service: &Service, caller: &Caller, single: &Single) -> Result<To, P
         (address, who)
     };
     work.may_reach(single.channel, &address).await?;
+    work.end();
     Ok(To { address, who })
 }
 
@@ -227,10 +228,11 @@ async fn settled(
 }
 
 async fn stands(service: &Service, caller: &Caller, message: MessageId) -> Result<Stands, Problem> {
-    let mut work = Work::begin(service, caller).await?;
+    let mut work = Work::read(service, caller).await?;
     let found = message_search::read(&mut work.tx, caller.tenant, &[message]).await?;
     let message = found.first().ok_or(Code::NotFound)?;
     let now = service.clock.now();
+    work.end();
     Ok((message.status(now), message.reason(now)))
 }
 
@@ -241,7 +243,7 @@ async fn again(
     message: MessageId,
     address: &str,
 ) -> Result<Sent, Problem> {
-    let mut work = Work::begin(service, caller).await?;
+    let mut work = Work::read(service, caller).await?;
     let found = message_search::read(&mut work.tx, caller.tenant, &[message]).await?;
     // Its records may be past their retention: the key outlives them.
     let known = found.first();
@@ -260,6 +262,7 @@ async fn again(
     {
         return Err(Problem::refused(message, reason));
     }
+    work.end();
     Ok(Sent {
         message,
         status: known.map_or(MessageStatus::Unknown, |known| known.status(now)),

@@ -82,7 +82,7 @@ pub(super) async fn show(
     may: May<needs::ContactsRead>,
     PathId(id): PathId<ContactId>,
 ) -> Result<Tagged<Data<Consents>>, Problem> {
-    let mut work = Work::begin(&service, &may.caller).await?;
+    let mut work = Work::read(&service, &may.caller).await?;
     contacts::get(&mut work.tx, sight(&may.caller), id).await?;
     let answer = known(&mut work, id, &may).await?;
     work.seen("contact.read", &id.to_string(), json!({"of": "consents"})).await?;
@@ -185,7 +185,7 @@ pub(super) async fn preferences(
     may: May<needs::ContactsRead>,
     PathId(id): PathId<ContactId>,
 ) -> Result<Tagged<Data<Wishes>>, Problem> {
-    let mut work = Work::begin(&service, &may.caller).await?;
+    let mut work = Work::read(&service, &may.caller).await?;
     contacts::get(&mut work.tx, sight(&may.caller), id).await?;
     let wishes = Wishes::from(consents::preferences(&mut work.tx, id).await?);
     work.seen("contact.read", &id.to_string(), json!({"of": "preferences"})).await?;

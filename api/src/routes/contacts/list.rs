@@ -82,7 +82,7 @@ pub(super) async fn list(
     let window = wanted.window::<Counted<Place>>()?;
     let terms = Terms::of(&wish)?;
     let filter = terms.filter(&wish);
-    let mut work = Work::begin(&service, caller).await?;
+    let mut work = Work::read(&service, caller).await?;
     let after = match &window.start {
         Start::After(last) => Some(&last.place),
         Start::Page(_) => None,

@@ -220,7 +220,7 @@ async fn show(
     may: May<needs::ContactsRead>,
     PathId(id): PathId<ContactId>,
 ) -> Result<Tagged<Data<ContactView>>, Problem> {
-    let mut work = Work::begin(&service, &may.caller).await?;
+    let mut work = Work::read(&service, &may.caller).await?;
     let contact = contacts::get(&mut work.tx, sight(&may.caller), id).await?;
     work.seen("contact.read", &id.to_string(), json!({})).await?;
     Ok(Tagged::new(contact.updated_at, Data(contact.into())))

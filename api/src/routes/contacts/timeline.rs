@@ -6,6 +6,7 @@ use fanfare_engine::{
         channel::{Channel, MessageClass},
         outcome::Reason,
         permission::needs,
+        status::RecipientState,
     },
     id::{CampaignId, ContactId, MessageId},
     store::{
@@ -51,9 +52,11 @@ struct ContactMessage {
     #[schema(value_type = String, format = DateTime)]
     at: jiff::Timestamp,
     /// `excluded`, `waiting`, `accepted`, `sent`, `delivered`, `read`, `failed`, `suppressed`, `unknown` or `abandoned`.
-    state: &'static str,
+    #[schema(value_type = String)]
+    state: RecipientState,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
+    #[schema(value_type = Option<String>)]
+    reason: Option<Reason>,
     /// The reason as a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     because: Option<&'static str>,
@@ -89,7 +92,6 @@ impl From<Moment> for MomentView {
 
 impl From<Sent> for ContactMessage {
     fn from(sent: Sent) -> Self {
-        let known = sent.reason.as_deref().and_then(|reason| reason.parse::<Reason>().ok());
         Self {
             message_id: sent.message,
             campaign_id: sent.message.campaign,
@@ -99,8 +101,8 @@ impl From<Sent> for ContactMessage {
             class: sent.class,
             address: sent.address,
             at: sent.at,
-            state: sent.state.as_str(),
-            because: known.map(Reason::sentence),
+            state: sent.state,
+            because: sent.reason.map(Reason::sentence),
             reason: sent.reason,
             events: sent.moments.into_iter().map(MomentView::from).collect(),
         }
@@ -136,7 +138,7 @@ pub(super) async fn show(
 ) -> Result<Data<Timeline>, Problem> {
     let caller = &may.caller;
     let window = wanted.window::<Counted<Place>>()?;
-    let mut work = Work::begin(&service, caller).await?;
+    let mut work = Work::read(&service, caller).await?;
     contacts::get(&mut work.tx, sight(caller), id).await?;
     let total = match window.counted() {
         Some(total) => total,

@@ -315,7 +315,7 @@ async fn list(
     let tenant = may.caller.tenant;
     let window = wanted.window::<(Option<Timestamp>, AccountId, String, String)>()?;
     let (by, way) = wanted.sort.0;
-    let mut work = Work::begin(&service, &may.caller).await?;
+    let mut work = Work::read(&service, &may.caller).await?;
     let (template, version) = meant(&mut work, tenant, &path, &InLocale { locale }).await?;
     let of = (template, version.locale.as_str(), version.version);
     let all = approvals::of_version(&mut work.tx, tenant, of).await?;
@@ -323,5 +323,6 @@ async fn list(
         let at = (by == By::SubmittedAt).then_some(approval.submitted_at);
         (at, approval.account, approval.name.clone(), approval.language.clone())
     });
+    work.end();
     Ok(Data(TemplateApprovals { approvals: rows.into_iter().map(ApprovalView::from).collect(), pagination }))
 }

@@ -89,7 +89,7 @@ async fn diff(
     Query(between): Query<Between>,
 ) -> Result<Data<TemplateDiff>, Problem> {
     let asked = between.locale.as_deref().map(locale).transpose()?;
-    let mut work = Work::begin(&service, &may.caller).await?;
+    let mut work = Work::read(&service, &may.caller).await?;
     let id = templates::resolve(&mut work.tx, may.caller.tenant, &named, None).await?;
     let locale = match asked {
         Some(locale) => locale,
@@ -98,7 +98,7 @@ async fn diff(
     let later = template_versions::get(&mut work.tx, id, &locale, between.to).await?;
     let from = between.from.unwrap_or(later.version.saturating_sub(1));
     let earlier = template_versions::get(&mut work.tx, id, &locale, Some(from)).await?;
-    drop(work);
+    work.end();
     let to = later.version;
     let parts = apart(move || changed(earlier.into(), later.into())).await?;
     Ok(Data(TemplateDiff { locale, from, to, parts }))

@@ -158,11 +158,12 @@ async fn list(
     }
     let Listed { page, limit, cursor, sort, .. } = listed;
     let window = Wanted { page, limit, cursor, sort }.window()?;
-    let mut work = Work::begin(&service, &may.caller).await?;
+    let mut work = Work::read(&service, &may.caller).await?;
     let total = template_list::count(&mut work.tx, may.caller.tenant, &filter).await?;
     let found = template_list::list(&mut work.tx, may.caller.tenant, &filter, sort.0, &window.part()).await?;
     let (found, next) = window.cut(found, Shown::place);
     let pagination = window.pagination(u64::try_from(total).unwrap_or_default(), next);
+    work.end();
     Ok(Data(Templates { templates: found.into_iter().map(TemplateView::from).collect(), pagination }))
 }
 
@@ -329,11 +330,12 @@ async fn show(
     may: May<needs::TemplatesRead>,
     PathId(named): PathId<String>,
 ) -> Result<Tagged<Data<TemplateWithVersions>>, Problem> {
-    let mut work = Work::begin(&service, &may.caller).await?;
+    let mut work = Work::read(&service, &may.caller).await?;
     let id = templates::resolve(&mut work.tx, may.caller.tenant, &named, None).await?;
     let shown = template_list::get(&mut work.tx, may.caller.tenant, id).await?;
     let lines = template_versions::list(&mut work.tx, id, Way::Down, None, (0, NEWEST)).await?;
     let versions = lines.into_iter().map(TemplateVersionLine::from).collect();
+    work.end();
     Ok(Tagged::new(
         shown.template.updated_at,
         Data(TemplateWithVersions { template: shown.into(), versions }),

@@ -6,7 +6,7 @@ use axum::{extract::State, http::StatusCode};
 use fanfare_engine::{
     deliver::direct::{DirectContent, DirectError, DirectRequest, Taken},
     domain::{
-        address::{self, EmailAddress, PhoneNumber, Region},
+        address::{self, EmailAddress, PhoneNumber},
         channel::Channel,
         permission::{Permission, needs},
     },
@@ -34,7 +34,7 @@ use crate::{
         extract::{Body, PathId},
         problem::{Code, FieldError, Problem},
     },
-    routes::Work,
+    routes::{Work, contacts::region},
     service::Service,
 };
 
@@ -204,13 +204,6 @@ async fn contact_values(
         _ => Map::new(),
     };
     Ok((facts, found.locale))
-}
-
-fn region(tenant: &Tenant) -> Result<Region, Problem> {
-    Region::parse(&tenant.region).map_err(|error| {
-        tracing::error!(%error, "a tenant's region");
-        Code::Broken.into()
-    })
 }
 
 fn render(

@@ -130,13 +130,14 @@ async fn list(
         Start::Page(_) => None,
         Start::After((version, locale)) => Some((*version, locale.as_str())),
     };
-    let mut work = Work::begin(&service, &may.caller).await?;
+    let mut work = Work::read(&service, &may.caller).await?;
     let id = templates::resolve(&mut work.tx, may.caller.tenant, &named, None).await?;
     let total = template_versions::count(&mut work.tx, id).await?;
     let slice = (window.offset(), i64::from(window.limit) + 1);
     let lines = template_versions::list(&mut work.tx, id, wanted.sort.way(), after, slice).await?;
     let (lines, next) = window.cut(lines, |line| (line.version, line.locale.clone()));
     let pagination = window.pagination(u64::try_from(total).unwrap_or_default(), next);
+    work.end();
     Ok(Data(TemplateVersions {
         versions: lines.into_iter().map(TemplateVersionLine::from).collect(),
         pagination,
@@ -262,8 +263,9 @@ async fn show(
     path: VersionPath,
     Query(query): Query<InLocale>,
 ) -> Result<Tagged<Data<TemplateVersionView>>, Problem> {
-    let mut work = Work::begin(&service, &may.caller).await?;
+    let mut work = Work::read(&service, &may.caller).await?;
     let (id, version) = meant(&mut work, may.caller.tenant, &path, &query).await?;
+    work.end();
     Ok(Tagged::new(version.updated_at, Data(TemplateVersionView::of(id, version))))
 }
 

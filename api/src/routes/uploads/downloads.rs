@@ -53,7 +53,7 @@ pub(super) async fn download(
 ) -> Result<Response, Problem> {
     let caller = &may.caller;
     whole(caller)?;
-    let mut work = Work::begin(&service, caller).await?;
+    let mut work = Work::read(&service, caller).await?;
     let entry = upload_history::get(&mut work.tx, caller.tenant, id).await?;
     let Some(blob) = entry.blob.filter(|_| !entry.format.is_empty()) else {
         return Err(Problem::say(Code::NotFound, "The file itself is not kept of this upload."));
@@ -146,10 +146,10 @@ async fn lines(
     (tenant, upload): (TenantId, UploadId),
     after: Option<ProblemKey>,
 ) -> StoreResult<Option<(Vec<u8>, ProblemKey)>> {
-    let mut tx = store.within(tenant).await?;
+    let mut tx = store.reading(tenant).await?;
     let part = Part { after, offset: 0, limit: PAGE };
     let rows = upload_history::problems(&mut tx, tenant, upload, Way::Up, &part).await?;
-    tx.commit().await?;
+    tx.end();
     let last = rows.last().map(|row| (row.row_no, row.field.clone()));
     Ok(last.map(|last| (refused::csv_lines(&rows), last)))
 }

@@ -173,8 +173,10 @@ async fn status(
     PathId(id): PathId<UploadId>,
 ) -> Result<Data<UploadView>, Problem> {
     whole(&may.caller)?;
-    let mut work = Work::begin(&service, &may.caller).await?;
-    Ok(Data(upload_history::get(&mut work.tx, may.caller.tenant, id).await?.into()))
+    let mut work = Work::read(&service, &may.caller).await?;
+    let upload = upload_history::get(&mut work.tx, may.caller.tenant, id).await?;
+    work.end();
+    Ok(Data(upload.into()))
 }
 
 /// What uploads are sorted by.
@@ -212,13 +214,14 @@ async fn history(
     whole(&may.caller)?;
     let tenant = may.caller.tenant;
     let window = wanted.window()?;
-    let mut work = Work::begin(&service, &may.caller).await?;
+    let mut work = Work::read(&service, &may.caller).await?;
     let entries =
         upload_history::list(&mut work.tx, tenant, status, wanted.sort.way(), &window.part()).await?;
     let total = upload_history::count(&mut work.tx, tenant, status).await?;
     let (entries, next) = window.cut(entries, |entry: &UploadEntry| entry.id);
     let view = |entry: UploadEntry| UploadView { columns: None, ..UploadView::from(entry) };
     let uploads = entries.into_iter().map(view).collect();
+    work.end();
     Ok(Data(History { uploads, pagination: window.pagination(total, next) }))
 }
 

@@ -148,8 +148,10 @@ pub(super) async fn show(
     PathId(id): PathId<UploadSessionId>,
 ) -> Result<Data<UploadSessionView>, Problem> {
     whole(&may.caller)?;
-    let mut work = Work::begin(&service, &may.caller).await?;
-    Ok(Data(upload_sessions::get(&mut work.tx, may.caller.tenant, id).await?.into()))
+    let mut work = Work::read(&service, &may.caller).await?;
+    let session = upload_sessions::get(&mut work.tx, may.caller.tenant, id).await?;
+    work.end();
+    Ok(Data(session.into()))
 }
 
 /// Takes the next piece.
@@ -170,9 +172,9 @@ pub(super) async fn put(
 ) -> Result<Data<UploadSessionView>, Problem> {
     let caller = &may.caller;
     whole(caller)?;
-    let mut work = Work::begin(&service, caller).await?;
-    let session = upload_sessions::get(&mut work.tx, caller.tenant, id).await?;
-    work.commit().await?;
+    let mut look = Work::read(&service, caller).await?;
+    let session = upload_sessions::get(&mut look.tx, caller.tenant, id).await?;
+    look.end();
     if session.upload.is_some() {
         return Err(Problem::say(Code::Conflict, "All of this file is there: the session is complete."));
     }
@@ -182,8 +184,9 @@ pub(super) async fn put(
         return Err(Problem::say(Code::Conflict, detail));
     }
     let written = write(&service, &may, &session, &range, body).await;
-    let mut work = Work::begin(&service, caller).await?;
-    let session = upload_sessions::get(&mut work.tx, caller.tenant, id).await?;
+    let mut look = Work::read(&service, caller).await?;
+    let session = upload_sessions::get(&mut look.tx, caller.tenant, id).await?;
+    look.end();
     written.map(|()| Data(session.into()))
 }
 
@@ -256,18 +259,18 @@ pub(super) async fn complete(
 ) -> Result<Made<UploadView>, Problem> {
     let caller = &may.caller;
     whole(caller)?;
-    let mut work = Work::begin(&service, caller).await?;
-    let session = upload_sessions::get(&mut work.tx, caller.tenant, id).await?;
+    let mut look = Work::read(&service, caller).await?;
+    let session = upload_sessions::get(&mut look.tx, caller.tenant, id).await?;
     if let Some(upload) = session.upload {
-        return Ok(Made(upload_history::get(&mut work.tx, caller.tenant, upload).await?.into()));
+        return Ok(Made(upload_history::get(&mut look.tx, caller.tenant, upload).await?.into()));
     }
-    work.commit().await?;
+    look.end();
     let (arrived, reading) = arrived(&service, &session).await?;
     let look = finish::look_at(&service, caller, &arrived.landed, &reading, &arrived.place).await?;
 
     let mut work = Work::begin(&service, caller).await?;
     // Under its lock: two requests may complete it at once.
-    let again = upload_sessions::get(&mut work.tx, caller.tenant, id).await?;
+    let again = upload_sessions::lock(&mut work.tx, caller.tenant, id).await?;
     if let Some(upload) = again.upload {
         return Ok(Made(upload_history::get(&mut work.tx, caller.tenant, upload).await?.into()));
     }
@@ -317,7 +320,7 @@ pub(super) async fn delete(
     let caller = &may.caller;
     whole(caller)?;
     let mut work = Work::begin(&service, caller).await?;
-    let session = upload_sessions::get(&mut work.tx, caller.tenant, id).await?;
+    let session = upload_sessions::lock(&mut work.tx, caller.tenant, id).await?;
     upload_sessions::delete(&mut work.tx, &session).await?;
     work.note("upload.give_up", &id.to_string(), json!({"received": session.received})).await?;
     work.commit().await?;
