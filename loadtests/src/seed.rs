@@ -249,3 +249,19 @@ async fn settle(pool: &PgPool) -> anyhow::Result<()> {
     sqlx::query("checkpoint").execute(pool).await?;
     Ok(())
 }
+
+/// As before the first contact. The users of a load test are bound to none.
+pub(crate) async fn no_contacts(pool: &PgPool) -> anyhow::Result<()> {
+    let mut tx = pool.begin().await?;
+    for statement in [
+        "alter table users drop constraint users_contact_id_fkey",
+        "truncate contacts, consents, contact_preferences, uploads, upload_rows, upload_problems",
+        "alter table users add constraint users_contact_id_fkey
+             foreign key (contact_id) references contacts (id) on delete set null",
+    ] {
+        sqlx::query(statement).execute(&mut *tx).await?;
+    }
+    tx.commit().await?;
+    sqlx::query("checkpoint").execute(pool).await?;
+    Ok(())
+}

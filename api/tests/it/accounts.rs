@@ -138,7 +138,9 @@ async fn an_account_is_made_changed_and_deleted_and_processes_follow(pool: PgPoo
         sqlx::query_as("select tenant_id, id from campaigns").fetch_one(&pool).await.unwrap();
     let replayed = ground.open.engine.store.replay_failed(tenant.into(), campaign.into(), 500).await;
     assert!(matches!(replayed, Err(StoreError::Conflict(_))), "{replayed:?}");
-    assert_eq!((ground.forget().await, ground.works_here(&id).await), (1, None));
+    // Upkeep at work may have been quicker.
+    assert!(ground.forget().await <= 1);
+    assert_eq!(ground.works_here(&id).await, None);
     // What comes in for it later is put aside.
     ground.execute(&format!("insert into inbox (account_id, webhooks, bytes, bodies) values ('{}', 2, 2, array['a'::bytea, 'b'])", account.uuid())).await;
     assert_eq!(ground.forget().await, 0);

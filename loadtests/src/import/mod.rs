@@ -132,12 +132,7 @@ async fn measure(options: &Options, stage: &mut Stage) -> anyhow::Result<Report<
 
 async fn one((rows, file_bytes): (u64, u64), ground: &Ground, folder: &Path) -> anyhow::Result<Round> {
     // As before the first file.
-    for statement in [
-        "truncate contacts, consents, contact_preferences, uploads, upload_rows, upload_problems",
-        "checkpoint",
-    ] {
-        sqlx::query(statement).execute(&ground.pool).await?;
-    }
+    seed::no_contacts(&ground.pool).await?;
     let own = std::process::id();
     let postgres = || processes::cpu_with_children(ground.services.postmaster);
     let before = (processes::collected(own)?, postgres()?, wal(ground).await?);

@@ -22,7 +22,7 @@ use crate::{
     people::Person,
     processes,
     report::{Line, mega},
-    seed::ZONE,
+    seed::{self, ZONE},
     trial,
 };
 
@@ -93,12 +93,7 @@ impl trial::Round for Round {
 }
 
 pub(super) async fn round(site: &Site<'_>, fleet: &Fleet, access: &Access) -> anyhow::Result<Round> {
-    for statement in [
-        "truncate contacts, consents, contact_preferences, uploads, upload_rows, upload_problems",
-        "checkpoint",
-    ] {
-        sqlx::query(statement).execute(&site.pool).await?;
-    }
+    seed::no_contacts(&site.pool).await?;
     let contacts = site.options.contacts;
     let pid = *fleet.pids()?.first().context("there is one process")?;
     let cpu = || anyhow::Ok((processes::cpu(pid)?, processes::cpu_with_children(site.services.postmaster)?));
