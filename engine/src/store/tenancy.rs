@@ -12,18 +12,21 @@
 use std::{
     ops::{Deref, DerefMut},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use deadpool::{
     Runtime,
-    managed::{Manager, Metrics, Object, Pool, PoolError, QueueMode, RecycleResult},
+    managed::{Manager, Metrics, Object, Pool, PoolError, QueueMode, RecycleError, RecycleResult},
 };
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
 use tokio::{runtime::Handle, time::timeout};
 
 use super::{ACQUIRED_WITHIN, LOCK_TIMEOUT, RESTED, Store, StoreError, StoreResult, nodelay};
 use crate::id::TenantId;
+
+/// The server keeps the plans of a connection for as long as that lives.
+const LIFETIME: Duration = Duration::from_mins(30);
 
 /// The connections of requests; cheap to clone.
 #[derive(Debug, Clone)]
@@ -85,7 +88,10 @@ impl Manager for Opener {
         Ok(seat)
     }
 
-    async fn recycle(&self, seat: &mut Seat, _: &Metrics) -> RecycleResult<sqlx::Error> {
+    async fn recycle(&self, seat: &mut Seat, metrics: &Metrics) -> RecycleResult<sqlx::Error> {
+        if metrics.created.elapsed() > LIFETIME {
+            return Err(RecycleError::message("it is as old as a connection should become"));
+        }
         if seat.left.elapsed() > RESTED {
             seat.connection.ping().await?;
         }
