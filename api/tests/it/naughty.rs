@@ -2,7 +2,7 @@
 //! anything, what is taken comes back as it was, byte by byte, and what is not is refused by the field's name.
 //!
 //! Fields that take plain words are filled together, each with another text, and the whole big list goes through all of them.
-//! The others, which refuse whatever is not of their form, get a part of it one at a time, each field another part.
+//! The others, which refuse whatever is not of their form, get all of it one at a time.
 //!
 //! The big list is the Big List of Naughty Strings; `naughty.txt` has texts of our own.
 
@@ -31,8 +31,6 @@ const LIST: &str = include_str!("naughty/naughty.txt");
 const HERE: &str = "@@here";
 /// What a field that takes words takes.
 const PLAIN: &str = "\"Plain words\"";
-/// Of the list, a field gets one of so many texts that has a form of its own and refuses what is not of it.
-const SHARE: usize = 10;
 /// Operations at a time.
 const ABREAST: usize = 8;
 /// Fields that have a normal form, in which they come back: addresses, languages, moments, names of files without their folders.
@@ -41,9 +39,9 @@ const NORMALISED: [&str; 10] =
 
 /// Texts as JSON, each once; some of them are no JSON.
 struct List {
-    /// For every field.
+    /// Each in other company.
     whole: Vec<String>,
-    /// Of ours, of which each field gets its share.
+    /// Of ours, in every field of a body at once.
     more: Vec<String>,
 }
 
@@ -179,10 +177,8 @@ impl Operation {
         (groups, others)
     }
 
-    /// What is tried: with fields that are sent together the whole list; with those of a form their share of it, each another.
+    /// What is tried: the whole list, with fields that are sent together, and with those of a form one by one.
     async fn tries<'a>(&'a self, client: &Client, list: &'a List) -> Vec<Filled<'a>> {
-        static PASSED: AtomicUsize = AtomicUsize::new(0);
-        let share = || PASSED.fetch_add(1, Ordering::Relaxed) % SHARE;
         let whole: Vec<&str> = list.whole.iter().map(String::as_str).collect();
         let (groups, others) = self.groups(client).await;
         let mut tries: Vec<Filled<'a>> = Vec::new();
@@ -192,14 +188,12 @@ impl Operation {
                 let nth = |n: usize| whole[(at + n * apart) % whole.len()];
                 tries.push(group.iter().enumerate().map(|(n, pointer)| (*pointer, nth(n))).collect());
             }
-            for text in list.more.iter().skip(share()).step_by(SHARE) {
+            for text in &list.more {
                 tries.push(group.iter().map(|pointer| (*pointer, text.as_str())).collect());
             }
         }
-        let always = always().len();
         for pointer in others {
-            let rest = list.whole[always..].iter().chain(&list.more).skip(share()).step_by(SHARE);
-            let texts = list.whole[..always].iter().chain(rest);
+            let texts = list.whole.iter().chain(&list.more);
             tries.extend(texts.map(|text| Filled::from([(pointer, text.as_str())])));
         }
         tries
