@@ -13,7 +13,7 @@ use axum::{
 };
 use fanfare_engine::{
     domain::channel::{Channel, Lane, MessageClass},
-    store::health::Schema,
+    store::{Connections, health::Schema},
 };
 use serde_json::{Value, json};
 
@@ -59,9 +59,7 @@ async fn redis_answers(service: &Service) -> bool {
 }
 
 pub(crate) async fn metrics(State(service): State<Service>) -> Response {
-    let pool = service.store.pool();
-    let idle = pool.num_idle();
-    let used = usize::try_from(pool.size()).unwrap_or(0).saturating_sub(idle);
+    let Connections { idle, used } = service.store.connections();
     for (state, count) in [("idle", idle), ("used", used)] {
         #[expect(clippy::cast_precision_loss, reason = "a number of connections")]
         metrics::gauge!(fanfare_engine::metrics::POOL, "state" => state).set(count as f64);

@@ -22,6 +22,8 @@ mod templates;
 mod uploads;
 mod users;
 
+use std::time::Instant;
+
 use fanfare_engine::{
     domain::{channel::Channel, environment::Environment},
     id::Id,
@@ -69,14 +71,21 @@ pub(crate) struct Work<'a> {
 
 impl<'a> Work<'a> {
     pub(crate) async fn begin(service: &'a Service, caller: &'a Caller) -> Result<Self, Problem> {
+        let asked = Instant::now();
         let tx = service.store.within(caller.tenant).await?;
-        Ok(Self { tx, caller, service })
+        Ok(Self::on(tx, asked, (service, caller)))
     }
 
     /// What changes nothing.
     pub(crate) async fn read(service: &'a Service, caller: &'a Caller) -> Result<Self, Problem> {
+        let asked = Instant::now();
         let tx = service.store.reading(caller.tenant).await?;
-        Ok(Self { tx, caller, service })
+        Ok(Self::on(tx, asked, (service, caller)))
+    }
+
+    fn on(tx: Within, asked: Instant, (service, caller): (&'a Service, &'a Caller)) -> Self {
+        service.direct.callers.longer(asked.elapsed());
+        Self { tx, caller, service }
     }
 
     pub(crate) fn new_id<K>(&self) -> Id<K> {

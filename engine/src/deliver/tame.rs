@@ -31,7 +31,7 @@ use crate::launch::freeze::Freezing;
 
 /// From acceptance to the wire; above it bulk steps aside.
 const TOO_LONG: Duration = Duration::from_millis(50);
-/// Requests to the API that may wait at the same time for their transactions to begin. Whoever watches a campaign is one now
+/// Requests to the API that may wait at the same time for the database to say who calls, or for a connection. Whoever watches a campaign is one now
 /// and then, however long they wait; a thousand requests a second are that many once each of them waits a millisecond.
 const CALLERS: f64 = 1.0;
 /// Requests to the API in a second beside which bulk begins with one chunk.
@@ -78,7 +78,8 @@ impl UrgentLatency {
     }
 }
 
-/// How long requests to the API have waited for their transactions to begin, all together, since bulk last looked.
+/// How long requests to the API have waited for the database to say who calls, and for a connection, all together, since bulk last
+/// looked. Neither is work of their own.
 #[derive(Debug, Clone, Default)]
 pub struct CallersWait {
     micros: Arc<AtomicU64>,
@@ -94,9 +95,15 @@ struct Callers {
 }
 
 impl CallersWait {
+    /// A request, and how long it waited until it was known who calls.
     pub fn add(&self, waited: Duration) {
-        self.micros.fetch_add(u64::try_from(waited.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.longer(waited);
         self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What a request waited besides.
+    pub fn longer(&self, waited: Duration) {
+        self.micros.fetch_add(u64::try_from(waited.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     fn look(&self, passed: Duration) -> Callers {
@@ -285,6 +292,16 @@ mod tests {
             assert_eq!(room.available_permits(), 8, "they have their answers");
             tasks.shutdown().await;
         }
+    }
+
+    #[test]
+    fn what_a_request_waits_besides_is_no_other_request() {
+        let callers = CallersWait::default();
+        callers.add(Duration::from_millis(40));
+        callers.longer(Duration::from_millis(160));
+        let Callers { at_once, per_second } = callers.look(Duration::from_millis(100));
+        assert!((at_once - 2.0).abs() < 1e-9 && (per_second - 10.0).abs() < 1e-9, "{at_once} {per_second}");
+        assert!(callers.look(Duration::from_millis(100)).at_once.abs() < 1e-9, "each is counted once");
     }
 
     #[tokio::test(start_paused = true)]

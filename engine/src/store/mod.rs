@@ -169,6 +169,13 @@ const ACQUIRED_WITHIN: Duration = Duration::from_secs(5);
 /// A connection that nobody has taken for so long may have ended meanwhile.
 const RESTED: Duration = Duration::from_secs(1);
 
+/// How many connections there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Connections {
+    pub idle: usize,
+    pub used: usize,
+}
+
 /// A handle on the database; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -211,6 +218,14 @@ impl Store {
 
     pub const fn pool(&self) -> &PgPool {
         &self.pool
+    }
+
+    /// Those of the pool, and those of requests.
+    pub fn connections(&self) -> Connections {
+        let idle = self.pool.num_idle();
+        let used = usize::try_from(self.pool.size()).unwrap_or(0).saturating_sub(idle);
+        let seats = self.seats.connections();
+        Connections { idle: idle + seats.idle, used: used + seats.used }
     }
 
     /// Begins a transaction, and sees that through although whoever waits for it is let go. sqlx 0.9.0 rolls back only what

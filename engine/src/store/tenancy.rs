@@ -16,13 +16,13 @@ use std::{
 };
 
 use deadpool::{
-    Runtime,
+    Runtime, Status,
     managed::{Manager, Metrics, Object, Pool, PoolError, QueueMode, RecycleError, RecycleResult},
 };
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
 use tokio::{runtime::Handle, time::timeout};
 
-use super::{ACQUIRED_WITHIN, LOCK_TIMEOUT, RESTED, Store, StoreError, StoreResult, nodelay};
+use super::{ACQUIRED_WITHIN, Connections, LOCK_TIMEOUT, RESTED, Store, StoreError, StoreResult, nodelay};
 use crate::id::TenantId;
 
 /// The server keeps the plans of a connection for as long as that lives.
@@ -59,6 +59,11 @@ impl Seats {
             .recycle_timeout(Some(ACQUIRED_WITHIN));
         #[expect(clippy::expect_used, reason = "it is about the runtime, which is given")]
         Self(seats.build().expect("timeouts have their runtime"))
+    }
+
+    pub(super) fn connections(&self) -> Connections {
+        let Status { size, available, .. } = self.0.status();
+        Connections { idle: available, used: size.saturating_sub(available) }
     }
 
     async fn take(&self) -> StoreResult<Within> {

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use fanfare_engine::{
     id::TenantId,
-    store::{Store, tenancy::Within},
+    store::{Connections, Store, tenancy::Within},
 };
 use sqlx::{PgPool, postgres::PgPoolOptions};
 
 /// A store with one connection for requests.
-async fn of_one(pool: &PgPool) -> Store {
+fn of_one(pool: &PgPool) -> Store {
     let options = PgPool::connect_options(pool).as_ref().clone();
-    Store::from_pool(PgPoolOptions::new().max_connections(1).connect_with(options).await.unwrap())
+    Store::from_pool(PgPoolOptions::new().max_connections(1).connect_lazy_with(options))
 }
 
 fn tenant(number: u128) -> TenantId {
@@ -47,7 +47,7 @@ async fn left_open(pool: &PgPool) -> i64 {
 
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
 async fn a_connection_comes_back_without_a_transaction_whenever_its_caller_goes(pool: PgPool) {
-    let store = of_one(&pool).await;
+    let store = of_one(&pool);
     for polls in 1..=6 {
         for reads in [false, true, false, true] {
             let mut begin = Box::pin(async {
@@ -71,7 +71,7 @@ async fn a_connection_comes_back_without_a_transaction_whenever_its_caller_goes(
 
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
 async fn one_connection_serves_one_tenant_after_the_other(pool: PgPool) {
-    let store = of_one(&pool).await;
+    let store = of_one(&pool);
     let (mut connection, mut way) = (None, 0_u8);
     for (number, transaction) in
         [(1, false), (2, true), (1, true), (1, false), (2, false), (2, true), (3, true)]
@@ -97,8 +97,18 @@ async fn one_connection_serves_one_tenant_after_the_other(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn the_connections_of_requests_are_counted(pool: PgPool) {
+    let store = of_one(&pool);
+    let before = store.connections();
+    let reading = store.reading(tenant(1)).await.unwrap();
+    assert_eq!(store.connections(), Connections { used: before.used + 1, ..before });
+    reading.end();
+    assert_eq!(store.connections(), Connections { idle: before.idle + 1, ..before });
+}
+
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
 async fn what_only_reads_changes_nothing(pool: PgPool) {
-    let store = of_one(&pool).await;
+    let store = of_one(&pool);
     let note = "insert into audit_pending (tenant_id, at, actor, action, subject, detail) \
                 values ($1, now(), 'key:1', 'test', '', '{}')";
     let mut reading = store.reading(tenant(1)).await.unwrap();
@@ -127,7 +137,7 @@ async fn what_only_reads_changes_nothing(pool: PgPool) {
 
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
 async fn a_connection_that_the_server_ended_is_not_given_to_anybody_again(pool: PgPool) {
-    let store = of_one(&pool).await;
+    let store = of_one(&pool);
     let mut reading = store.reading(tenant(1)).await.unwrap();
     let (process, ..) = known(&mut reading).await;
     sqlx::query("select pg_terminate_backend($1)").bind(process).execute(&pool).await.unwrap();
