@@ -8,19 +8,21 @@
 //!   end, so that its connection can be used again.
 //! - No proxy is taken from the environment: keys go where the configuration says.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    fmt::{self, Write as _},
+    time::Duration,
+};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::{
-    HeaderMap, Method, Request, Uri,
-    header::{self, HeaderName, HeaderValue},
+    Uri,
+    http::{HeaderName, HeaderValue, Method},
 };
 use tokio::time::{Instant, sleep};
 
+pub(super) use super::reply::Reply;
 use super::{
-    Quota,
+    exchange::Request,
     settings::{ConfigError, HttpSettings},
     wire::{Bounds, Failure, Wires},
 };
@@ -35,25 +37,13 @@ const LARGE_ANSWER_BYTES: usize = 8 << 20;
 const CONNECT_RETRIES: usize = 2;
 const CONNECT_WAIT: Duration = Duration::from_millis(50);
 
-const AGENT: HeaderValue = HeaderValue::from_static(concat!("fanfare/", env!("CARGO_PKG_VERSION")));
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const AGENT: &str = concat!("fanfare/", env!("CARGO_PKG_VERSION"));
 
 /// How large the answer to a request may be, and how long it may take.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Size {
     One,
     Many,
-}
-
-/// An answer, read to its end.
-#[derive(Debug, Clone)]
-pub(super) struct Reply {
-    pub(super) status: u16,
-    /// Of a 429 or 503, as it was asked for: not yet clamped.
-    pub(super) retry_after: Option<Duration>,
-    pub(super) quota: Option<Quota>,
-    /// `Err`: the status came, but the body did not.
-    pub(super) body: Result<Bytes, Reason>,
 }
 
 /// No answer came.
@@ -66,56 +56,58 @@ pub(super) enum SendError {
 }
 
 /// A long-lived client with the connections of its own.
-#[derive(Debug)]
 pub(super) struct Http {
     wires: Wires,
-    key: (HeaderName, HeaderValue),
+    /// Lines of the head that every request has; they hold the key.
+    headers: String,
     one: Duration,
     many: Duration,
+}
+
+impl fmt::Debug for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Http").field("wires", &self.wires).finish_non_exhaustive()
+    }
 }
 
 impl Http {
     /// `header` goes with every request and is never logged.
     pub(super) fn new(settings: &HttpSettings, header: (&'static str, &str)) -> Result<Self, ConfigError> {
         let (name, value) = header;
-        let mut value = HeaderValue::from_str(value)
-            .map_err(|_| ConfigError::new(name, "holds what no HTTP header can: copy it again"))?;
-        value.set_sensitive(true);
+        let wrong = || ConfigError::new(name, "holds what no HTTP header can: copy it again");
+        HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
+        HeaderValue::from_str(value).map_err(|_| wrong())?;
         Ok(Self {
             wires: Wires::new(settings)?,
-            key: (HeaderName::from_static(name), value),
+            headers: format!("{name}: {value}\r\naccept: application/json\r\nuser-agent: {AGENT}\r\n"),
             one: settings.request_timeout,
             many: settings.batch_timeout,
         })
     }
 
     pub(super) async fn post(&self, url: &Uri, body: Vec<u8>, size: Size) -> Result<Reply, SendError> {
-        let mut request = self.request(Method::POST, body.into());
-        request.headers_mut().insert(header::CONTENT_TYPE, JSON);
-        self.exchange(url, request, size).await
+        self.exchange(url, self.request(&Method::POST, url, body), size).await
     }
 
     pub(super) async fn get(&self, url: &Uri, size: Size) -> Result<Reply, SendError> {
-        self.exchange(url, self.request(Method::GET, Bytes::new()), size).await
+        self.exchange(url, self.request(&Method::GET, url, Vec::new()), size).await
     }
 
-    fn request(&self, method: Method, body: Bytes) -> Box<Request<Full<Bytes>>> {
-        let mut request = Box::new(Request::new(Full::new(body)));
-        *request.method_mut() = method;
-        let (name, value) = &self.key;
-        let headers = request.headers_mut();
-        headers.insert(name, value.clone());
-        headers.insert(header::ACCEPT, JSON);
-        headers.insert(header::USER_AGENT, AGENT);
-        request
+    /// A URI holds nothing that could end a line.
+    fn request(&self, method: &Method, url: &Uri, body: Vec<u8>) -> Request {
+        let path = url.path_and_query().map_or("/", |path| path.as_str());
+        let authority = url.authority().map_or("", |authority| authority.as_str());
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let mut head = String::with_capacity(self.headers.len() + path.len() + host.len() + 96);
+        let _ = write!(head, "{method} {path} HTTP/1.1\r\nhost: {host}\r\n{}", self.headers);
+        if method == Method::POST {
+            let _ = write!(head, "content-type: application/json\r\ncontent-length: {}\r\n", body.len());
+        }
+        head.push_str("\r\n");
+        Request { head: head.into_bytes(), body }
     }
 
-    async fn exchange(
-        &self,
-        url: &Uri,
-        mut request: Box<Request<Full<Bytes>>>,
-        size: Size,
-    ) -> Result<Reply, SendError> {
+    async fn exchange(&self, url: &Uri, mut request: Request, size: Size) -> Result<Reply, SendError> {
         let (timeout, bytes) = match size {
             Size::One => (self.one, ANSWER_BYTES),
             Size::Many => (self.many, LARGE_ANSWER_BYTES),
@@ -125,10 +117,10 @@ impl Http {
             .with_max_times(CONNECT_RETRIES)
             .with_jitter()
             .build();
-        let answer = loop {
+        loop {
             let bounds = Bounds { until: Instant::now() + timeout, bytes };
             match self.wires.exchange(url, request, bounds).await {
-                Ok(answer) => break answer,
+                Ok(answer) => return Ok(answer),
                 Err(Failure::Lost(reason)) => return Err(SendError::Ambiguous(reason)),
                 // One that took its whole time to connect has used up the patience of whoever waits for it.
                 Err(Failure::TooSlow) => return Err(SendError::NotSent),
@@ -137,38 +129,8 @@ impl Http {
                     request = unsent;
                 }
             }
-        };
-        Ok(Reply {
-            status: answer.status.as_u16(),
-            retry_after: retry_after(&answer.headers),
-            quota: quota(&answer.headers),
-            body: answer.body,
-        })
+        }
     }
-}
-
-fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
-    headers.get(name)?.to_str().ok().map(str::trim)
-}
-
-/// `Retry-After` in seconds, or as a date, which is read against the answer's own `Date`: no clock of ours matters.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let asked = text(headers, "retry-after")?;
-    if !asked.is_empty() && asked.bytes().all(|b| b.is_ascii_digit()) {
-        return Some(Duration::from_secs(asked.parse().unwrap_or(u64::MAX)));
-    }
-    let moment = |text: &str| -> Option<SystemTime> { httpdate::parse_http_date(text).ok() };
-    let (until, now) = (moment(asked)?, moment(text(headers, "date")?)?);
-    Some(until.duration_since(now).unwrap_or_default())
-}
-
-fn quota(headers: &HeaderMap) -> Option<Quota> {
-    let number = |name| text(headers, name)?.parse::<u64>().ok();
-    Some(Quota {
-        limit: number("x-sib-ratelimit-limit")?,
-        remaining: number("x-sib-ratelimit-remaining")?,
-        reset: Duration::from_secs(number("x-sib-ratelimit-reset")?),
-    })
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 use std::{future::Future, net::SocketAddr};
 
+use bytes::Bytes;
+
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -8,6 +10,7 @@ use tokio::{
 };
 
 use super::*;
+use crate::providers::Quota;
 
 const TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -208,25 +211,47 @@ async fn a_connection_that_was_closed_meanwhile_carries_no_request() {
     }
 }
 
-#[test]
-fn retry_after_comes_in_seconds_or_as_a_date() {
-    let check = |asked: &'static str, date: Option<&'static str>, expected: Option<u64>| {
-        let mut headers =
-            HeaderMap::from_iter([(HeaderName::from_static("retry-after"), HeaderValue::from_static(asked))]);
-        if let Some(date) = date {
-            headers.insert("date", HeaderValue::from_static(date));
+#[tokio::test]
+async fn a_connection_on_which_something_came_unasked_carries_no_request() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (read, mut answered) = mpsc::unbounded_channel();
+    let (told, mut tellings) = mpsc::unbounded_channel();
+    let mut server = JoinSet::new();
+    server.spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            read_request(&mut stream).await;
+            stream.write_all(b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\n{}").await.unwrap();
+            // When the answer has been read to its end.
+            answered.recv().await.unwrap();
+            stream.write_all(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 2\r\n\r\n[]").await.unwrap();
+            open.push(stream);
+            told.send(()).unwrap();
         }
-        assert_eq!(retry_after(&headers), expected.map(Duration::from_secs), "{asked} at {date:?}");
-    };
-    let now = Some("Wed, 21 Oct 2026 07:28:00 GMT");
-    check("120", None, Some(120));
-    check(" 0 ", now, Some(0));
-    check("1000000000", now, Some(1_000_000_000));
-    check("99999999999999999999999999", now, Some(u64::MAX));
-    check("Wed, 21 Oct 2026 07:30:00 GMT", now, Some(120));
-    check("Wed, 21 Oct 2026 07:00:00 GMT", now, Some(0));
-    check("Wed, 21 Oct 2026 07:30:00 GMT", None, None);
-    check("-5", now, None);
-    check("soon", now, None);
-    check("", now, None);
+    });
+    let http = http();
+    for _ in 0..2 {
+        let reply = http.post(&url(address), b"{}".to_vec(), Size::One).await.unwrap();
+        assert_eq!((reply.status, reply.body), (201, Ok(Bytes::from_static(b"{}"))));
+        read.send(()).unwrap();
+        tellings.recv().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_heard_before_its_request_is_written_to_the_end() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut server = JoinSet::new();
+    server.spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\n{}").await.unwrap();
+        sleep(TIMEOUT * 3).await;
+        drop(stream);
+    });
+    // More than sockets hold.
+    let body = vec![b' '; 64 << 20];
+    let reply = http().post(&url(address), body, Size::One).await.unwrap();
+    assert_eq!((reply.status, reply.body), (413, Ok(Bytes::from_static(b"{}"))));
 }

@@ -6,10 +6,12 @@
 
 mod brevo;
 mod classify;
+mod exchange;
 mod hook_auth;
 mod http;
 pub mod in_app;
 mod loose;
+mod reply;
 pub mod settings;
 mod stop_words;
 pub mod stored;

@@ -1,58 +1,43 @@
 //! Connections to providers, kept and used again.
 //!
-//! A connection carries one request at a time, and whoever sends drives it: no task stands between a request and its
-//! socket, so an answer wakes nobody but its sender. The connection that was used last is used next, so that no more are
-//! warm than are needed. One that the other side has closed meanwhile is noticed before a byte is written to it.
+//! A connection carries one request at a time, and whoever sends drives it ([`super::exchange`]): no task stands between a
+//! request and its socket, so an answer wakes nobody but its sender. The connection that was used last is used next, so that no
+//! more are warm than are needed. One that the other side has closed meanwhile is noticed before a byte is written to it.
 //!
 //! HTTP/1.1 only: the connections of a process are never more than its places on the wire. There may be thousands, each waiting
-//! for an answer most of the time, so what a waiting one holds is what the process holds: a request is handed over, given up
-//! as it is written, and given back only if not a byte of it was.
+//! for an answer most of the time, so what a waiting one holds is what the process holds.
 
 use std::{
     collections::{HashMap, VecDeque},
-    pin::pin,
     sync::{Mutex, PoisonError},
-    task::Poll,
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
 use futures::FutureExt as _;
-use http_body_util::{BodyExt as _, Full};
-use hyper::{
-    HeaderMap, Request, StatusCode, Uri,
-    body::{Body as _, Incoming},
-    client::conn::http1,
-    header::{HOST, HeaderValue},
-};
+use hyper::{Uri, http::uri::Authority};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
 use tokio::{
+    io::AsyncReadExt as _,
     net::TcpStream,
     time::{Instant, timeout, timeout_at},
 };
 use tower::{Service as _, ServiceExt as _};
 
-use super::settings::{ConfigError, HttpSettings};
+use super::{
+    exchange::{Exchange, Request},
+    reply::{Received, Reply},
+    settings::{ConfigError, HttpSettings},
+};
 use crate::domain::outcome::Reason;
 
-/// What an answer's head and its ids fit into; a larger answer is read piece by piece.
-const READ_BUFFER: usize = 4_096;
-
-type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
-
-/// An answer's head, and its body if that came whole.
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Result<Bytes, Reason>,
-}
+type Stream = TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>;
 
 /// No answer came.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// No connection came about, or it was closed before a byte of the request was written.
-    NotSent(Box<Request<Full<Bytes>>>),
+    /// No connection came about.
+    NotSent(Request),
     /// Connecting took all the time that it is given.
     TooSlow,
     /// The request, or a part of it, may have been read.
@@ -79,13 +64,17 @@ pub(super) struct Wires {
     idle_timeout: Duration,
     most_idle: usize,
     /// By origin; the last used last.
-    idle: Mutex<HashMap<Origin, VecDeque<Box<Wire>>>>,
+    idle: Mutex<HashMap<Origin, VecDeque<Wire>>>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Origin {
-    secure: bool,
-    authority: HeaderValue,
+/// Scheme, and where to.
+type Origin = (bool, Authority);
+
+#[derive(Debug)]
+struct Wire {
+    /// Boxed: what TLS holds would make every row of idle ones as large.
+    stream: Box<Stream>,
+    used: Instant,
 }
 
 impl Wires {
@@ -111,68 +100,60 @@ impl Wires {
         })
     }
 
-    /// Sends one request to `url` and reads its answer to the end.
+    /// Sends one request to where `url` says, and reads its answer to the end.
     pub(super) async fn exchange(
         &self,
         url: &Uri,
-        mut request: Box<Request<Full<Bytes>>>,
+        request: Request,
         bounds: Bounds,
-    ) -> Result<Answer, Failure> {
-        let Some(origin) = Origin::of(url) else {
-            return Err(Failure::NotSent(request));
+    ) -> Result<Reply, Failure> {
+        let Some(authority) = url.authority() else { return Err(Failure::NotSent(request)) };
+        let origin = (url.scheme_str() == Some("https"), authority.clone());
+        let mut stream = match self.take(&origin) {
+            Some(stream) => stream,
+            // Boxed: it is rare, and would make every exchange as large as itself.
+            None => match Box::pin(self.connect(url)).await {
+                Ok(stream) => stream,
+                Err(Unconnected::Failed) => return Err(Failure::NotSent(request)),
+                Err(Unconnected::TimedOut) => return Err(Failure::TooSlow),
+            },
         };
-        request.headers_mut().insert(HOST, origin.authority.clone());
-        *request.uri_mut() = url.path_and_query().map_or_else(Uri::default, |path| path.clone().into());
-        loop {
-            let kept = self.take(&origin);
-            let fresh = kept.is_none();
-            let mut wire = match kept {
-                Some(wire) => wire,
-                // Boxed: it is rare, and would make every exchange as large as itself.
-                None => match Box::pin(self.connect(url)).await {
-                    Ok(wire) => wire,
-                    Err(Unconnected::Failed) => return Err(Failure::NotSent(request)),
-                    Err(Unconnected::TimedOut) => return Err(Failure::TooSlow),
-                },
-            };
-            match timeout_at(bounds.until, wire.exchange(request, bounds)).await {
-                Ok(Ok(answer)) => {
-                    if answer.body.is_ok() && wire.connection.is_some() {
-                        self.keep(origin, wire);
-                    }
-                    return Ok(answer);
-                }
-                Ok(Err(Undone::Unsent(request))) if fresh => return Err(Failure::NotSent(request)),
-                Ok(Err(Undone::Unsent(unsent))) => request = unsent,
-                Ok(Err(Undone::Lost)) => return Err(Failure::Lost(Reason::ConnectionLost)),
-                Err(_) => return Err(Failure::Lost(Reason::TimedOut)),
-            }
+        let mut exchange = Exchange::new(&mut *stream, request, bounds.bytes);
+        let received = match timeout_at(bounds.until, &mut exchange).await {
+            Ok(received) => received,
+            Err(_) => exchange.time_out(),
+        };
+        let Received { reply, leaves_open } = received.map_err(Failure::Lost)?;
+        if leaves_open {
+            self.keep(origin, Wire { stream, used: Instant::now() });
         }
+        Ok(reply)
     }
 
-    async fn connect(&self, url: &Uri) -> Result<Box<Wire>, Unconnected> {
-        let connecting = async {
-            let stream = self.https.clone().ready().await?.call(url.clone()).await?;
-            let (sender, connection) =
-                http1::Builder::new().read_buf_exact_size(Some(READ_BUFFER)).handshake(stream).await?;
-            let wire = Wire { sender, connection: Some(connection), used: Instant::now() };
-            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Box::new(wire))
-        };
+    async fn connect(&self, url: &Uri) -> Result<Box<Stream>, Unconnected> {
+        let connecting = async { self.https.clone().ready().await?.call(url.clone()).await };
         match timeout(self.connect_timeout, connecting).await {
-            Ok(Ok(wire)) => Ok(wire),
+            Ok(Ok(stream)) => Ok(Box::new(TokioIo::new(stream))),
             Ok(Err(_)) => Err(Unconnected::Failed),
             Err(_) => Err(Unconnected::TimedOut),
         }
     }
 
-    fn take(&self, origin: &Origin) -> Option<Box<Wire>> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        // The last one is the youngest: if it is too old, all are.
-        idle.get_mut(origin)?.pop_back().filter(|wire| wire.used.elapsed() < self.idle_timeout)
+    /// The connection that was used last of those that are still open.
+    fn take(&self, origin: &Origin) -> Option<Box<Stream>> {
+        loop {
+            // The last one is the youngest: if it is too old, all are.
+            let last = self.idle.lock().unwrap_or_else(PoisonError::into_inner).get_mut(origin)?.pop_back();
+            let mut wire = last.filter(|wire| wire.used.elapsed() < self.idle_timeout)?;
+            // Nobody was asked for anything: what can be read is the end, or no answer of ours.
+            let ended = tokio::task::unconstrained(wire.stream.read_u8()).now_or_never();
+            if ended.is_none() {
+                return Some(wire.stream);
+            }
+        }
     }
 
-    fn keep(&self, origin: Origin, mut wire: Box<Wire>) {
-        wire.used = Instant::now();
+    fn keep(&self, origin: Origin, wire: Wire) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = idle.entry(origin).or_default();
         kept.push_back(wire);
@@ -181,76 +162,4 @@ impl Wires {
             kept.pop_front();
         }
     }
-}
-
-impl Origin {
-    fn of(url: &Uri) -> Option<Self> {
-        let authority = url.authority()?.as_str();
-        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-        Some(Self { secure: url.scheme_str() == Some("https"), authority: HeaderValue::from_str(host).ok()? })
-    }
-}
-
-#[derive(Debug)]
-struct Wire {
-    sender: http1::SendRequest<Full<Bytes>>,
-    /// Gone once it has ended.
-    connection: Option<http1::Connection<Stream, Full<Bytes>>>,
-    used: Instant,
-}
-
-enum Undone {
-    /// Not a byte was written.
-    Unsent(Box<Request<Full<Bytes>>>),
-    Lost,
-}
-
-impl Wire {
-    async fn exchange(
-        &mut self,
-        request: Box<Request<Full<Bytes>>>,
-        bounds: Bounds,
-    ) -> Result<Answer, Undone> {
-        let Self { sender, connection, .. } = self;
-        let mut exchange = pin!(async {
-            if sender.ready().await.is_err() {
-                return Err(Undone::Unsent(request));
-            }
-            let response = sender.try_send_request(*request).await.map_err(|mut error| {
-                error.take_message().map_or(Undone::Lost, |request| Undone::Unsent(Box::new(request)))
-            })?;
-            let (head, body) = response.into_parts();
-            let reading = timeout_at(bounds.until, read(body, bounds.bytes)).await;
-            let body = reading.unwrap_or(Err(Reason::TimedOut));
-            Ok(Answer { status: head.status, headers: head.headers, body })
-        });
-        std::future::poll_fn(|context| {
-            if let Poll::Ready(done) = exchange.as_mut().poll(context) {
-                return Poll::Ready(done);
-            }
-            // How it ended is told to the exchange.
-            if connection.as_mut().is_some_and(|connection| connection.poll_unpin(context).is_ready()) {
-                *connection = None;
-            }
-            exchange.as_mut().poll(context)
-        })
-        .await
-    }
-}
-
-async fn read(mut body: Incoming, limit: usize) -> Result<Bytes, Reason> {
-    let mut whole = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Reason::UnreadableAnswer)?;
-        let Ok(data) = frame.into_data() else { continue };
-        if whole.len() + data.len() > limit {
-            return Err(Reason::UnreadableAnswer);
-        }
-        // Nearly every answer is one frame: it is not copied.
-        if whole.is_empty() && body.is_end_stream() {
-            return Ok(data);
-        }
-        whole.extend_from_slice(&data);
-    }
-    Ok(whole.freeze())
 }
