@@ -3,15 +3,11 @@
 //! A 2xx means that the webhook is in the database. If this process dies before that, the provider sends it again; if
 //! it dies after, the row is there. A webhook that comes twice is stored twice and applied once.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
-    body::Bytes,
-    extract::{ConnectInfo, Path, Query, Request, State},
-    http::{HeaderMap, StatusCode},
+    extract::{Path, Query, State},
+    http::{HeaderMap, Method, Request, StatusCode},
 };
 use fanfare_engine::{
     deliver::accounts::AccountHandle,
@@ -19,9 +15,11 @@ use fanfare_engine::{
     providers::{HeaderLookup, HookError, HookRequest},
 };
 
+use hyper::body::Incoming;
+
 use crate::{
     http::{
-        incoming::whole,
+        incoming::all,
         problem::{Code, Problem},
     },
     service::Service,
@@ -39,27 +37,36 @@ impl HeaderLookup for Headers<'_> {
     }
 }
 
+/// The account of a `POST /hooks/{account_id}`, if there is one; `None` for any other request.
+pub(crate) fn account_of<B>(
+    service: &Service,
+    request: &Request<B>,
+) -> Option<Result<Arc<AccountHandle>, Problem>> {
+    let id = request.uri().path().strip_prefix("/hooks/")?;
+    (request.method() == Method::POST && !id.contains('/')).then(|| account(service, id))
+}
+
 fn account(service: &Service, id: &str) -> Result<Arc<AccountHandle>, Problem> {
     let id: AccountId = id.parse().map_err(|_| Code::NoSuchAccount)?;
     service.accounts.get(id).ok_or_else(|| Code::NoSuchAccount.into())
 }
 
-/// `POST /hooks/{account_id}`
+/// Takes in what an account's provider tells.
 pub(crate) async fn receive(
-    State(service): State<Service>,
-    Path(id): Path<String>,
-    request: Request,
+    service: &Service,
+    account: &AccountHandle,
+    peer: IpAddr,
+    request: Request<Incoming>,
 ) -> Result<StatusCode, Problem> {
-    let account = account(&service, &id)?;
     let provider = account.account.provider.as_str();
     let count = |verdict: &'static str| {
         metrics::counter!(fanfare_engine::metrics::WEBHOOKS, "provider" => provider, "verdict" => verdict)
             .increment(1);
     };
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
     let (parts, body) = request.into_parts();
-    let body = whole(body, LARGEST).await?;
-    if let Err(error) = verify(&account, peer, &parts.headers, &body) {
+    let body = all(body, LARGEST, service.idle).await?;
+    let told = HookRequest { peer: Some(peer), headers: &Headers(&parts.headers), body: &body };
+    if let Err(error) = account.adapter.verify(&told) {
         count("forged");
         tracing::warn!(account = %account.account.id, %error, "a webhook was refused");
         let code = match error {
@@ -69,22 +76,13 @@ pub(crate) async fn receive(
         };
         return Err(code.into());
     }
-    service.inbox.store(account.account.id, body.into()).await.map_err(|error| {
+    service.inbox.store(account.account.id, body).await.map_err(|error| {
         count("rejected");
         tracing::warn!(account = %account.account.id, %error, "a webhook was put off");
         Code::Away
     })?;
     count("stored");
     Ok(StatusCode::OK)
-}
-
-fn verify(
-    account: &AccountHandle,
-    peer: Option<IpAddr>,
-    headers: &HeaderMap,
-    body: &Bytes,
-) -> Result<(), HookError> {
-    account.adapter.verify(&HookRequest { peer, headers: &Headers(headers), body })
 }
 
 /// `GET /hooks/{account_id}`: the provider asks whether this URL is ours.

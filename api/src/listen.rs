@@ -7,24 +7,24 @@
 //!
 //! HTTP/1.1 only: what speaks HTTP/2 to people speaks this to us, and most of what floods a service is made of the other.
 
-use std::{io, time::Duration};
+use std::{convert::Infallible, io, time::Duration};
 
-use axum::{Extension, Router, extract::ConnectInfo};
-use hyper::server::conn::http1::Builder;
+use futures::FutureExt as _;
+use hyper::{server::conn::http1::Builder, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
-    service::TowerToHyperService,
 };
 use tokio::{net::TcpListener, task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
-use tower::Layer as _;
+
+use crate::router::Routes;
 
 /// The process has as many files open as it may.
 const NO_MORE_FILES: Duration = Duration::from_secs(1);
 
 /// Serves until `stop`, and then until every request that has come is answered.
-pub(crate) async fn serve(listener: TcpListener, routes: Router, idle: Duration, stop: &CancellationToken) {
+pub(crate) async fn serve(listener: TcpListener, routes: Routes, idle: Duration, stop: &CancellationToken) {
     let (graceful, mut connections) = (GracefulShutdown::new(), JoinSet::new());
     let mut builder = Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(idle);
@@ -45,7 +45,9 @@ pub(crate) async fn serve(listener: TcpListener, routes: Router, idle: Duration,
         };
         // An answer is one write; what cannot be set is slower.
         let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(Extension(ConnectInfo(peer)).layer(routes.clone()));
+        let routes = routes.clone();
+        let service =
+            service_fn(move |request| routes.clone().answer(request, peer).map(Ok::<_, Infallible>));
         let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
         connections.spawn(async move {
             if let Err(error) = connection.await {

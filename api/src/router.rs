@@ -3,19 +3,23 @@
 //! Those under `/api` are made together with the document that describes them: what is not in the one is not in the other.
 //! Before each of them runs: its id and its line in the log, the page that it comes from, who calls and how often, whether it
 //! has the parameters that are named, and whether it is a repetition; and it goes on to its end although its caller has gone.
+//!
+//! Webhooks come by the ten thousand a second and need none of that but the id: they do not pass the router, which makes a
+//! service anew for each request and each layer around its route.
 
-use std::panic::AssertUnwindSafe;
+use std::{net::SocketAddr, panic::AssertUnwindSafe};
 
 use axum::{
     Router,
-    extract::{Request, State},
-    http::{HeaderName, HeaderValue, Method, header},
-    middleware::{Next, from_fn_with_state, map_request_with_state},
+    extract::{ConnectInfo, Request, State},
+    http::{self, HeaderName, HeaderValue, Method, header},
+    middleware::{Next, from_fn_with_state},
     response::{IntoResponse as _, Response},
     routing::get,
 };
 use fanfare_engine::seen_through;
 use futures::FutureExt as _;
+use hyper::body::Incoming;
 use tower_http::{
     compression::{CompressionLayer, DefaultPredicate, Predicate as _, predicate::SizeAbove},
     cors::CorsLayer,
@@ -38,7 +42,37 @@ use crate::{
 /// Bytes of an answer that goes into one packet as it is.
 const WORTH_COMPRESSING: u64 = 1_024;
 
-pub fn router(service: Service) -> Router {
+/// Answers requests; cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Routes {
+    service: Service,
+    router: Router,
+}
+
+impl Routes {
+    pub(crate) fn new(service: Service) -> Self {
+        Self { router: router(service.clone()), service }
+    }
+
+    pub(crate) async fn answer(self, mut request: http::Request<Incoming>, peer: SocketAddr) -> Response {
+        let Self { service, mut router } = self;
+        let mark = headers::Mark::of(&service, &mut request);
+        let response = if let Some(account) = hooks::account_of(&service, &request) {
+            match account {
+                Ok(account) => hooks::receive(&service, &account, peer.ip(), request).await.into_response(),
+                Err(unknown) => unknown.into_response(),
+            }
+        } else {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            let request = request.map(|body| incoming::in_time(body, service.idle));
+            let Ok(response) = tower::Service::call(&mut router, request).await;
+            response
+        };
+        mark.put_on(response)
+    }
+}
+
+fn router(service: Service) -> Router {
     let (api, mut document) = api();
     let layered = api
         .layer(from_fn_with_state(service.clone(), idempotency::once))
@@ -50,14 +84,11 @@ pub fn router(service: Service) -> Router {
             CompressionLayer::new()
                 .compress_when(DefaultPredicate::new().and(SizeAbove::new(WORTH_COMPRESSING))),
         );
-    // No page asks for these.
-    let hooks = Router::new()
-        .route("/hooks/{account_id}", get(hooks::handshake).post(hooks::receive))
-        .method_not_allowed_fallback(no_such_method);
     Router::new()
         .route("/livez", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
+        .route("/hooks/{account_id}", get(hooks::handshake))
         .merge(public::routes(service.clone()))
         .merge(layered)
         .merge(pages::routes())
@@ -65,9 +96,6 @@ pub fn router(service: Service) -> Router {
         .method_not_allowed_fallback(no_such_method)
         // Around the answers to methods that a path does not take, too: OPTIONS, with which a page asks first, is one of them.
         .layer(cors(&service.cors_origins))
-        .merge(hooks)
-        .layer(map_request_with_state(service.clone(), incoming::in_time))
-        .layer(from_fn_with_state(service.clone(), headers::traced))
         .with_state(service)
 }
 

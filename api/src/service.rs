@@ -35,7 +35,7 @@ use crate::{
         problem::Problem,
     },
     listen,
-    router::router,
+    router::Routes,
     telemetry,
     together::{Answerers, Together},
     turns::{Spools, turn},
@@ -185,7 +185,7 @@ impl Service {
         let idle = self.idle;
         let http = async {
             tokio::select! {
-                () = listen::serve(listener, router(self), idle, &stop) => {}
+                () = listen::serve(listener, Routes::new(self), idle, &stop) => {}
                 () = tidy(metrics, limits) => {}
             }
         };

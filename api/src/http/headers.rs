@@ -3,9 +3,10 @@
 use std::{sync::Arc, time::Instant};
 
 use axum::{
-    extract::{FromRequestParts, Request, State},
-    http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
-    middleware::Next,
+    extract::FromRequestParts,
+    http::{
+        Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header, request::Parts,
+    },
     response::Response,
 };
 
@@ -23,7 +24,7 @@ impl RequestId {
         &self.0
     }
 
-    /// The id that [`traced`] gave the request.
+    /// The id that [`Mark::of`] gave the request.
     pub(crate) fn of(extensions: &Extensions) -> Self {
         extensions.get().cloned().unwrap_or_else(|| Self("".into()))
     }
@@ -43,30 +44,45 @@ impl<S: Send + Sync> FromRequestParts<S> for RequestId {
     }
 }
 
-/// One line a request, and its id. Queries, headers, peers and bodies are left out.
-pub(crate) async fn traced(State(service): State<Service>, mut request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let id = RequestId::theirs(request.headers())
-        .unwrap_or_else(|| RequestId(format!("req_{}", service.ids.random_uuid().simple()).into()));
-    request.extensions_mut().insert(id.clone());
-    let logged = tracing::enabled!(tracing::Level::DEBUG)
-        .then(|| (request.method().clone(), shown(without_token(request.uri().path()))));
-    let in_chunks = request.headers().contains_key(header::TRANSFER_ENCODING);
-    let mut response = next.run(request).await;
-    // Whoever passed it on may have seen another end of it, by its Content-Length: what follows is not to be a request. Nor is
-    // what comes late of a body that nobody waits for any more.
-    if in_chunks || response.status() == StatusCode::REQUEST_TIMEOUT {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+/// What a request is known by: put on its answer, and in one line of the log. Queries, headers, peers and bodies are left out.
+#[derive(Debug)]
+pub(crate) struct Mark {
+    id: RequestId,
+    started: Instant,
+    /// Method and path, if somebody reads the line.
+    logged: Option<(Method, String)>,
+    in_chunks: bool,
+}
+
+impl Mark {
+    /// Gives the request its id.
+    pub(crate) fn of<B>(service: &Service, request: &mut Request<B>) -> Self {
+        let id = RequestId::theirs(request.headers())
+            .unwrap_or_else(|| RequestId(format!("req_{}", service.ids.random_uuid().simple()).into()));
+        request.extensions_mut().insert(id.clone());
+        let logged = tracing::enabled!(tracing::Level::DEBUG)
+            .then(|| (request.method().clone(), shown(without_token(request.uri().path()))));
+        let in_chunks = request.headers().contains_key(header::TRANSFER_ENCODING);
+        Self { id, started: Instant::now(), logged, in_chunks }
     }
-    if let Some((method, path)) = logged {
-        let elapsed_ms = started.elapsed().as_secs_f64() * 1_000.0;
-        let status = response.status().as_u16();
-        tracing::debug!(%method, path, status, elapsed_ms, request_id = id.as_str(), "answered");
+
+    pub(crate) fn put_on(self, mut response: Response) -> Response {
+        let Self { id, started, logged, in_chunks } = self;
+        // Whoever passed it on may have seen another end of it, by its Content-Length: what follows is not to be a request. Nor is
+        // what comes late of a body that nobody waits for any more.
+        if in_chunks || response.status() == StatusCode::REQUEST_TIMEOUT {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if let Some((method, path)) = logged {
+            let elapsed_ms = started.elapsed().as_secs_f64() * 1_000.0;
+            let status = response.status().as_u16();
+            tracing::debug!(%method, path, status, elapsed_ms, request_id = id.as_str(), "answered");
+        }
+        let value = HeaderValue::from_str(id.as_str()).expect("plain ASCII");
+        response.headers_mut().insert(REQUEST_ID, value);
+        guard(response.headers_mut());
+        response
     }
-    let value = HeaderValue::from_str(id.as_str()).expect("plain ASCII");
-    response.headers_mut().insert(REQUEST_ID, value);
-    guard(response.headers_mut());
-    response
 }
 
 /// A path as the log may have it: words of ours and ids. A link that is good once, and what somebody calls a thing, are not.

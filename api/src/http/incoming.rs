@@ -1,16 +1,14 @@
 //! Bodies on their way in: how large one may be, and why one does not come to its end.
 
-use std::{error::Error, iter::successors};
+use std::{error::Error, iter::successors, time::Duration};
 
-use axum::{
-    body::{Body, Bytes, HttpBody as _, to_bytes},
-    extract::{Request, State},
-};
-use http_body_util::LengthLimitError;
+use axum::body::{Body, Bytes, HttpBody as _, to_bytes};
+use http_body_util::{BodyExt as _, LengthLimitError};
+use hyper::body::Incoming;
+use tokio::time::timeout;
 use tower_http::timeout::{TimeoutBody, TimeoutError};
 
 use super::problem::{Code, Problem};
-use crate::service::Service;
 
 /// Of a JSON body; files have limits of their own.
 pub(crate) const LARGEST: usize = 8 << 20;
@@ -18,11 +16,23 @@ pub(crate) const LARGEST: usize = 8 << 20;
 pub(crate) const LARGEST_OF_STRANGERS: usize = 64 << 10;
 
 /// Ends a body of which nothing comes for as long as a connection may say nothing.
-pub(crate) async fn in_time(State(service): State<Service>, request: Request) -> Request {
-    request.map(|body| {
-        // One that is empty goes on telling so, to whoever needs none.
-        if body.is_end_stream() { body } else { Body::new(TimeoutBody::new(service.idle, body)) }
-    })
+pub(crate) fn in_time(body: Incoming, idle: Duration) -> Body {
+    // One that is empty goes on telling so, to whoever needs none.
+    if body.is_end_stream() { Body::new(body) } else { Body::new(TimeoutBody::new(idle, body)) }
+}
+
+/// All of a body, if no pause in it is as long as `idle`.
+pub(crate) async fn all(mut body: Incoming, most: usize, idle: Duration) -> Result<Vec<u8>, Problem> {
+    let mut whole = Vec::new();
+    while let Some(frame) = timeout(idle, body.frame()).await.map_err(|_| Code::Stalled)? {
+        let frame = frame.map_err(|error| unfinished(&error))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if whole.len() + data.len() > most {
+            return Err(Code::TooLarge.into());
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(whole)
 }
 
 /// All of a body.

@@ -183,30 +183,29 @@ async fn insert(tx: &mut PgConnection, events: &[(&TenantEvent, &Recipient)]) ->
     // By key: whoever inserts several waits for others in the same order.
     let sorted: BTreeMap<Key, &Event> =
         events.iter().map(|(event, _)| (key(&event.event), &event.event)).collect();
-    let column = |f: fn(&Event) -> Uuid| sorted.values().map(|event| f(event)).collect::<Vec<_>>();
-    let numbers: Vec<i32> = sorted.values().map(|event| event.message.n).collect();
-    let kinds: Vec<&str> = sorted.values().map(|event| event.kind.as_str()).collect();
-    let at: Vec<jiff_sqlx::Timestamp> = sorted.values().map(|event| event.at.to_sqlx()).collect();
-    let details: Vec<Option<&str>> = sorted.values().map(|event| event.detail.as_deref()).collect();
-    let rows = sqlx::query!(
-        r#"insert into events (campaign_id, n, kind, dedup, at, detail)
-           select * from unnest($1::uuid[], $2::integer[], $3::text[], $4::uuid[], $5::timestamptz[], $6::text[])
-           on conflict do nothing
-           returning campaign_id, n, kind as "kind: EventKind", dedup"#,
-        &column(|event| event.message.campaign.uuid()),
-        &numbers,
-        &kinds as _,
-        &column(|event| event.dedup),
-        &at as _,
-        &details as _,
+    let shared = |event: &Event| (event.message.campaign.uuid(), event.kind.as_str());
+    let mut groups: Vec<(Uuid, &str)> = sorted.values().map(|event| shared(event)).collect();
+    groups.sort_unstable();
+    groups.dedup();
+    let group = |event: &Event| {
+        let at = groups.binary_search(&shared(event)).expect("every event's group is among them");
+        i32::try_from(at + 1).expect("a portion has fewer events than that")
+    };
+    let known = sqlx::query_scalar!(
+        r#"select append_events($1, $2, $3, $4, $5, $6, $7) as "known!""#,
+        &groups.iter().map(|group| group.0).collect::<Vec<_>>(),
+        &groups.iter().map(|group| group.1).collect::<Vec<_>>() as _,
+        &sorted.values().map(|event| group(event)).collect::<Vec<_>>(),
+        &sorted.values().map(|event| event.message.n).collect::<Vec<_>>(),
+        &sorted.values().map(|event| event.dedup).collect::<Vec<_>>(),
+        sorted.values().map(|event| event.at.to_sqlx()).collect::<Vec<_>>() as _,
+        &sorted.values().map(|event| event.detail.as_deref()).collect::<Vec<_>>() as _,
     )
-    .fetch_all(tx)
+    .fetch_one(tx)
     .await?;
-    let inserted = rows.into_iter().map(|row| {
-        let message = MessageId { campaign: row.campaign_id.into(), n: row.n };
-        (message, row.kind, row.dedup)
-    });
-    Ok(inserted.collect())
+    let known: HashSet<i32> = known.into_iter().collect();
+    let new = (1..).zip(sorted.into_keys()).filter(|(place, _)| !known.contains(place));
+    Ok(new.map(|(_, key)| key).collect())
 }
 
 fn suppression<'a>(event: &Event, recipient: &'a Recipient, source: &'a str) -> Option<Suppression<'a>> {

@@ -47,6 +47,24 @@ async fn a_repeated_webhook_changes_nothing(pool: PgPool) {
     }
 }
 
+/// One that is known among many does not keep the others from being new, nor is it counted again.
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn what_is_new_is_told_from_what_is_known(pool: PgPool) {
+    let desk = Desk::new(pool).await;
+    desk.put(0, &json!([mail("delivered", desk.email(2)), mail("click", desk.email(1))])).await;
+    assert_eq!(desk.apply().await.applied.repeated, 0);
+    let again = ["delivered", "opened", "click"].map(|kind| [1, 2, 3].map(|n| mail(kind, desk.email(n))));
+    desk.put(0, &json!(again.as_flattened())).await;
+    let applied = desk.apply().await.applied;
+    assert_eq!((applied.repeated, applied.events.values().sum::<u64>()), (2, 7));
+    let news =
+        [EventKind::Delivered, EventKind::Opened, EventKind::Clicked].map(|kind| applied.events[&kind]);
+    assert_eq!(news, [2, 3, 2]);
+    for n in 1..=3 {
+        assert_eq!(desk.kinds(n).await.len(), 3, "{n}");
+    }
+}
+
 #[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
 async fn the_order_does_not_matter(pool: PgPool) {
     let desk = Desk::new(pool).await;
