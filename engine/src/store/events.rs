@@ -144,13 +144,9 @@ async fn recipients(
         numbers.push(message.n);
     }
     let rows = sqlx::query!(
-        r#"select c.tenant_id, r.campaign_id, r.n, c.channel as "channel: Channel", r.address, r.variant
-           from unnest($1::uuid[], $2::uuid[], $3::integer[]) as m (tenant_id, campaign_id, n)
-           -- Looked up one by one, whatever the statistics of a table that has just grown by a million may say.
-           cross join lateral (select tenant_id, channel from campaigns
-                               where id = m.campaign_id and tenant_id = m.tenant_id limit 1) c
-           cross join lateral (select campaign_id, n, address, variant from recipients
-                               where campaign_id = m.campaign_id and n = m.n limit 1) r"#,
+        r#"select tenant_id as "tenant_id!", campaign_id as "campaign_id!", n as "n!", channel as "channel!: Channel",
+                  address as "address!", variant as "variant!"
+           from told_recipients($1, $2, $3)"#,
         &tenants,
         &campaigns,
         &numbers,
