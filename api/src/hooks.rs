@@ -14,12 +14,11 @@ use fanfare_engine::{
     id::AccountId,
     providers::{HeaderLookup, HookError, HookRequest},
 };
-
 use hyper::body::Incoming;
 
 use crate::{
     http::{
-        incoming::all,
+        incoming::whole_in_time,
         problem::{Code, Problem},
     },
     service::Service,
@@ -64,7 +63,7 @@ pub(crate) async fn receive(
             .increment(1);
     };
     let (parts, body) = request.into_parts();
-    let body = all(body, LARGEST, service.idle).await?;
+    let body = whole_in_time(body, LARGEST, service.idle).await?;
     let told = HookRequest { peer: Some(peer), headers: &Headers(&parts.headers), body: &body };
     if let Err(error) = account.adapter.verify(&told) {
         count("forged");

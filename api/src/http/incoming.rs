@@ -21,8 +21,12 @@ pub(crate) fn in_time(body: Incoming, idle: Duration) -> Body {
     if body.is_end_stream() { Body::new(body) } else { Body::new(TimeoutBody::new(idle, body)) }
 }
 
-/// All of a body, if no pause in it is as long as `idle`.
-pub(crate) async fn all(mut body: Incoming, most: usize, idle: Duration) -> Result<Vec<u8>, Problem> {
+/// All of a body, if no pause in it is as long as `idle`. One that has come whole costs no timer.
+pub(crate) async fn whole_in_time(
+    mut body: Incoming,
+    most: usize,
+    idle: Duration,
+) -> Result<Vec<u8>, Problem> {
     let mut whole = Vec::new();
     while let Some(frame) = timeout(idle, body.frame()).await.map_err(|_| Code::Stalled)? {
         let frame = frame.map_err(|error| unfinished(&error))?;
