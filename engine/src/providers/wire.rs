@@ -163,3 +163,7 @@ impl Wires {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "wire_tests.rs"]
+mod tests;
