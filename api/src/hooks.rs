@@ -7,7 +7,8 @@ use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     extract::{Path, Query, State},
-    http::{HeaderMap, Method, Request, StatusCode},
+    http::{HeaderMap, Method, Request, StatusCode, header},
+    response::IntoResponse,
 };
 use fanfare_engine::{
     deliver::accounts::AccountHandle,
@@ -82,6 +83,11 @@ pub(crate) async fn receive(
     })?;
     count("stored");
     Ok(StatusCode::OK)
+}
+
+/// Of any method but GET, which the router knows, and POST, which does not pass it.
+pub(crate) async fn no_such_method() -> impl IntoResponse {
+    ([(header::ALLOW, "GET,HEAD,POST")], Problem::from(Code::NoSuchMethod))
 }
 
 /// `GET /hooks/{account_id}`: the provider asks whether this URL is ours.

@@ -88,7 +88,6 @@ fn router(service: Service) -> Router {
         .route("/livez", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
-        .route("/hooks/{account_id}", get(hooks::handshake))
         .merge(public::routes(service.clone()))
         .merge(layered)
         .merge(pages::routes())
@@ -96,6 +95,8 @@ fn router(service: Service) -> Router {
         .method_not_allowed_fallback(no_such_method)
         // Around the answers to methods that a path does not take, too: OPTIONS, with which a page asks first, is one of them.
         .layer(cors(&service.cors_origins))
+        // No page of anybody's has business with a provider's webhooks.
+        .route("/hooks/{account_id}", get(hooks::handshake).fallback(hooks::no_such_method))
         .with_state(service)
 }
 

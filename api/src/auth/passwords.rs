@@ -17,8 +17,7 @@ const LOOKED_AT: usize = 72;
 /// Hashing takes 19 MB and some tens of milliseconds: so many at once, the others wait.
 const AT_ONCE: usize = 2;
 
-/// Of nothing anybody knows: an unknown address takes as long as a wrong password. Made at each start it would be most of
-/// what a process ever holds.
+/// Of nothing anybody knows: an unknown address takes as long as a wrong password. Made at each start it would take its 19 MB then.
 const NOBODYS: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 

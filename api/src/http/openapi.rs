@@ -152,7 +152,7 @@ fn problem(code: Code) -> Answer {
 
 /// The document, the page to try it on, whose assets are part of this program, and the page that explains the codes.
 pub(crate) fn routes(document: Document) -> Router<Service> {
-    // Kept as it is sent: a tenth of what it takes as a document.
+    // Kept as it is sent, not as a tree.
     let text = Bytes::from(serde_json::to_vec(&document).expect("a document is always JSON"));
     let told = move || std::future::ready(([(header::CONTENT_TYPE, "application/json")], text.clone()));
     Router::new()

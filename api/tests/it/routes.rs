@@ -87,3 +87,20 @@ async fn the_handshake_knows_its_token(pool: PgPool) {
     assert_eq!((right.status().as_u16(), right.text().await.unwrap()), (200, "42".to_owned()));
     assert_eq!(open.client.get(ask("guess")).send().await.unwrap().status(), 403);
 }
+
+/// Of the two methods one passes the router and the other does not.
+#[sqlx::test(migrator = "fanfare_engine::store::MIGRATOR")]
+async fn a_hook_takes_its_two_methods_and_nothing_from_a_page(pool: PgPool) {
+    let open = Open::new(&pool).await;
+    for method in [reqwest::Method::DELETE, reqwest::Method::OPTIONS] {
+        let asked = open.client.request(method, open.hook("sms")).header("origin", "https://console.example");
+        let asked = asked.header("access-control-request-method", "POST").send().await.unwrap();
+        assert_eq!(
+            (asked.status().as_u16(), &asked.headers()["allow"] == "GET,HEAD,POST"),
+            (405, true),
+            "{asked:?}"
+        );
+        assert_eq!(asked.headers()["content-type"], "application/problem+json");
+        assert!(!asked.headers().contains_key("access-control-allow-methods"), "{asked:?}");
+    }
+}

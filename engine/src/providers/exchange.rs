@@ -5,6 +5,7 @@
 //! onto the stack. Whoever awaits this drives the connection; no task, channel or buffer stands between them.
 
 use std::{
+    fmt,
     io::{self, IoSlice},
     mem::MaybeUninit,
     pin::Pin,
@@ -20,11 +21,17 @@ use crate::domain::outcome::Reason;
 const READ_BYTES: usize = 4 << 10;
 
 /// A request, ready to be written.
-#[derive(Debug)]
 pub(super) struct Request {
     /// To the end of its empty line.
     pub(super) head: Vec<u8>,
     pub(super) body: Vec<u8>,
+}
+
+/// Its head holds the account's key, and its body somebody's letter.
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request").finish_non_exhaustive()
+    }
 }
 
 /// See the module. It ends with the answer, or with why there is none.

@@ -1,7 +1,6 @@
 use std::{future::Future, net::SocketAddr};
 
 use bytes::Bytes;
-
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -237,6 +236,21 @@ async fn a_connection_on_which_something_came_unasked_carries_no_request() {
         read.send(()).unwrap();
         tellings.recv().await.unwrap();
     }
+}
+
+#[test]
+fn nothing_that_is_secret_is_shown() {
+    let http = Http::new(&HttpSettings::default(), ("api-key", "xkeysib-secret")).unwrap();
+    let request = http.request(&Method::POST, &Uri::from_static("http://localhost/"), b"letter".to_vec());
+    let hidden = |shown: String| {
+        !shown.contains("xkeysib") && !shown.contains("letter") && !shown.contains("120, 107")
+    };
+    assert!(String::from_utf8_lossy(&request.head).contains("api-key: xkeysib-secret\r\n"));
+    assert!(
+        hidden(format!("{http:?}"))
+            && hidden(format!("{request:?}"))
+            && hidden(format!("{:?}", Failure::NotSent(request)))
+    );
 }
 
 #[tokio::test]
