@@ -1,6 +1,7 @@
 //! The launcher: freezes audiences, the newest launches first, so that a small campaign does not wait behind a big one.
 
 use std::{
+    future::Future,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -8,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{StreamExt as _, TryStreamExt as _, future::OptionFuture, stream};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -84,11 +85,13 @@ pub struct Launcher {
 }
 
 impl Launcher {
-    /// One slice of every launching campaign; says whether there is more to do.
+    /// One slice of every launching campaign, and of one that is alone two beside each other while nobody waits; says whether there
+    /// is more to do.
     pub async fn step(&self) -> StoreResult<bool> {
         let launching = self.store.launching_campaigns().await?;
+        let ahead = launching.len() == 1 && self.freezing.wanted_rest().is_zero();
         let more = stream::iter(launching)
-            .map(|campaign| self.freeze(campaign))
+            .map(|(campaign, frozen)| self.freeze(campaign, frozen, ahead))
             .buffer_unordered(AT_ONCE)
             .try_fold(false, async |more, unfinished| Ok(more | unfinished))
             .await?;
@@ -99,22 +102,41 @@ impl Launcher {
         Ok(more)
     }
 
-    async fn freeze(&self, campaign: CampaignId) -> StoreResult<bool> {
-        let started = Instant::now();
+    async fn freeze(&self, campaign: CampaignId, frozen: i32, ahead: bool) -> StoreResult<bool> {
         let LaunchSettings { first_slice: first, slice, chunk } = self.settings;
         let slice = if self.freezing.wanted_rest().is_zero() { slice } else { (slice / SMALLER).max(chunk) };
-        let slice = self.store.freeze_slice(campaign, SliceSizes { first, slice, chunk }).await?;
-        metrics::histogram!(crate::metrics::STAGE_SECONDS, "stage" => "freeze")
-            .record(started.elapsed().as_secs_f64());
-        Ok(match slice {
-            Slice::Stopped => false,
-            Slice::Frozen { recipients, complete } => {
-                tracing::debug!(%campaign, recipients, complete, "slice frozen");
-                if !complete {
-                    self.freezing.note();
-                }
-                !complete
-            }
+        let sizes = SliceSizes { first, slice, chunk };
+        let next = timed(self.store.freeze_slice(campaign, sizes));
+        let after = frozen + if frozen == 0 { first } else { slice };
+        let ahead =
+            OptionFuture::from(ahead.then(|| timed(self.store.write_slice_ahead(campaign, after, sizes))));
+        let (next, ahead) = tokio::join!(next, ahead);
+        let more = self.noted(campaign, next?);
+        Ok(match ahead.transpose()?.flatten() {
+            Some(ahead) if more => match ahead.commit().await? {
+                // The next step sees why.
+                Slice::Stopped => true,
+                slice => self.noted(campaign, slice),
+            },
+            _ => more,
         })
     }
+
+    /// Says whether there may be more of the audience.
+    fn noted(&self, campaign: CampaignId, slice: Slice) -> bool {
+        let Slice::Frozen { recipients, complete } = slice else { return false };
+        tracing::debug!(%campaign, recipients, complete, "slice frozen");
+        if !complete {
+            self.freezing.note();
+        }
+        !complete
+    }
+}
+
+async fn timed<T>(slice: impl Future<Output = T>) -> T {
+    let started = Instant::now();
+    let slice = slice.await;
+    metrics::histogram!(crate::metrics::STAGE_SECONDS, "stage" => "freeze")
+        .record(started.elapsed().as_secs_f64());
+    slice
 }

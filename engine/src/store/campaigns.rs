@@ -304,14 +304,14 @@ impl Store {
         Ok(tx.commit().await?)
     }
 
-    /// Campaigns whose audience is not frozen to its end, oldest launch first.
-    pub async fn launching_campaigns(&self) -> StoreResult<Vec<CampaignId>> {
-        let rows = sqlx::query_scalar!(
-            "select id from campaigns where state = 'launching' order by frozen, launched_at limit 1000"
+    /// Campaigns whose audience is not frozen to its end, and how many of its recipients are: the fewest, then the oldest launch, first.
+    pub async fn launching_campaigns(&self) -> StoreResult<Vec<(CampaignId, i32)>> {
+        let rows = sqlx::query!(
+            "select id, frozen from campaigns where state = 'launching' order by frozen, launched_at limit 1000"
         )
         .fetch_all(self.pool())
         .await?;
-        Ok(rows.into_iter().map(Into::into).collect())
+        Ok(rows.into_iter().map(|row| (row.id.into(), row.frozen)).collect())
     }
 
     /// How many recipients of a campaign are frozen.

@@ -39,28 +39,72 @@ pub enum Slice {
     },
 }
 
+/// A slice that is written, and becomes part of the audience once the one before it has. Dropped, it was never written.
+#[derive(Debug)]
+pub struct SliceAhead {
+    tx: sqlx::PgTransaction<'static>,
+    /// As the database calls it.
+    written: String,
+}
+
+impl SliceAhead {
+    /// [`Slice::Stopped`] where the audience has not come to this slice: somebody was erased meanwhile, or the launch was stopped.
+    pub async fn commit(mut self) -> StoreResult<Slice> {
+        let slice = sqlx::query!(
+            r#"select (slice).taken as "taken!", (slice).complete as "complete!", move_cursor(slice) as "moved!"
+               from (select $1::text::written_slice as slice) written"#,
+            self.written,
+        )
+        .fetch_one(&mut *self.tx)
+        .await?;
+        if !slice.moved {
+            return Ok(Slice::Stopped);
+        }
+        self.tx.commit().await?;
+        Ok(Slice::Frozen { recipients: slice.taken, complete: slice.complete })
+    }
+}
+
 impl Store {
     /// Freezes the next recipients of a launching campaign and cuts them into chunks, all in one commit. The first call
     /// notes the duplicate addresses of the whole audience before.
     pub async fn freeze_slice(&self, campaign: CampaignId, sizes: SliceSizes) -> StoreResult<Slice> {
         let mut tx = self.begin().await?;
         let row = sqlx::query!(
-            "select f.taken, f.complete
-             from campaigns k
-             cross join lateral freeze_slice($1, $2, $3, least($4::integer, throttled_chunk(k.throttle_per_minute))) f
-             where k.id = $1",
+            "select taken, complete from freeze_slice($1, $2, $3, $4)",
             campaign.uuid(),
             sizes.first,
             sizes.slice,
             sizes.chunk,
         )
-        .fetch_optional(&mut *tx)
+        .fetch_one(&mut *tx)
         .await?;
         tx.commit().await?;
-        Ok(match row.and_then(|row| row.taken.zip(row.complete)) {
+        Ok(match row.taken.zip(row.complete) {
             Some((recipients, complete)) => Slice::Frozen { recipients, complete },
             None => Slice::Stopped,
         })
+    }
+
+    /// Writes the slice that follows number `after`, while those up to it are being frozen. `None` where there is none, or it
+    /// can't be written before they are.
+    pub async fn write_slice_ahead(
+        &self,
+        campaign: CampaignId,
+        after: i32,
+        sizes: SliceSizes,
+    ) -> StoreResult<Option<SliceAhead>> {
+        let mut tx = self.begin().await?;
+        let written = sqlx::query_scalar!(
+            "select write_slice_ahead($1, $2, $3, $4)::text",
+            campaign.uuid(),
+            after,
+            sizes.slice,
+            sizes.chunk,
+        )
+        .fetch_one(&mut *tx)
+        .await?;
+        Ok(written.map(|written| SliceAhead { tx, written }))
     }
 
     /// The members of a chunk in sending order; the excluded are not among them.

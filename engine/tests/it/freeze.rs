@@ -36,23 +36,7 @@ async fn everybody_is_numbered_once_and_is_in_one_chunk(pool: PgPool) {
     let campaign = house.draft(Channel::Email, MessageClass::Obligation).await;
     launch_only(&house, campaign).await;
     freeze_all(&house, campaign, 100, 30).await;
-    let (total, least, most, people): (i64, i32, i32, i64) = sqlx::query_as(
-        "select count(*), min(n), max(n), count(distinct contact_id) from recipients where campaign_id = $1",
-    )
-    .bind(campaign.uuid())
-    .fetch_one(house.store.pool())
-    .await
-    .unwrap();
-    assert_eq!((total, least, most, people), (1_234, 1, 1_234, 1_234));
-    let uncovered: i64 = sqlx::query_scalar(
-        "select count(*) from recipients r where campaign_id = $1 and 1 <> (
-             select count(*) from chunks c where c.campaign_id = $1 and r.n between c.first_n and c.last_n)",
-    )
-    .bind(campaign.uuid())
-    .fetch_one(house.store.pool())
-    .await
-    .unwrap();
-    assert_eq!(uncovered, 0);
+    assert_whole(&house, campaign, 1_234).await;
     assert_eq!(house.state(campaign).await, "sending");
 }
 
@@ -65,21 +49,120 @@ async fn launch_only(house: &House, campaign: fanfare_engine::id::CampaignId) {
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn steps_are_small_while_people_wait(pool: PgPool) {
     let house = House::new(pool).await;
-    house.contacts(200).await;
+    house.contacts(300).await;
     let campaign = house.draft(Channel::Email, MessageClass::Obligation).await;
     launch_only(&house, campaign).await;
-    let launcher = Launcher {
-        store: house.store.clone(),
-        settings: LaunchSettings { first_slice: 10, slice: 100, chunk: 10 },
-        freezing: Freezing::default(),
-    };
+    let launcher = launcher(&house, LaunchSettings { first_slice: 10, slice: 100, chunk: 10 });
     let mut frozen = Vec::new();
     for rest in [0, 1, 0, 0] {
         launcher.freezing.rest(Duration::from_millis(rest));
         launcher.step().await.unwrap();
         frozen.push(house.store.progress(house.tenant_id(), campaign).await.unwrap().recipients);
     }
-    assert_eq!(frozen, [10, 30, 130, 200]);
+    assert_eq!(frozen, [10, 30, 230, 300]);
+}
+
+fn launcher(house: &House, settings: LaunchSettings) -> Launcher {
+    Launcher { store: house.store.clone(), settings, freezing: Freezing::default() }
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn slices_beside_each_other_are_one_audience(pool: PgPool) {
+    let house = House::new(pool).await;
+    house.contacts(1_050).await;
+    sqlx::query("update contacts set time_zone = case when name like '%7%' then 'Europe/Zurich' else 'Asia/Tokyo' end")
+        .execute(house.store.pool())
+        .await
+        .unwrap();
+    // The last slice is a whole one, then none of its rows is left, then there is not even a second.
+    for first_slice in [50, 150, 1_000] {
+        let campaign = house.draft(Channel::Email, MessageClass::Obligation).await;
+        launch_only(&house, campaign).await;
+        let launcher = launcher(&house, LaunchSettings { first_slice, slice: 100, chunk: 30 });
+        let mut steps = 1;
+        while launcher.step().await.unwrap() {
+            steps += 1;
+        }
+        assert!(steps <= 2 + (1_050 - first_slice) / 200, "two slices a step, not {steps}");
+        assert_eq!(house.state(campaign).await, "sending");
+        assert_whole(&house, campaign, 1_050).await;
+    }
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_slice_that_does_not_follow_the_one_before_it_was_never_written(pool: PgPool) {
+    let house = House::new(pool).await;
+    house.contacts(100).await;
+    let campaign = house.draft(Channel::Email, MessageClass::Obligation).await;
+    launch_only(&house, campaign).await;
+    let sizes = SliceSizes { first: 10, slice: 20, chunk: 10 };
+    let ahead = async |after| house.store.write_slice_ahead(campaign, after, sizes).await.unwrap();
+    let next = async || house.store.freeze_slice(campaign, sizes).await.unwrap();
+    assert!(ahead(10).await.is_none(), "who is in it twice is not known yet");
+    next().await;
+
+    // Nobody commits before the one before.
+    assert_eq!(ahead(30).await.unwrap().commit().await.unwrap(), Slice::Stopped);
+    let written = ahead(30).await.unwrap();
+    next().await;
+    assert_eq!(written.commit().await.unwrap(), Slice::Frozen { recipients: 20, complete: false });
+    assert!(ahead(40).await.is_none(), "it is frozen");
+
+    // Somebody is erased of whom the one slice knows, and the other does not.
+    let written = ahead(70).await.unwrap();
+    sqlx::query(
+        "update contacts set erased_at = now(), email = null where id = (
+             select id from contacts where (time_zone, id) > (select cursor_zone, cursor_contact from campaigns where id = $1)
+             order by time_zone, id limit 1)",
+    )
+    .bind(campaign.uuid())
+    .execute(house.store.pool())
+    .await
+    .unwrap();
+    next().await;
+    assert_eq!(written.commit().await.unwrap(), Slice::Stopped);
+
+    let written = ahead(90).await.unwrap();
+    next().await;
+    launch::control::pause(&house.store, house.tenant_id(), campaign).await.unwrap();
+    assert_eq!(written.commit().await.unwrap(), Slice::Stopped);
+    launch::control::resume(&house.store, house.tenant_id(), campaign).await.unwrap();
+    freeze_all(&house, campaign, 20, 10).await;
+    assert_whole(&house, campaign, 99).await;
+}
+
+/// Of several rows with one key the first holds, so they are written one after the other.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn nothing_is_written_ahead_where_messages_have_keys(pool: PgPool) {
+    let house = House::new(pool).await;
+    house.contacts(50).await;
+    let keyed = |campaign: &mut NewCampaign| campaign.business_key = Some("renewal:{name}".to_owned());
+    let campaign = house.draft_with(Channel::Email, MessageClass::Obligation, keyed).await;
+    launch_only(&house, campaign).await;
+    let sizes = SliceSizes { first: 10, slice: 10, chunk: 10 };
+    house.store.freeze_slice(campaign, sizes).await.unwrap();
+    assert!(house.store.write_slice_ahead(campaign, 20, sizes).await.unwrap().is_none());
+}
+
+/// Numbered from 1 without a gap, everybody once, and each in one chunk.
+async fn assert_whole(house: &House, campaign: fanfare_engine::id::CampaignId, people: i64) {
+    let counted: (i64, i32, i32, i64) = sqlx::query_as(
+        "select count(*), min(n), max(n), count(distinct contact_id) from recipients where campaign_id = $1",
+    )
+    .bind(campaign.uuid())
+    .fetch_one(house.store.pool())
+    .await
+    .unwrap();
+    assert_eq!((counted.0, counted.1, i64::from(counted.2), counted.3), (people, 1, people, people));
+    let uncovered: i64 = sqlx::query_scalar(
+        "select count(*) from recipients r where campaign_id = $1 and 1 <> (
+             select count(*) from chunks c where c.campaign_id = $1 and r.n between c.first_n and c.last_n)",
+    )
+    .bind(campaign.uuid())
+    .fetch_one(house.store.pool())
+    .await
+    .unwrap();
+    assert_eq!(uncovered, 0);
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
