@@ -44,7 +44,7 @@ const LONGEST_REST: u32 = 8;
 /// One of the chunks at work ends within this, as a rule.
 const A_CHUNK: Duration = Duration::from_millis(300);
 /// The part of all processors that this process may take while an audience is frozen, before bulk steps aside.
-const BESIDE_A_FREEZE: f64 = 0.25;
+const BESIDE_A_FREEZE: f64 = 0.125;
 /// Below this part of that share there is room for another chunk.
 const ROOM_FOR_MORE: f64 = 0.8;
 
