@@ -283,7 +283,8 @@ async fn told(tx: &mut PgConnection, campaign: CampaignId) -> StoreResult<Sums> 
                    select n, $4::smallint from conversions where campaign_id = $1
                ) said group by n
            ) told
-           join recipients r on r.campaign_id = $1 and r.n = told.n
+           -- By its key: a campaign that no statistics know seems to have one recipient.
+           cross join lateral (select variant from recipients where campaign_id = $1 and n = told.n offset 0) r
            group by told.bits, r.variant"#,
         campaign.uuid(),
         &kinds,
@@ -334,7 +335,7 @@ async fn tell_anew(tx: &mut PgConnection, campaign: CampaignId) -> StoreResult<(
                  union all
                  select n, at, $4::smallint from conversions where campaign_id = $1
              ) said
-             join recipients r on r.campaign_id = $1 and r.n = said.n
+             cross join lateral (select variant from recipients where campaign_id = $1 and n = said.n offset 0) r
          ) noted
          group by variant, bits, hour, part
          -- Earlier hours are folded first, and a recipient counts in the first.

@@ -3,15 +3,19 @@
 use std::time::Duration;
 
 use fanfare_engine::{
-    domain::chunk::ChunkRef,
-    id::ProcessId,
+    domain::{
+        channel::{Channel, MessageClass},
+        chunk::{ChunkRef, Members},
+    },
+    id::{CampaignId, ProcessId},
     store::{
         Store, analytics,
         audit::{self, AuditFilter},
         campaigns,
         chunks::{IntentRequest, IntentVerdict},
-        listing::Way,
+        listing::{Part, Way},
         message_search::{self, By, Search},
+        messages,
     },
 };
 use sqlx::{PgConnection, PgPool, postgres::PgPoolOptions};
@@ -26,16 +30,9 @@ const MIGRATOR: &sqlx::migrate::Migrator = &fanfare_engine::store::MIGRATOR;
 async fn a_chunk_is_claimed_by_its_key(pool: PgPool) {
     let house = House::new(pool).await;
     let claim = claimed(&house, 5).await;
-    // One connection, which tells what was read over it.
-    let options = house.store.pool().connect_options().as_ref().clone();
-    let one = Store::from_pool(PgPoolOptions::new().max_connections(1).connect_with(options).await.unwrap());
+    let one = one_connection(&house).await;
     let (process, lease) = (ProcessId::from_uuid(Uuid::from_u128(7)), Duration::from_secs(30));
     let wanted = |no| [ChunkRef { campaign: claim.chunk.campaign, no }];
-    let read = async || -> i64 {
-        sqlx::query("select pg_stat_force_next_flush()").execute(one.pool()).await.unwrap();
-        let read = "select sum(seq_tup_read + idx_tup_fetch)::bigint from pg_stat_user_tables where relname like 'chunks%'";
-        sqlx::query_scalar(read).fetch_one(one.pool()).await.unwrap()
-    };
     for _ in 0..6 {
         assert!(one.claim_chunks(process, &wanted(2), lease).await.unwrap().is_empty());
     }
@@ -48,7 +45,7 @@ async fn a_chunk_is_claimed_by_its_key(pool: PgPool) {
     .execute(house.store.pool())
     .await
     .unwrap();
-    let before = read().await;
+    let before = read_over(&one, "chunks").await;
     let claims = one.claim_chunks(process, &wanted(2_000), lease).await.unwrap();
     let request = IntentRequest {
         claim: &claims[0],
@@ -61,7 +58,7 @@ async fn a_chunk_is_claimed_by_its_key(pool: PgPool) {
     let verdict = one.commit_intent(&request).await.unwrap();
     assert_eq!(verdict, IntentVerdict::Go { excluded: Vec::new() });
     one.release_chunk(&claims[0], Duration::ZERO).await.unwrap();
-    let read = read().await - before;
+    let read = read_over(&one, "chunks").await - before;
     assert!((1..20).contains(&read), "{read} chunks were read for one");
 }
 
@@ -171,4 +168,85 @@ async fn the_deeds_of_somebody_and_to_something_are_found_by_them(pool: PgPool) 
     }
     let read = read_of(&mut tx, "audit_log").await;
     assert!((1..100).contains(&read), "{read} deeds were read for some");
+}
+
+/// A campaign that no statistics know yet, beside two that they do: 101 to 20,000 were written to.
+async fn unknown_to_statistics(house: &House) -> CampaignId {
+    let campaign = house.draft(Channel::Email, MessageClass::Obligation).await;
+    let insert = |others: &str| {
+        format!(
+            "insert into recipients (campaign_id, n, variant, address, variables)
+             select overlay('{id}' placing other from 25)::uuid, i, 0, '', '[]'
+             from unnest(array[{others}]) other cross join generate_series(101, 20000) i;
+             insert into results (campaign_id, n, attempt, kind, account_no)
+             select overlay('{id}' placing other from 25)::uuid, i, 1, 0, 1
+             from unnest(array[{others}]) other cross join generate_series(101, 20000) i",
+            id = campaign.uuid(),
+        )
+    };
+    let known = insert("'000000000000', '000000000001'");
+    let itself = insert(&format!("'{}'", &campaign.uuid().to_string()[24..]));
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("{known}; analyze recipients, results; {itself}")))
+        .execute(house.store.pool())
+        .await
+        .unwrap();
+    campaign
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn who_was_not_sent_is_found_among_the_exceptions(pool: PgPool) {
+    let house = House::new(pool).await;
+    let campaign = unknown_to_statistics(&house).await;
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
+        "insert into recipients (campaign_id, n, variant, excluded, address, variables)
+         values ('{id}', 50, 0, 'no_address', '', '[]'), ('{id}', 60, 0, null, '', '[]');
+         insert into results (campaign_id, n, attempt, kind, account_no, reason)
+         values ('{id}', 60, 1, 2, 1, 'invalid_address')",
+        id = campaign.uuid(),
+    )))
+    .execute(house.store.pool())
+    .await
+    .unwrap();
+    for plans in ["force_custom_plan", "force_generic_plan"] {
+        let mut tx = house.store.begin().await.unwrap();
+        sqlx::query(sqlx::AssertSqlSafe(format!("set local plan_cache_mode = {plans}")))
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+        for (way, expected) in [(Way::Up, [50, 60]), (Way::Down, [60, 50])] {
+            let part = Part { after: None, offset: 0, limit: 10 };
+            let rows = messages::unsent(&mut tx, house.tenant_id(), campaign, way, &part).await.unwrap();
+            assert_eq!(rows.into_iter().map(|row| row.message.n).collect::<Vec<_>>(), expected);
+        }
+        assert_eq!(messages::count_unsent(&mut tx, house.tenant_id(), campaign).await.unwrap(), 2);
+        let read = "select sum(seq_tup_read + idx_tup_fetch)::bigint from pg_stat_xact_user_tables
+                    where relname ~ '^(recipients|results)_'";
+        let read: i64 = sqlx::query_scalar(read).fetch_one(&mut *tx).await.unwrap();
+        assert!((1..100).contains(&read), "{read} rows were read for two, {plans}");
+    }
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn who_is_tried_again_is_read_by_their_numbers(pool: PgPool) {
+    let house = House::new(pool).await;
+    let campaign = unknown_to_statistics(&house).await;
+    let one = one_connection(&house).await;
+    let before = read_over(&one, "recipients").await;
+    let recipients = one.chunk_recipients(campaign, &Members::List(vec![4_000, 170, 12_345])).await.unwrap();
+    assert_eq!(recipients.into_iter().map(|recipient| recipient.n).collect::<Vec<_>>(), [4_000, 170, 12_345]);
+    let read = read_over(&one, "recipients").await - before;
+    assert!((1..20).contains(&read), "{read} recipients were read for three");
+}
+
+/// It tells what was read over it.
+async fn one_connection(house: &House) -> Store {
+    let options = house.store.pool().connect_options().as_ref().clone();
+    Store::from_pool(PgPoolOptions::new().max_connections(1).connect_with(options).await.unwrap())
+}
+
+/// Rows of all partitions of a table that were read by now.
+async fn read_over(one: &Store, table: &str) -> i64 {
+    sqlx::query("select pg_stat_force_next_flush()").execute(one.pool()).await.unwrap();
+    let read = "select sum(seq_tup_read + idx_tup_fetch)::bigint from pg_stat_user_tables where starts_with(relname, $1)";
+    sqlx::query_scalar(read).bind(table).fetch_one(one.pool()).await.unwrap()
 }
