@@ -238,6 +238,38 @@ async fn who_is_tried_again_is_read_by_their_numbers(pool: PgPool) {
     assert!((1..20).contains(&read), "{read} recipients were read for three");
 }
 
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_chunk_is_recounted_by_the_numbers_of_its_members(pool: PgPool) {
+    let house = House::new(pool).await;
+    let campaign = unknown_to_statistics(&house).await;
+    sqlx::query(
+        "insert into chunks (campaign_id, no, tenant_id, account_id, attempt, burned, members, size)
+         select $1, nextval('chunk_no'), $2, gen_random_uuid(), 1, 0, array[4000, 170, 12345], 3 from generate_series(1, 8)",
+    )
+    .bind(campaign.uuid())
+    .bind(house.tenant_id().uuid())
+    .execute(house.store.pool())
+    .await
+    .unwrap();
+    let one = one_connection(&house).await;
+    let before = read_over(&one, "results").await;
+    sqlx::query(
+        "select recount_chunks(array_agg(campaign_id), array_agg(no)) from chunks where campaign_id = $1",
+    )
+    .bind(campaign.uuid())
+    .execute(one.pool())
+    .await
+    .unwrap();
+    let read = read_over(&one, "results").await - before;
+    assert!((1..100).contains(&read), "{read} results were read for eight times three");
+    let accepted: i64 = sqlx::query_scalar("select sum(accepted) from chunks where campaign_id = $1")
+        .bind(campaign.uuid())
+        .fetch_one(one.pool())
+        .await
+        .unwrap();
+    assert_eq!(accepted, 24);
+}
+
 /// It tells what was read over it.
 async fn one_connection(house: &House) -> Store {
     let options = house.store.pool().connect_options().as_ref().clone();
