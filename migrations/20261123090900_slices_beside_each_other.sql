@@ -152,7 +152,7 @@ declare
     slice written_slice;
 begin
     select * into k from campaigns where id = p_campaign for update;
-    if k.state <> 'launching' then
+    if k.state is distinct from 'launching' then
         return;
     end if;
     if not k.prepared then

@@ -107,9 +107,11 @@ impl Launcher {
         let slice = if self.freezing.wanted_rest().is_zero() { slice } else { (slice / SMALLER).max(chunk) };
         let sizes = SliceSizes { first, slice, chunk };
         let next = timed(self.store.freeze_slice(campaign, sizes));
-        let after = frozen + if frozen == 0 { first } else { slice };
-        let ahead =
-            OptionFuture::from(ahead.then(|| timed(self.store.write_slice_ahead(campaign, after, sizes))));
+        // The first slice is small, and nothing is kept from it.
+        let ahead = OptionFuture::from(
+            (ahead && frozen > 0)
+                .then(|| timed(self.store.write_slice_ahead(campaign, frozen + slice, sizes))),
+        );
         let (next, ahead) = tokio::join!(next, ahead);
         let more = self.noted(campaign, next?);
         Ok(match ahead.transpose()?.flatten() {

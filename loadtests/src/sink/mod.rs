@@ -31,7 +31,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use memchr::memmem;
 use serde_json::json;
-use tokio::{net::TcpListener, task::JoinSet, time::Instant};
+use tokio::{net::TcpSocket, task::JoinSet, time::Instant};
 
 use self::{
     entry::{Entry, accepted},
@@ -50,6 +50,9 @@ const REFUSED: &[u8] = b"rejected.";
 const AHEAD: usize = 20_000;
 /// How often the teller of the ledger looks whether there is room.
 const PACE: Duration = Duration::from_millis(1);
+/// Connections that may wait to be accepted: of more than the usual 1,024 at once, as four processes open them, the kernel dropped some, and
+/// who was not connected within the time is tried again half a minute later.
+const WAITING_CONNECTIONS: u32 = 4_096;
 
 #[derive(Debug)]
 struct Sink {
@@ -75,7 +78,9 @@ pub(crate) async fn serve(latency: Duration) -> anyhow::Result<()> {
         hooks: Mutex::default(),
         tellers: Mutex::default(),
     });
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+    let listener = socket.listen(WAITING_CONNECTIONS)?;
     println!("http://{}", listener.local_addr()?);
     let mut connections = JoinSet::new();
     let mut end = tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
