@@ -18,6 +18,7 @@ use fanfare_engine::{
 use serde_json::{Value, json};
 
 use crate::{
+    allocations::allocations,
     http::problem::{Code, Problem},
     service::Service,
 };
@@ -64,6 +65,7 @@ pub(crate) async fn metrics(State(service): State<Service>) -> Response {
         #[expect(clippy::cast_precision_loss, reason = "a number of connections")]
         metrics::gauge!(fanfare_engine::metrics::POOL, "state" => state).set(count as f64);
     }
+    metrics::counter!(fanfare_engine::metrics::ALLOCATIONS).absolute(allocations());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], service.metrics.render())
         .into_response()
 }

@@ -4,6 +4,7 @@
 //! [`cli::Command`] every command. The HTTP side keeps nothing in memory that matters: a webhook is in the database
 //! before it is answered, so a crash at any moment makes the provider send it again or leaves it to be applied.
 
+pub mod allocations;
 pub mod assemble;
 pub mod cli;
 mod demo;

@@ -40,6 +40,8 @@ pub const INBOX_COMMIT_ROWS: &str = "fanfare_inbox_commit_rows";
 pub const WEBHOOK_LAG_SECONDS: &str = "fanfare_webhook_lag_seconds";
 /// Database connections, by `state` (idle, used).
 pub const POOL: &str = "fanfare_database_connections";
+/// Times that the process asked for memory.
+pub const ALLOCATIONS: &str = "fanfare_allocations_total";
 /// Runs of the duties of upkeep. Labels: `task`, `result` (done, failed).
 pub const UPKEEP: &str = "fanfare_upkeep_runs_total";
 /// Chunk counters that differed from the rows they sum up: should stay 0.
@@ -74,6 +76,7 @@ pub fn describe() {
         "From the storage of a webhook to its application"
     );
     describe_gauge!(POOL, "Database connections by state");
+    describe_counter!(ALLOCATIONS, "Times that the process asked for memory");
     describe_counter!(UPKEEP, "Runs of the duties of upkeep");
     describe_counter!(REPAIRED, "Chunk counters that differed from their rows");
 }

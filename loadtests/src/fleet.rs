@@ -74,7 +74,8 @@ impl Tuning {
 pub(crate) struct Fleet {
     processes: Vec<Child>,
     folder: PathBuf,
-    port: u16,
+    /// Where each listens.
+    ports: Vec<u16>,
 }
 
 /// Processes that are started together.
@@ -160,7 +161,7 @@ pub(crate) fn account(receiver_url: &str, tuning: Tuning) -> Value {
 }
 
 impl Crew<'_> {
-    fn command(&self, config: &Path, number: usize) -> anyhow::Result<Command> {
+    fn command(&self, config: &Path, (number, port): (usize, u16)) -> anyhow::Result<Command> {
         let mut command = Command::new(self.binary);
         // Nothing of this environment may change what is measured.
         command.env_clear().arg("serve").arg("--config").arg(config);
@@ -170,7 +171,7 @@ impl Crew<'_> {
             command.args(["--receiver", self.receiver_url, "--per-second", &per_second.to_string()]);
         }
         if number > 0 {
-            command.args(["--roles", "worker"]).env("FANFARE__API__PORT", "0");
+            command.args(["--roles", "worker"]).env("FANFARE__API__PORT", port.to_string());
         }
         if let Some((_, address)) = self.redis.filter(|(whose, _)| *whose == number) {
             command.env("FANFARE__REDIS__URL", services::at(&self.services.redis_url, address)?);
@@ -204,11 +205,11 @@ impl Fleet {
         self.folder = folder.to_owned();
         let file = folder.join("fanfare.toml");
         // Whoever posts webhooks has to know the port.
-        self.port = free_port()?;
-        std::fs::write(&file, config(crew, self.port)?)?;
+        self.ports = free_ports(crew.tuning.workers)?;
+        std::fs::write(&file, config(crew, self.first_port())?)?;
         let before = feeder(pool).await?;
-        for number in 0..crew.tuning.workers {
-            let mut command = crew.command(&file, number)?;
+        for (number, port) in self.ports.iter().copied().enumerate() {
+            let mut command = crew.command(&file, (number, port))?;
             let log = File::create(log(folder, number))?;
             let child = command
                 .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
@@ -234,7 +235,11 @@ impl Fleet {
 
     /// Where the first process listens.
     pub(crate) fn address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.port).into()
+        (Ipv4Addr::LOCALHOST, self.first_port()).into()
+    }
+
+    fn first_port(&self) -> u16 {
+        self.ports.first().copied().unwrap_or_default()
     }
 
     pub(crate) fn pids(&self) -> anyhow::Result<Vec<u32>> {
@@ -288,13 +293,20 @@ impl Fleet {
     }
 }
 
-fn free_port() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+/// All of them are held until the last is found, so that none comes twice.
+fn free_ports(count: usize) -> std::io::Result<Vec<u16>> {
+    let held: std::io::Result<Vec<_>> =
+        (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect();
+    held?.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
 }
 
 impl Pids for Fleet {
     fn pids(&self) -> anyhow::Result<Vec<u32>> {
         self.pids()
+    }
+
+    fn metrics(&self) -> Vec<SocketAddr> {
+        self.ports.iter().map(|port| (Ipv4Addr::LOCALHOST, *port).into()).collect()
     }
 }
 

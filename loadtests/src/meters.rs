@@ -1,14 +1,16 @@
-//! What sending to everybody cost: CPU of every process, commits, log and Redis commands, as differences of two readings.
+//! What sending to everybody cost: CPU of every process, commits, log, Redis commands and allocations, as differences of two readings.
 //!
 //! Commits are counted by the statistics of Postgres, which its processes report a second late: that reading waits.
 
 use std::time::Duration;
 
+use anyhow::Context as _;
+use fanfare_engine::metrics::ALLOCATIONS;
 use serde::Serialize;
 use sqlx::PgPool;
 
 use crate::{
-    bare::micros_each,
+    bare::{self, micros_each},
     processes::{self, Pids},
     receiver::Receiver,
     services::Services,
@@ -25,6 +27,8 @@ pub(crate) struct Reading {
     receiver: Duration,
     wal_bytes: i64,
     redis_commands: u64,
+    /// Of the processes under test, where all of them tell.
+    allocations: Option<u64>,
 }
 
 /// Transactions, and syncs of the log where this version counts them.
@@ -58,6 +62,7 @@ pub(crate) struct Cost {
     pub(crate) wal_syncs_per_message: Option<f64>,
     pub(crate) wal_bytes_per_message: f64,
     pub(crate) redis_commands_per_message: f64,
+    pub(crate) allocations_per_message: Option<f64>,
 }
 
 /// Where to read.
@@ -86,7 +91,25 @@ impl Meters<'_> {
             .fetch_one(self.pool)
             .await?,
             redis_commands: self.services.redis_says("stats", "total_commands_processed:").await?,
+            allocations: self.allocations().await?,
         })
+    }
+
+    async fn allocations(&self) -> anyhow::Result<Option<u64>> {
+        let client = bare::client()?;
+        let mut sum = None;
+        for process in self.fleet.metrics() {
+            // The process that asks itself for one-time passwords is the load test's own, and tells nothing.
+            let Ok(answer) = client.get(format!("http://{process}/metrics")).send().await else {
+                return Ok(None);
+            };
+            let told = answer.error_for_status()?.text().await?;
+            let count =
+                told.lines().find_map(|line| line.strip_prefix(ALLOCATIONS)?.trim().parse::<u64>().ok());
+            let count = count.with_context(|| format!("{process} does not tell {ALLOCATIONS}"))?;
+            sum = Some(sum.unwrap_or(0) + count);
+        }
+        Ok(sum)
     }
 
     /// What Postgres counts, all of it reported.
@@ -122,5 +145,9 @@ pub(crate) fn cost(before: &(Reading, Reported), after: &(Reading, Reported), me
             .map(|(syncs, before)| each((syncs - before) as f64)),
         wal_bytes_per_message: each((after.wal_bytes - before.wal_bytes) as f64),
         redis_commands_per_message: each((after.redis_commands - before.redis_commands) as f64),
+        allocations_per_message: after
+            .allocations
+            .zip(before.allocations)
+            .map(|(count, before)| each((count - before) as f64)),
     }
 }

@@ -1,6 +1,6 @@
 //! What the kernel knows about processes: their CPU time and memory, from /proc. And signals.
 
-use std::{fmt::Debug, fs, time::Duration};
+use std::{fmt::Debug, fs, net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use tokio::process::Command;
@@ -11,6 +11,11 @@ const TICKS_PER_SECOND: u64 = 100;
 /// Processes whose cost is measured.
 pub(crate) trait Pids: Debug {
     fn pids(&self) -> anyhow::Result<Vec<u32>>;
+
+    /// Where each of them tells its metrics; empty where they have none.
+    fn metrics(&self) -> Vec<SocketAddr> {
+        Vec::new()
+    }
 }
 
 /// CPU time of a process and of the children that it has collected.

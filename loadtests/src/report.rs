@@ -187,6 +187,9 @@ const ROWS: &[Line<Round>] = &[
     }),
     ("WAL bytes a message", |round| format!("{:.0}", round.cost.wal_bytes_per_message)),
     ("Redis commands a message", |round| format!("{:.4}", round.cost.redis_commands_per_message)),
+    ("allocations of fanfare a message", |round| {
+        round.cost.allocations_per_message.map_or_else(|| "-".to_owned(), |count| format!("{count:.1}"))
+    }),
     ("first message, ms after launch", |round| format!("{:.0}", round.first_message_ms)),
     ("freeze, s", |round| format!("{:.1}", round.freeze_seconds)),
     ("first tenth, messages a second", |round| format!("{:.0}", round.first_tenth_per_second)),

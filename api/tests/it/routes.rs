@@ -15,7 +15,14 @@ async fn health(pool: PgPool) {
     let (status, body) = open.text("/readyz").await;
     assert_eq!((status, body.contains(r#""redis":"answers""#)), (200, true), "{body}");
     let (status, body) = open.text("/metrics").await;
-    assert_eq!((status, body.contains("fanfare_database_connections")), (200, true), "{body}");
+    assert_eq!(
+        (
+            status,
+            body.contains("fanfare_database_connections") && body.contains("fanfare_allocations_total ")
+        ),
+        (200, true),
+        "{body}"
+    );
     let (status, body) = open.text("/nothing").await;
     insta::assert_snapshot!(format!("{status} {body}"));
 
