@@ -1,7 +1,7 @@
 //! How often this process asks for memory, whichever allocator serves it: the binary counts by [`Counted`], `/metrics` tells.
 //!
 //! Every thread counts by itself and adds what it counted to the sum once in a while. One counter for all would be fought
-//! over, some forty times a message.
+//! over, more than a hundred times a message.
 
 use std::{
     alloc::{GlobalAlloc, Layout},

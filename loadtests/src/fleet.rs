@@ -74,8 +74,7 @@ impl Tuning {
 pub(crate) struct Fleet {
     processes: Vec<Child>,
     folder: PathBuf,
-    /// Where each listens.
-    ports: Vec<u16>,
+    port: u16,
 }
 
 /// Processes that are started together.
@@ -161,7 +160,7 @@ pub(crate) fn account(receiver_url: &str, tuning: Tuning) -> Value {
 }
 
 impl Crew<'_> {
-    fn command(&self, config: &Path, (number, port): (usize, u16)) -> anyhow::Result<Command> {
+    fn command(&self, config: &Path, number: usize) -> anyhow::Result<Command> {
         let mut command = Command::new(self.binary);
         // Nothing of this environment may change what is measured.
         command.env_clear().arg("serve").arg("--config").arg(config);
@@ -171,7 +170,7 @@ impl Crew<'_> {
             command.args(["--receiver", self.receiver_url, "--per-second", &per_second.to_string()]);
         }
         if number > 0 {
-            command.args(["--roles", "worker"]).env("FANFARE__API__PORT", port.to_string());
+            command.args(["--roles", "worker"]).env("FANFARE__API__PORT", "0");
         }
         if let Some((_, address)) = self.redis.filter(|(whose, _)| *whose == number) {
             command.env("FANFARE__REDIS__URL", services::at(&self.services.redis_url, address)?);
@@ -205,11 +204,11 @@ impl Fleet {
         self.folder = folder.to_owned();
         let file = folder.join("fanfare.toml");
         // Whoever posts webhooks has to know the port.
-        self.ports = free_ports(crew.tuning.workers)?;
-        std::fs::write(&file, config(crew, self.first_port())?)?;
+        self.port = free_port()?;
+        std::fs::write(&file, config(crew, self.port)?)?;
         let before = feeder(pool).await?;
-        for (number, port) in self.ports.iter().copied().enumerate() {
-            let mut command = crew.command(&file, (number, port))?;
+        for number in 0..crew.tuning.workers {
+            let mut command = crew.command(&file, number)?;
             let log = File::create(log(folder, number))?;
             let child = command
                 .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
@@ -235,11 +234,7 @@ impl Fleet {
 
     /// Where the first process listens.
     pub(crate) fn address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.first_port()).into()
-    }
-
-    fn first_port(&self) -> u16 {
-        self.ports.first().copied().unwrap_or_default()
+        (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
     pub(crate) fn pids(&self) -> anyhow::Result<Vec<u32>> {
@@ -293,11 +288,8 @@ impl Fleet {
     }
 }
 
-/// All of them are held until the last is found, so that none comes twice.
-fn free_ports(count: usize) -> std::io::Result<Vec<u16>> {
-    let held: std::io::Result<Vec<_>> =
-        (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect();
-    held?.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
+fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 impl Pids for Fleet {
@@ -305,8 +297,9 @@ impl Pids for Fleet {
         self.pids()
     }
 
-    fn metrics(&self) -> Vec<SocketAddr> {
-        self.ports.iter().map(|port| (Ipv4Addr::LOCALHOST, *port).into()).collect()
+    fn metrics(&self) -> Option<SocketAddr> {
+        // The others only deliver, and listen nowhere.
+        (self.processes.len() == 1).then(|| self.address())
     }
 }
 

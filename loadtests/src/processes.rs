@@ -12,9 +12,9 @@ const TICKS_PER_SECOND: u64 = 100;
 pub(crate) trait Pids: Debug {
     fn pids(&self) -> anyhow::Result<Vec<u32>>;
 
-    /// Where each of them tells its metrics; empty where they have none.
-    fn metrics(&self) -> Vec<SocketAddr> {
-        Vec::new()
+    /// Where all of them tell their metrics.
+    fn metrics(&self) -> Option<SocketAddr> {
+        None
     }
 }
 

@@ -25,7 +25,7 @@ impl HelperDef for Each {
         out: &mut dyn Output,
     ) -> HelperResult {
         let param = helper.param(0).ok_or(RenderErrorReason::ParamNotFoundForIndex("each", 0))?;
-        let items = match present(param) {
+        let items = match present(param.into()) {
             Ok(Value::Array(items)) => items.as_slice(),
             Ok(other) => {
                 let path = param.relative_path().map_or("", String::as_str);

@@ -16,13 +16,15 @@ pub(crate) mod value;
 
 use std::sync::LazyLock;
 
+use handlebars::template::{HelperTemplate, Parameter};
 use handlebars::{
-    Context, Handlebars, Helper, HelperDef, RenderContext, RenderError, RenderErrorReason, ScopedJson,
+    Context, Handlebars, Helper, HelperDef, HelperResult, JsonRender, Output, Path, PathSeg, RenderContext,
+    RenderError, RenderErrorReason, ScopedJson,
 };
 use serde_json::Value;
 
 use crate::locale::Conventions;
-use args::Args;
+use args::{Args, Operand};
 
 /// The kind of text a part is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +61,7 @@ static ENGINES: LazyLock<Vec<(Conventions, Flavour, Handlebars<'static>)>> = Laz
         .collect()
 });
 
-pub(crate) fn engine(conventions: Conventions, flavour: Flavour) -> &'static Handlebars<'static> {
+pub(crate) fn engine(Style { conventions, flavour }: Style) -> &'static Handlebars<'static> {
     let found = ENGINES.iter().find(|(c, f, _)| (*c, *f) == (conventions, flavour));
     &found.expect("an engine is built for every pair").2
 }
@@ -101,6 +103,45 @@ fn build(style: Style) -> Handlebars<'static> {
     engine
 }
 
+/// A call, outside of blocks, of a helper whose values are top-level variables and literals: nothing has to be worked out, so
+/// no engine is asked.
+#[derive(Debug)]
+pub(crate) struct Call {
+    name: &'static str,
+    run: Run,
+    operands: Vec<Operand>,
+}
+
+impl Call {
+    pub(crate) fn of(call: &HelperTemplate) -> Option<Self> {
+        let &(name, run) = INLINE.iter().find(|(name, _)| call.name.as_name() == Some(name))?;
+        let operand = |param: &Parameter| match param {
+            Parameter::Literal(value) => Some(Operand::Literal(value.clone())),
+            _ => top_level(param).map(|name| Operand::Name(name.to_owned())),
+        };
+        let operands = call.params.iter().map(operand).collect::<Option<Vec<_>>>()?;
+        (!operands.is_empty() && call.hash.is_empty()).then_some(Self { name, run, operands })
+    }
+
+    pub(crate) fn write(&self, variables: &Value, style: Style, out: &mut dyn Output) -> HelperResult {
+        match (self.run)(&Args::direct(self.name, &self.operands, variables), style)? {
+            Value::String(text) => value::write_text(&text, style.flavour, out),
+            other => value::write_text(&other.render(), style.flavour, out),
+        }
+    }
+}
+
+/// The name of a top-level variable, where the parameter is nothing else.
+pub(crate) fn top_level(param: &Parameter) -> Option<&str> {
+    match param {
+        Parameter::Path(Path::Relative((segments, raw))) => match segments.as_slice() {
+            [PathSeg::Named(name)] if name == raw => Some(name),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 struct Inline {
     name: &'static str,
     run: Run,
@@ -115,7 +156,7 @@ impl HelperDef for Inline {
         _: &'rc Context,
         _: &mut RenderContext<'reg, 'rc>,
     ) -> Result<ScopedJson<'rc>, RenderError> {
-        let args = Args::new(self.name, helper);
+        let args = Args::of_engine(self.name, helper);
         Ok(ScopedJson::Derived((self.run)(&args, self.style)?))
     }
 }

@@ -29,12 +29,8 @@ impl HelperDef for Bare {
 
 /// Writes the value of the variable at `path`; null stands for missing.
 pub(crate) fn write(value: &Value, path: &str, flavour: Flavour, out: &mut dyn Output) -> HelperResult {
-    const MARKUP: &[char] = &['<', '>', '&', '"', '\'', '=', '`'];
     match value {
-        Value::String(text) if flavour == Flavour::Html && text.contains(MARKUP) => {
-            out.write(&handlebars::html_escape(text))?;
-        }
-        Value::String(text) => out.write(text)?,
+        Value::String(text) => write_text(text, flavour, out)?,
         Value::Number(number) => out.write(&number.to_string())?,
         Value::Bool(flag) => out.write(if *flag { "true" } else { "false" })?,
         Value::Null => return Err(RenderErrorReason::MissingVariable(Some(path.to_owned())).into()),
@@ -44,6 +40,17 @@ pub(crate) fn write(value: &Value, path: &str, flavour: Flavour, out: &mut dyn O
             let message = format!("`{path}` must be a text or a number, but is {}: {hint}", kind(value));
             return Err(RenderErrorReason::Other(message).into());
         }
+    }
+    Ok(())
+}
+
+/// As its kind of text has it: what would be markup in HTML is escaped.
+pub(crate) fn write_text(text: &str, flavour: Flavour, out: &mut dyn Output) -> HelperResult {
+    const MARKUP: &[char] = &['<', '>', '&', '"', '\'', '=', '`'];
+    if flavour == Flavour::Html && text.contains(MARKUP) {
+        out.write(&handlebars::html_escape(text))?;
+    } else {
+        out.write(text)?;
     }
     Ok(())
 }

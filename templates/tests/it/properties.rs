@@ -33,6 +33,19 @@ fn kitchen_sink() -> Compiled {
     Compiled::new(&publish(&source).unwrap()).unwrap()
 }
 
+const CALLS: &[&str] = &[
+    "v",
+    "date v",
+    "date v \"full\"",
+    "money v",
+    "number v",
+    "upper v",
+    "lower v",
+    "url_encode v",
+    "default v \"<x>\"",
+    "default v 5",
+];
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
@@ -69,6 +82,24 @@ proptest! {
         let compiled = Compiled::new(&publish(&sms("{{v}}")).unwrap()).unwrap();
         let Ok(Rendered::Sms { text, .. }) = compiled.render(&json!({"v": value.clone()}), &Locale::default()) else { panic!("an SMS") };
         prop_assert_eq!(text, value);
+    }
+
+    /// Inside a block Handlebars makes the call, outside nobody needs to.
+    #[test]
+    fn a_call_is_the_same_inside_a_block(value in value(), there in any::<bool>(), french in any::<bool>()) {
+        let locale = locale(if french { "fr" } else { "en" });
+        let mut variables = json!({"yes": true});
+        if there {
+            variables["v"] = value;
+        }
+        for call in CALLS {
+            let rendered = |text: String| {
+                let source = source(json!({"channel": "email", "subject": "s", "body": {"html": format!("<p>{text}</p>")}, "text": text}));
+                Compiled::new(&publish(&source).unwrap()).unwrap().render(&variables, &locale)
+            };
+            let outside = rendered(format!("-\n{{{{{call}}}}}"));
+            prop_assert_eq!(outside, rendered(format!("{{{{#if yes}}}}-\n{{{{{call}}}}}{{{{/if}}}}")), "{}", call);
+        }
     }
 
     #[test]
