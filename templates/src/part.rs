@@ -78,7 +78,6 @@ impl Part {
     ) -> Result<String, RenderError> {
         let mut out = Bounded { text: String::with_capacity(self.hint), steps: limits::STEPS };
         let style = Style { conventions, flavour: self.flavour };
-        let engine = helpers::engine(style);
         let mut scope = None;
         for piece in &self.pieces {
             let written = match piece {
@@ -92,7 +91,7 @@ impl Part {
                 }
                 Piece::Rest(template) => {
                     let scope = scope.get_or_insert_with(|| RenderContext::new(None));
-                    template.render(engine, variables, scope, &mut out)
+                    template.render(helpers::engine(style), variables, scope, &mut out)
                 }
             };
             written.map_err(|error| self.explain(&error))?;
