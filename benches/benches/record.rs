@@ -23,7 +23,7 @@ const AT_WORK: i32 = 8;
 
 /// Before anything was sent, and every chunk with its first owner still.
 const NOTHING_SENT: &str = "
-    truncate results;
+    truncate results, acceptances;
     update chunks set accepted = 0, done_at = null";
 
 fn record(criterion: &mut Criterion) {

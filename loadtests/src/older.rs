@@ -12,12 +12,18 @@ pub(crate) async fn results(pool: &PgPool, count: u64, bar: &ProgressBar) -> any
     let count = i64::try_from(count)?;
     for before in (0..count).step_by(usize::try_from(EACH)?) {
         sqlx::query(
-            "insert into results (campaign_id, n, attempt, kind, account_no, at, reason, provider_id)
-             select (uuid_floor(now() - interval '1 hour' + make_interval(secs => $1::float8 / 1e6))::text)::uuid, n, 1,
-                    case when n % 1000 = 0 then 2 else 0 end, 1, now() - interval '1 hour',
-                    case when n % 1000 = 0 then 'invalid_address' end,
-                    case when n % 1000 <> 0 then lpad(to_hex($1 + n), 16, '0') || '@sink' end
-             from generate_series(1, least($2, $3 - $1)::integer) n",
+            "with told as (
+                 select uuid_floor(now() - interval '1 hour' + make_interval(secs => $1::float8 / 1e6)) as campaign, n,
+                        now() - interval '1 hour' as at, n % 1000 = 0 as failed
+                 from generate_series(1, least($2, $3 - $1)::integer) n
+             ), accepted as (
+                 insert into acceptances (campaign_id, first_n, last_n, attempt, account_no, ats, provider_ids)
+                 select campaign, min(n), max(n), 1, 1, array_agg(at order by n),
+                        array_agg(lpad(to_hex($1 + n), 16, '0') || '@sink' order by n)
+                 from told where not failed group by campaign, n / 100
+             )
+             insert into results (campaign_id, n, attempt, kind, account_no, at, reason)
+             select campaign, n, 1, 2, 1, at, 'invalid_address' from told where failed",
         )
         .bind(before)
         .bind(EACH)
@@ -27,7 +33,7 @@ pub(crate) async fn results(pool: &PgPool, count: u64, bar: &ProgressBar) -> any
         .context("older results")?;
         bar.set_position((before + EACH).min(count).unsigned_abs());
     }
-    sqlx::query("vacuum analyze results").execute(pool).await?;
+    sqlx::query("vacuum analyze results, acceptances").execute(pool).await?;
     sqlx::query("checkpoint").execute(pool).await?;
     Ok(())
 }

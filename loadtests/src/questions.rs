@@ -12,7 +12,7 @@ const STATES: &str = "select r.n, r.address,
                    when 5 then 'abandoned' else coalesce(r.excluded, 'waiting') end as state,
        f.reason, f.provider_id, f.at::text as at
 from recipients r
-left join lateral (select * from results where campaign_id = r.campaign_id and n = r.n
+left join lateral (select * from facts_of(r.campaign_id, r.n)
                    order by attempt desc, array_position(array[1, 0, 2, 3, 5, 4]::smallint[], kind) limit 1) f on true
 where r.campaign_id = $1 order by r.n";
 

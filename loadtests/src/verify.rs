@@ -234,7 +234,8 @@ async fn states(
     let row = sqlx::query(
         "with known as (
              -- The latest attempt speaks, and of several facts about it the most certain.
-             select distinct on (campaign_id, n) campaign_id, n, kind from results where campaign_id = any ($1)
+             select distinct on (campaign_id, n) campaign_id, n, kind from unnest($1) as run (id)
+             cross join lateral facts_between(run.id, 0, 2000000000)
              order by campaign_id, n, attempt desc, array_position(array[1, 0, 2, 3, 5, 4]::smallint[], kind)
          )
          select count(*) filter (where kind = 0) as accepted,
@@ -289,7 +290,7 @@ async fn claimed(pool: &PgPool, messages: &[MessageId]) -> anyhow::Result<Claims
         "select r.campaign_id, r.n, r.address, a.provider_id
          from unnest($1::uuid[], $2::integer[]) wanted (campaign_id, n)
          join recipients r using (campaign_id, n)
-         left join results a on a.campaign_id = r.campaign_id and a.n = r.n and a.kind = 0",
+         left join lateral facts_of(r.campaign_id, r.n) a on a.kind = 0",
     )
     .bind(messages.iter().map(|message| message.campaign.uuid()).collect::<Vec<_>>())
     .bind(messages.iter().map(|message| message.n).collect::<Vec<_>>())

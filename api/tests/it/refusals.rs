@@ -22,6 +22,7 @@ async fn rows(pool: &PgPool) -> Vec<(&'static str, i64)> {
         ("recipients", "select count(*) from recipients"),
         ("chunks", "select count(*) from chunks"),
         ("results", "select count(*) from results"),
+        ("acceptances", "select count(*) from acceptances"),
     ] {
         counts.push((table, sqlx::query_scalar(count).fetch_one(pool).await.unwrap()));
     }

@@ -130,7 +130,9 @@ pub(crate) const MOST_PER_KILL: i64 = 356;
 /// What holds of each message that has a fact, by its id: of its last attempt the most certain.
 pub(crate) async fn facts(pool: &sqlx::PgPool) -> HashMap<String, i16> {
     let rows: Vec<(uuid::Uuid, i32, i16)> = sqlx::query_as(
-        "select distinct on (campaign_id, n) campaign_id, n, kind from results
+        "select distinct on (campaign_id, n) campaign_id, n, kind
+         from (select distinct campaign_id as id from recipients) known
+         cross join lateral facts_between(known.id, 0, 2000000000)
          order by campaign_id, n, attempt desc, array_position($1, kind)",
     )
     .bind(FactKind::PRECEDENCE.map(|kind| kind as i16).to_vec())

@@ -198,7 +198,8 @@ impl Store {
     /// Which members have a fact of this attempt already, and which of those an open question.
     pub async fn known_members(&self, claim: &Claim, numbers: &[i32]) -> StoreResult<Vec<i32>> {
         Ok(sqlx::query_scalar!(
-            "select distinct n from results where campaign_id = $1 and attempt = $2 and n = any ($3)",
+            r#"select member.n as "n!" from unnest($3::integer[]) as member (n)
+               where exists (select from facts_of($1, member.n) f where f.attempt = $2)"#,
             claim.chunk.campaign.uuid(),
             claim.attempt,
             numbers,
@@ -359,11 +360,11 @@ impl Store {
                and (c.done_at is null or c.done_at > now() - interval '90 seconds')
                -- Each kind of chunk by itself: either condition finds its rows by the index, and both in one read them all.
                and c.accepted + c.failed + c.suppressed + c.unknown + c.moved <> case when c.members is null then (
-                       select count(distinct r.n) from results r
-                       where r.campaign_id = c.campaign_id and r.attempt = c.attempt and r.n between c.first_n and c.last_n
+                       select count(distinct r.n) from facts_between(c.campaign_id, c.first_n, c.last_n) r
+                       where r.attempt = c.attempt
                    ) else (
-                       select count(distinct r.n) from unnest(c.members) as member (n)
-                       join results r on r.campaign_id = c.campaign_id and r.n = member.n and r.attempt = c.attempt
+                       select count(distinct member.n) from unnest(c.members) as member (n)
+                       where exists (select from facts_of(c.campaign_id, member.n) r where r.attempt = c.attempt)
                    ) end",
             campaign.uuid(),
         )

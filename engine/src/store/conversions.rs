@@ -96,9 +96,8 @@ pub async fn record(
                from unnest($2::uuid[], $3::integer[]) as m (campaign_id, n)
                join campaigns k on k.id = m.campaign_id and k.tenant_id = $1 and k.kind = 'campaign'
                where (k.conversion_kinds is null or $4 = any (k.conversion_kinds))
-                 and exists (select from results s
-                             where s.campaign_id = m.campaign_id and s.n = m.n and s.kind = 0
-                               and s.at <= $5 and s.at > $5 - make_interval(hours => k.conversion_hours))
+                 and exists (select from facts_of(m.campaign_id, m.n) s
+                             where s.kind = 0 and s.at <= $5 and s.at > $5 - make_interval(hours => k.conversion_hours))
                order by m.campaign_id, m.n
                on conflict do nothing
                returning campaign_id, n

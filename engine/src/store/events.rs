@@ -274,8 +274,7 @@ async fn settle(tx: &mut PgConnection, proofs: BTreeMap<MessageId, Proof>) -> St
              ) open
              -- The latest attempt, and of its facts the one that holds.
              cross join lateral (
-                 select attempt, account_no, kind from results
-                 where campaign_id = p.campaign_id and n = p.n
+                 select attempt, account_no, kind from facts_of(p.campaign_id, p.n)
                  order by attempt desc, array_position(array[1, 0, 2, 3, 5, 4]::smallint[], kind) limit 1
              ) r
          )
@@ -330,8 +329,8 @@ impl Store {
             r#"select u.campaign_id, u.n, array_agg(e.kind) as "kinds!: Vec<EventKind>"
                from (select r.campaign_id, r.n from results r
                      where r.kind = 4 and r.at > now() - interval '2 days'
-                       and not exists (select from results b where b.campaign_id = r.campaign_id and b.n = r.n
-                                       and (b.attempt > r.attempt or b.attempt = r.attempt and b.kind < 4))
+                       and not exists (select from facts_of(r.campaign_id, r.n) b
+                                       where (b.attempt > r.attempt or b.attempt = r.attempt and b.kind < 4))
                        and exists (select from events e where e.campaign_id = r.campaign_id and e.n = r.n)
                      order by r.at
                      limit $1) u

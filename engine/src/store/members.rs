@@ -90,8 +90,7 @@ pub async fn list(
                     + r#" limit $4) r
            -- What holds of what is known: an acceptance, else of the latest attempt the most certain.
            left join lateral (
-               select attempt, kind, reason, at from results
-               where campaign_id = $2 and n = r.n
+               select attempt, kind, reason, at from facts_of($2, r.n)
                order by kind = 0 desc, attempt desc, array_position(array[1, 2, 3, 5, 4]::smallint[], kind)
                limit 1
            ) speaks on true

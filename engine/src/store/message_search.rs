@@ -381,8 +381,8 @@ pub async fn read(
                               'attempt', f.attempt, 'kind', f.kind, 'at', f.at, 'account_no', f.account_no,
                               'reason', f.reason, 'detail', f.detail, 'provider_id', f.provider_id)
                           order by f.attempt, f.at)
-                   from results f
-                   where f.campaign_id = r.campaign_id and f.n = r.n and f.campaign_id between $4 and $5
+                   from facts_of(r.campaign_id, r.n) f
+                   where f.campaign_id between $4 and $5
                   ) as "facts: Json<Vec<FactLine>>",
                   (select json_agg(json_build_array(e.kind, e.first))
                    from (select kind, min(at) as first from events
@@ -477,7 +477,7 @@ pub async fn contacted(
            cross join lateral (
                select count(distinct r.attempt) filter (where r.kind <> 3) as attempts,
                       max(r.at) filter (where r.kind = 0) as last
-               from results r where r.campaign_id = m.campaign_id and r.n = m.n
+               from facts_of(m.campaign_id, m.n) r
            ) f
            where m.tenant_id = $1 and m.name = $2 and m.value = $3
            group by k.channel order by k.channel"#,

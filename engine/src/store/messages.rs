@@ -114,8 +114,7 @@ pub async fn unsent(
                 from results r
                 -- Looked up one by one, whatever the statistics say: just after a campaign they know nothing of it.
                 cross join lateral (
-                    select f.attempt, f.kind from results f
-                    where f.campaign_id = $2 and f.n = r.n
+                    select f.attempt, f.kind from facts_of($2, r.n) f
                     order by f.kind = 0 desc, f.attempt desc, array_position(array[1, 2, 3, 5, 4]::smallint[], f.kind)
                     limit 1
                 ) speaks
@@ -179,8 +178,7 @@ pub async fn count_unsent(tx: &mut PgConnection, tenant: TenantId, campaign: Cam
                union all
                select from results r
                cross join lateral (
-                   select f.attempt, f.kind from results f
-                   where f.campaign_id = $2 and f.n = r.n
+                   select f.attempt, f.kind from facts_of($2, r.n) f
                    order by f.kind = 0 desc, f.attempt desc, array_position(array[1, 2, 3, 5, 4]::smallint[], f.kind)
                    limit 1
                ) speaks
@@ -223,9 +221,8 @@ impl Store {
                               (array['accepted', 'retry', 'failed', 'suppressed', 'unknown', 'abandoned'])[r.kind + 1], r.reason
                        from results r
                        where r.campaign_id = $2 and r.kind >= 2 and not exists (
-                           select 1 from results better
-                           where better.campaign_id = $2 and better.n = r.n
-                             and (better.kind = 0 or better.attempt > r.attempt
+                           select 1 from facts_of($2, r.n) better
+                           where (better.kind = 0 or better.attempt > r.attempt
                                   or (better.attempt = r.attempt and better.kind = 1)))
                        order by r.n, array_position(array[2, 3, 5, 4]::smallint[], r.kind)) facts
                ) exceptions
@@ -254,8 +251,8 @@ impl Store {
         let Some(head) = head else { return Ok(None) };
         let facts = sqlx::query_as!(
             FactRow,
-            r#"select attempt, kind, at as "at: _", reason, detail, provider_id from results
-               where campaign_id = $1 and n = $2 order by attempt, at"#,
+            r#"select attempt as "attempt!", kind as "kind!", at as "at!: _", reason, detail, provider_id
+               from facts_of($1, $2) order by attempt, at"#,
             message.campaign.uuid(),
             message.n,
         )

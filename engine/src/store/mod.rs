@@ -3,6 +3,7 @@
 //! Only this module writes SQL. Every query that touches a tenant's rows takes the tenant, or an id that came out of a
 //! query that did.
 
+mod acceptances;
 pub mod account_hours;
 pub mod accounts;
 pub mod addressees;
@@ -108,8 +109,10 @@ impl From<sqlx::Error> for StoreError {
             {
                 Self::Unavailable(error)
             }
-            // Waited for a lock as long as [`LOCK_TIMEOUT`].
-            sqlx::Error::Database(db) if db.code().is_some_and(|code| code == "55P03") => Self::Busy,
+            // Waited for a lock as long as [`LOCK_TIMEOUT`], or for one who waited for it.
+            sqlx::Error::Database(db) if db.code().is_some_and(|code| code == "55P03" || code == "40P01") => {
+                Self::Busy
+            }
             _ => Self::Query(error),
         }
     }

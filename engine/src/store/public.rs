@@ -135,7 +135,7 @@ impl Store {
                       taken.at as "at?: jiff_sqlx::Timestamp"
                from (select distinct * from unnest($1::uuid[], $2::integer[]) as m (campaign_id, n)) m
                join campaigns k on k.id = m.campaign_id
-               left join lateral (select at from results where campaign_id = m.campaign_id and n = m.n and kind = 0
+               left join lateral (select at from facts_of(m.campaign_id, m.n) where kind = 0
                                   order by attempt limit 1) taken on true"#,
             &campaigns,
             &numbers,

@@ -1,17 +1,19 @@
 //! Results: facts about attempts, appended and merged, never changed.
 //!
-//! A flush of the recorder is one transaction with a constant number of statements: the facts, the counters of the chunks
-//! they belong to, and the chunks of what is to be tried again. Facts are taken whatever the epoch; the counters of a
-//! chunk that has had more than one owner are recounted from its facts.
+//! A flush of the recorder is one transaction with a constant number of statements: the counters of the chunks, which holds
+//! their rows, the facts, and the chunks of what is to be tried again. Facts are taken whatever the epoch; the counters of a
+//! chunk that has had more than one owner are recounted from its facts. Acceptances are mostly elsewhere: see
+//! [`super::acceptances`]. Where a webhook settles one of the same messages at the same moment the two may wait for each other;
+//! Postgres ends one of them, and both repeat.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Store, StoreError, StoreResult, chunks::columns};
+use super::{Store, StoreError, StoreResult, acceptances, chunks::columns};
 use crate::{
     domain::{
         chunk::ChunkRef,
@@ -71,8 +73,9 @@ impl Store {
     /// Appends facts and the retries that follow from them, all or nothing.
     pub async fn record(&self, facts: &[Fact], retries: &[Retry]) -> StoreResult<()> {
         let mut tx = self.begin().await?;
-        append(&mut tx, facts).await?;
-        count(&mut tx, facts).await?;
+        let told_again = count(&mut tx, facts).await?;
+        append(&mut tx, facts, &told_again).await?;
+        recount(&mut tx, &told_again).await?;
         if !retries.is_empty() {
             insert_retries(&mut tx, retries).await?;
         }
@@ -91,9 +94,8 @@ impl Store {
             r#"select r.campaign_id, r.n, r.attempt, a.id as account_id, r.at as "at: jiff_sqlx::Timestamp"
                from results r join accounts a on a.no = r.account_no
                where r.kind = 4 and r.at between now() - make_interval(secs => $2) and now() - make_interval(secs => $1)
-                 and not exists (select 1 from results better
-                                 where better.campaign_id = r.campaign_id and better.n = r.n
-                                   and better.attempt = r.attempt and better.kind <> 4)
+                 and not exists (select 1 from facts_of(r.campaign_id, r.n) better
+                                 where better.attempt = r.attempt and better.kind <> 4)
                order by r.at limit $3"#,
             youngest.as_secs_f64(),
             oldest.as_secs_f64(),
@@ -176,9 +178,8 @@ pub async fn replay_failed(
                from results r
                where r.campaign_id = $2 and r.kind = 2 and not exists (
                    -- Moved on, tried again since, or accepted after all.
-                   select 1 from results other
-                   where other.campaign_id = $2 and other.n = r.n
-                     and (other.attempt > r.attempt or other.kind = 0 or (other.attempt = r.attempt and other.kind = 1)))
+                   select 1 from facts_of($2, r.n) other
+                   where (other.attempt > r.attempt or other.kind = 0 or (other.attempt = r.attempt and other.kind = 1)))
            ), made as (
                insert into chunks (campaign_id, no, tenant_id, account_id, attempt, burned, members, size)
                select $2, nextval('chunk_no'), $1, $4, f.attempt + 1, 0, array_agg(f.n order by f.n), count(*)
@@ -223,47 +224,19 @@ pub struct UnknownMessage {
     pub at: Timestamp,
 }
 
-async fn append(connection: &mut PgConnection, facts: &[Fact]) -> StoreResult<()> {
+async fn append(
+    connection: &mut PgConnection,
+    facts: &[Fact],
+    told_again: &HashSet<ChunkRef>,
+) -> StoreResult<()> {
     let (accepted, others): (Vec<&Fact>, Vec<&Fact>) =
         facts.iter().partition(|fact| matches!(fact.outcome, Outcome::Accepted { .. }));
     if !accepted.is_empty() {
-        append_accepted(connection, &accepted).await?;
+        acceptances::append(connection, accepted, told_again).await?;
     }
     if !others.is_empty() {
         append_others(connection, &others).await?;
     }
-    Ok(())
-}
-
-/// What acceptances of one campaign, attempt and account share is told once.
-async fn append_accepted(connection: &mut PgConnection, facts: &[&Fact]) -> StoreResult<()> {
-    let shared = |fact: &Fact| (fact.chunk.campaign.uuid(), fact.attempt, fact.account_no);
-    let mut groups: Vec<(Uuid, i16, i16)> = facts.iter().map(|fact| shared(fact)).collect();
-    groups.sort_unstable();
-    groups.dedup();
-    let group = |fact: &Fact| {
-        let at = groups.binary_search(&shared(fact)).expect("every fact's group is among them");
-        i32::try_from(at + 1).expect("a flush has fewer facts than that")
-    };
-    let provider_ids: Vec<Option<&str>> = facts
-        .iter()
-        .map(|fact| match &fact.outcome {
-            Outcome::Accepted { provider_id } => provider_id.as_deref(),
-            _ => None,
-        })
-        .collect();
-    sqlx::query!(
-        "select append_accepted($1, $2, $3, $4, $5, $6, $7)",
-        &groups.iter().map(|group| group.0).collect::<Vec<_>>(),
-        &groups.iter().map(|group| group.1).collect::<Vec<_>>(),
-        &groups.iter().map(|group| group.2).collect::<Vec<_>>(),
-        &facts.iter().map(|fact| group(fact)).collect::<Vec<_>>(),
-        &facts.iter().map(|fact| fact.n).collect::<Vec<_>>(),
-        facts.iter().map(|fact| fact.at.to_sqlx()).collect::<Vec<_>>() as _,
-        provider_ids as _,
-    )
-    .execute(connection)
-    .await?;
     Ok(())
 }
 
@@ -293,8 +266,8 @@ async fn append_others(connection: &mut PgConnection, facts: &[&Fact]) -> StoreR
     Ok(())
 }
 
-/// Adds to the counters of chunks that their first owner still owns; recounts the others.
-async fn count(connection: &mut PgConnection, facts: &[Fact]) -> StoreResult<()> {
+/// Adds to the counters of chunks that their first owner still owns, and holds their rows. Returns the others.
+async fn count(connection: &mut PgConnection, facts: &[Fact]) -> StoreResult<HashSet<ChunkRef>> {
     // Sorted, so that two recorders lock the rows in the same order.
     let mut deltas: std::collections::BTreeMap<(ChunkRef, i32), Delta> = std::collections::BTreeMap::new();
     for fact in facts {
@@ -326,16 +299,20 @@ async fn count(connection: &mut PgConnection, facts: &[Fact]) -> StoreResult<()>
     )
     .fetch_all(&mut *connection)
     .await?;
-    if counted.len() < chunks.len() {
-        let counted: std::collections::HashSet<(Uuid, i64)> =
-            counted.into_iter().map(|row| (row.campaign_id, row.no)).collect();
-        let rest: Vec<ChunkRef> = chunks
-            .into_iter()
-            .filter(|chunk| !counted.contains(&(chunk.campaign.uuid(), chunk.no)))
-            .collect();
-        let (campaigns, numbers) = columns(&rest);
-        sqlx::query!("select recount_chunks($1, $2)", &campaigns, &numbers).execute(connection).await?;
+    let mut told_again: HashSet<ChunkRef> = chunks.into_iter().collect();
+    for row in counted {
+        told_again.remove(&ChunkRef { campaign: row.campaign_id.into(), no: row.no });
     }
+    Ok(told_again)
+}
+
+async fn recount(connection: &mut PgConnection, chunks: &HashSet<ChunkRef>) -> StoreResult<()> {
+    if chunks.is_empty() {
+        return Ok(());
+    }
+    let chunks: Vec<ChunkRef> = chunks.iter().copied().collect();
+    let (campaigns, numbers) = columns(&chunks);
+    sqlx::query!("select recount_chunks($1, $2)", &campaigns, &numbers).execute(connection).await?;
     Ok(())
 }
 

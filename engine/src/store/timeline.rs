@@ -131,7 +131,7 @@ pub async fn page(
                   s.at as "at!: _"
            from (
                select r.campaign_id, r.n, r.address, r.excluded, k.name, k.kind = 'direct' as alone, k.channel, k.class,
-                      coalesce((select min(f.at) from results f where f.campaign_id = r.campaign_id and f.n = r.n),
+                      coalesce((select min(f.at) from facts_of(r.campaign_id, r.n) f),
                                k.launched_at, k.created_at) as at
                from recipients r join campaigns k on k.id = r.campaign_id
                where r.contact_id = $2 and k.tenant_id = $1
@@ -184,10 +184,10 @@ pub async fn page(
 
 async fn facts(tx: &mut PgConnection, campaigns: &[Uuid], numbers: &[i32]) -> StoreResult<Of<Fact>> {
     let rows = sqlx::query!(
-        r#"select r.campaign_id, r.n, r.attempt, r.kind as "kind: FactKind", r.at as "at: jiff_sqlx::Timestamp", r.reason,
-                  r.detail
+        r#"select m.campaign_id as "campaign_id!", m.n as "n!", r.attempt as "attempt!", r.kind as "kind!: FactKind",
+                  r.at as "at!: jiff_sqlx::Timestamp", r.reason, r.detail
            from unnest($1::uuid[], $2::integer[]) as m (campaign_id, n)
-           join results r on r.campaign_id = m.campaign_id and r.n = m.n"#,
+           cross join lateral facts_of(m.campaign_id, m.n) r"#,
         campaigns,
         numbers,
     )

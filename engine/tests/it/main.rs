@@ -6,6 +6,7 @@
 //! The engine from outside: real Postgres and Redis (`DATABASE_URL` and `REDIS_URL` name them), only the providers
 //! simulated, over HTTP.
 
+mod acceptances;
 mod desk;
 mod direct;
 mod feedback;

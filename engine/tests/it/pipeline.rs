@@ -168,7 +168,7 @@ async fn an_unsubscribe_on_the_way_is_honoured(pool: PgPool) {
     house.until(campaign, "progress", |progress| progress.sent > 50).await;
     let waiting: String = sqlx::query_scalar(
         "select address from recipients r where campaign_id = $1 and not exists (
-             select 1 from results x where x.campaign_id = $1 and x.n = r.n) order by n desc limit 1",
+             select 1 from facts_of($1, r.n)) order by n desc limit 1",
     )
     .bind(campaign.uuid())
     .fetch_one(house.store.pool())

@@ -94,9 +94,9 @@ async fn messages(connection: &mut PgConnection, at: i64) -> anyhow::Result<Uuid
     for sql in [
         "insert into recipients (campaign_id, n, variant, contact_id, address, variables)
          select $1, n, 0, id, email, '[' || variables || ']' from numbered order by n",
-        "insert into results (campaign_id, n, attempt, kind, account_no, at, provider_id)
-         select k.id, n, 1, 0, 1, k.launched_at, lpad(to_hex(n), 16, '0') || '@sink'
-         from campaigns k, numbered where k.id = $1 order by n",
+        "insert into acceptances (campaign_id, first_n, last_n, attempt, account_no, ats, provider_ids)
+         select k.id, min(n), max(n), 1, 1, array_agg(k.launched_at), array_agg(lpad(to_hex(n), 16, '0') || '@sink' order by n)
+         from campaigns k, numbered where k.id = $1 group by k.id, (n - 1) / 100 order by min(n)",
         "insert into chunks (campaign_id, no, tenant_id, account_id, attempt, burned, first_n, last_n, size, born_at, created_at,
                              epoch, accepted, done_at)
          select k.id, min(n), k.tenant_id, a.id, 1, 0, min(n), max(n), count(*), k.launched_at, k.launched_at, 1, count(*),

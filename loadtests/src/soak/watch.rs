@@ -11,8 +11,17 @@ use crate::{bare::per, processes, report::mega, services::Services, webhooks};
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 /// What every message, or every moment, writes to.
-const HOT: [&str; 8] =
-    ["account_pace", "campaigns", "chunks", "duties", "events", "inbox", "recipients", "results"];
+const HOT: [&str; 9] = [
+    "acceptances",
+    "account_pace",
+    "campaigns",
+    "chunks",
+    "duties",
+    "events",
+    "inbox",
+    "recipients",
+    "results",
+];
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Second {

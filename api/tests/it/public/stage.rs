@@ -172,7 +172,7 @@ impl Stage {
         let path = format!("/api/campaigns/{campaign}/status");
         let (status, answer) = self.owner.put(&path, &json!({"status": "active"})).await;
         assert_eq!(status, 200, "{answer}");
-        self.until("select count(*) from results where kind = 0", 1).await;
+        self.until("select count(*) from recipients r, facts_of(r.campaign_id, r.n) where kind = 0", 1).await;
         running.shut_down().await;
         self.mails.lock().unwrap().last().unwrap().clone()
     }

@@ -408,7 +408,7 @@ async fn a16_what_a_provider_answers_breaks_nothing(pool: PgPool) {
         sound(n).await;
     }
     let without: i64 = sqlx::query_scalar(
-        "select count(*) from recipients r where not exists (select from results x where x.campaign_id = r.campaign_id and x.n = r.n)",
+        "select count(*) from recipients r where not exists (select from facts_of(r.campaign_id, r.n))",
     )
     .fetch_one(&pool)
     .await
