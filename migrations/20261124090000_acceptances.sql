@@ -128,3 +128,43 @@ begin
         where campaign_id = chunk.campaign_id and no = chunk.no;
     end loop;
 end $$;
+
+-- As before: who was accepted by a run has a fact too.
+create or replace function close_cancelled(p_campaign uuid, p_limit integer) returns integer language plpgsql as $$
+declare
+    chunk chunks;
+    closed integer := 0;
+begin
+    for chunk in
+        select c.* from chunks c join campaigns k on k.id = c.campaign_id
+        where c.campaign_id = p_campaign and k.state = 'cancelled' and c.done_at is null
+          and (c.owned_until is null or c.owned_until < now())
+        order by c.no limit p_limit
+        for update of c skip locked
+    loop
+        -- Members whose intent had been committed may have left: they stay unknown until a webhook or their deadline.
+        insert into results (campaign_id, n, attempt, kind, reason)
+        select member.campaign_id, member.n, chunk.attempt,
+               case when in_flight.was then 4 else 3 end,
+               case when in_flight.was then 'worker_died' else 'cancelled' end
+        from (
+            select r.campaign_id, r.n, row_number() over (order by
+                     coalesce(array_position(chunk.members, r.n), r.n)) - 1 as position
+            from recipients r
+            where r.campaign_id = p_campaign and r.excluded is null
+              and (r.n between chunk.first_n and chunk.last_n or r.n = any (chunk.members))
+        ) member
+        cross join lateral (
+            select exists (
+                select 1 from jsonb_array_elements(chunk.intents) i
+                where member.position >= (i ->> 'from')::integer and member.position < (i ->> 'to')::integer
+                  and not i -> 'skip' @> to_jsonb(member.position)) as was
+        ) in_flight
+        where not exists (select from facts_of(p_campaign, member.n) known where known.attempt = chunk.attempt);
+        update chunks set owner = null, owned_until = null, intents = null, epoch = epoch + 1
+        where campaign_id = chunk.campaign_id and no = chunk.no;
+        perform recount_chunks(array[chunk.campaign_id], array[chunk.no]);
+        closed := closed + 1;
+    end loop;
+    return closed;
+end $$;

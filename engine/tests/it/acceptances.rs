@@ -132,3 +132,26 @@ async fn a_flush_and_a_webhook_that_wait_for_each_other_are_repeated(pool: PgPoo
     house.store.record(&facts, &[]).await.unwrap();
     assert_eq!(rows_of(&house, "results").await, 3);
 }
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn who_was_accepted_is_not_cancelled(pool: PgPool) {
+    let house = House::new(pool).await;
+    let claim = claimed(&house, 30).await;
+    let campaign = claim.chunk.campaign;
+    house.store.record(&accepted(&claim, 1, "first", 1..=10), &[]).await.unwrap();
+    sqlx::raw_sql(
+        "update chunks set owner = null, owned_until = null; update campaigns set state = 'cancelled'",
+    )
+    .execute(house.store.pool())
+    .await
+    .unwrap();
+    let closed: i32 = sqlx::query_scalar("select close_cancelled($1, 10)")
+        .bind(campaign.uuid())
+        .fetch_one(house.store.pool())
+        .await
+        .unwrap();
+    assert_eq!(closed, 1);
+    assert_eq!((rows_of(&house, "acceptances").await, rows_of(&house, "results").await), (1, 20));
+    let progress = house.progress(campaign).await;
+    assert_eq!((progress.sent, progress.suppressed, progress.waiting), (10, 20, 0), "{progress:?}");
+}
