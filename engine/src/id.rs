@@ -62,6 +62,19 @@ impl<K> Id<K> {
     pub const fn uuid(self) -> Uuid {
         self.uuid
     }
+
+    /// The moment by which it sorts, in milliseconds: when it was made.
+    pub fn made_at(self) -> Timestamp {
+        let [a, b, c, d, e, f, ..] = self.uuid.into_bytes();
+        let millis = i64::from_be_bytes([0, 0, a, b, c, d, e, f]);
+        Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MAX)
+    }
+
+    /// No id that was made at this moment or later sorts before it.
+    pub fn first_at(moment: Timestamp) -> Self {
+        let [_, _, a, b, c, d, e, f] = moment.as_millisecond().max(0).to_be_bytes();
+        Self::from_uuid(Uuid::from_bytes([a, b, c, d, e, f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]))
+    }
 }
 
 impl<K> Clone for Id<K> {
@@ -328,6 +341,28 @@ mod tests {
         let campaign: CampaignId = ids.next(Timestamp::UNIX_EPOCH);
         let error = campaign.to_string().parse::<TenantId>().expect_err("a campaign is no tenant");
         assert!(error.to_string().starts_with("expected an id that starts with `ten_`"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn an_id_knows_when_it_was_made(millis in 0..253_402_207_200_000_i64, seed: u64) {
+            let moment = Timestamp::from_millisecond(millis).expect("before the year 10000");
+            let id: ContactId = Ids::from_seed(seed).next(moment);
+            prop_assert_eq!(id.made_at(), moment);
+            prop_assert!(ContactId::first_at(moment) <= id);
+            let later = moment + jiff::SignedDuration::from_millis(1);
+            prop_assert!(id < ContactId::first_at(later));
+        }
+
+        #[test]
+        fn any_bytes_were_made_at_some_time(bytes: [u8; 16]) {
+            let _ = ContactId::from_uuid(Uuid::from_bytes(bytes)).made_at();
+        }
+    }
+
+    #[test]
+    fn nothing_was_made_before_1970() {
+        assert_eq!(ContactId::first_at(Timestamp::MIN).uuid(), Uuid::nil());
     }
 
     #[test]

@@ -221,9 +221,16 @@ async fn people_are_found_and_listed_in_order(pool: PgPool) {
         ("sort=-name&limit=2", vec!["Chloé Dupont-Smith", "Bob O'Neil"]),
         ("sort=createdAt&limit=1", vec!["Ann Smith"]),
         ("createdAfter=2100-01-01T00:00:00Z", vec![]),
+        ("createdBefore=1960-01-01T00:00:00Z", vec![]),
+        ("createdAfter=1960-01-01T00:00:00Z&limit=1", vec!["Chloé Dupont-Smith"]),
     ] {
         assert_eq!(found(&owner, query).await, expected, "{query}");
     }
+    let (_, answer) = owner.get("/api/contacts?sort=createdAt").await;
+    let second = answer["data"]["contacts"][1]["createdAt"].as_str().unwrap();
+    let after = found(&owner, &format!("createdAfter={second}&sort=createdAt")).await;
+    assert_eq!(after, ["Bob O'Neil", "Chloé Dupont-Smith"]);
+    assert_eq!(found(&owner, &format!("createdBefore={second}")).await, ["Ann Smith"]);
     // Signs that mean something in a text query mean nothing here.
     for query in ["q=%27%3A*+%26+%5C", "q=a%27%7C%21b", "q=%5C%27"] {
         let (status, answer) = owner.get(&format!("/api/contacts?{query}")).await;

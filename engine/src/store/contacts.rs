@@ -46,7 +46,6 @@ pub struct Contact {
     pub attributes: Map<String, Value>,
     pub branch: Option<String>,
     pub assigned_to: Option<UserId>,
-    pub created_at: Timestamp,
     pub updated_at: Timestamp,
 }
 
@@ -107,7 +106,6 @@ struct Row {
     attributes: Value,
     branch: Option<String>,
     assigned_to: Option<Uuid>,
-    created_at: jiff_sqlx::Timestamp,
     updated_at: jiff_sqlx::Timestamp,
 }
 
@@ -127,7 +125,6 @@ impl From<Row> for Contact {
             attributes,
             branch: row.branch,
             assigned_to: row.assigned_to.map(Into::into),
-            created_at: row.created_at.to_jiff(),
             updated_at: row.updated_at.to_jiff(),
         }
     }
@@ -138,7 +135,7 @@ pub async fn get(tx: &mut PgConnection, sight: Sight<'_>, id: ContactId) -> Stor
     let row = sqlx::query_as!(
         Row,
         r#"select id, name, email, phone, locale, time_zone, attributes, branch, assigned_to,
-                  created_at as "created_at: _", updated_at as "updated_at: _"
+                  updated_at as "updated_at: _"
            from contacts
            where tenant_id = $1 and id = $2 and erased_at is null
              and ($3::text is null or branch = $3) and ($4::uuid is null or assigned_to = $4)"#,
@@ -170,15 +167,15 @@ macro_rules! page {
             Row,
             r#"select c.id as "id!", c.name, c.email, c.phone, c.locale, c.time_zone as "time_zone!",
                       c.attributes as "attributes!", c.branch, c.assigned_to,
-                      c.created_at as "created_at!: _", c.updated_at as "updated_at!: _" from "#
+                      c.updated_at as "updated_at!: _" from "#
                 + $from
                 + " where c.tenant_id = $1 and c.erased_at is null
                       and ($2::text is null or c.branch = $2) and ($3::uuid is null or c.assigned_to = $3)
                       and ($4::text is null or c.email = $4) and ($5::text is null or c.locale = $5)
                       and ($6::text is null or c.time_zone = $6) and ($7::text is null or c.branch = $7)
                       and ($8::uuid is null or c.assigned_to = $8)
-                      and ($9::timestamptz is null or c.created_at >= $9)
-                      and ($10::timestamptz is null or c.created_at < $10)
+                      and ($9::uuid is null or c.id >= $9)
+                      and ($10::uuid is null or c.id < $10)
                       and ($11::timestamptz is null or c.updated_at >= $11)
                       and ($13::uuid is null or "
                 + $after
@@ -193,8 +190,8 @@ macro_rules! page {
             $filter.time_zone,
             $filter.branch,
             $filter.assigned_to.map(UserId::uuid),
-            $filter.created_after.map(|at| at.to_sqlx()) as _,
-            $filter.created_before.map(|at| at.to_sqlx()) as _,
+            $filter.created_after.map(|at| ContactId::first_at(at).uuid()),
+            $filter.created_before.map(|at| ContactId::first_at(at).uuid()),
             $filter.updated_after.map(|at| at.to_sqlx()) as _,
             $filter.found_by,
             $part.after.map(|place| place.id.uuid()),
@@ -284,8 +281,8 @@ macro_rules! counted {
                       and ($4::text is null or c.email = $4) and ($5::text is null or c.locale = $5)
                       and ($6::text is null or c.time_zone = $6) and ($7::text is null or c.branch = $7)
                       and ($8::uuid is null or c.assigned_to = $8)
-                      and ($9::timestamptz is null or c.created_at >= $9)
-                      and ($10::timestamptz is null or c.created_at < $10)
+                      and ($9::uuid is null or c.id >= $9)
+                      and ($10::uuid is null or c.id < $10)
                       and ($11::timestamptz is null or c.updated_at >= $11)",
             $sight.tenant.uuid(),
             $sight.branch,
@@ -295,8 +292,8 @@ macro_rules! counted {
             $filter.time_zone,
             $filter.branch,
             $filter.assigned_to.map(UserId::uuid),
-            $filter.created_after.map(|at| at.to_sqlx()) as _,
-            $filter.created_before.map(|at| at.to_sqlx()) as _,
+            $filter.created_after.map(|at| ContactId::first_at(at).uuid()),
+            $filter.created_before.map(|at| ContactId::first_at(at).uuid()),
             $filter.updated_after.map(|at| at.to_sqlx()) as _,
             $filter.found_by,
         )

@@ -51,7 +51,7 @@ impl From<Contact> for ContactView {
             attributes: contact.attributes,
             branch: contact.branch,
             assigned_to: contact.assigned_to,
-            created_at: contact.created_at,
+            created_at: contact.id.made_at(),
             updated_at: contact.updated_at,
         }
     }
