@@ -11,6 +11,7 @@ pub(crate) mod bodies;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
 };
 
 use futures::StreamExt as _;
@@ -33,6 +34,9 @@ const HERE: &str = "@@here";
 const PLAIN: &str = "\"Plain words\"";
 /// Operations at a time.
 const ABREAST: usize = 8;
+/// How often a text is tried again that was answered "come again": among a hundred thousand requests, one may meet a machine
+/// that stands still for seconds. What breaks anything does so each time.
+const AGAIN: u32 = 3;
 /// Fields that have a normal form, in which they come back: addresses, languages, moments, names of files without their folders.
 const NORMALISED: [&str; 10] =
     ["email", "phone", "address", "to", "locale", "filename", "expiresAt", "scheduledAt", "recordedAt", "at"];
@@ -150,8 +154,17 @@ impl Operation {
             .values()
             .enumerate()
             .fold(body, |body, (at, text)| body.replace(&format!("\"{}\"", here(at)), text));
-        let request = client.request(self.method.clone(), &self.path);
-        client.send(request.header("content-type", "application/json").body(body)).await
+        let mut come_again = 0;
+        loop {
+            let request = client.request(self.method.clone(), &self.path);
+            let said =
+                client.send(request.header("content-type", "application/json").body(body.clone())).await;
+            if said.1["code"] != "not_ready" || come_again == AGAIN {
+                return said;
+            }
+            come_again += 1;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
     }
 
     /// Fields that take plain words, in groups of those that can be sent together; and the others.
