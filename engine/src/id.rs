@@ -70,9 +70,10 @@ impl<K> Id<K> {
         Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MAX)
     }
 
-    /// No id that was made at this moment or later sorts before it.
+    /// Ids that were made before this moment, by [`Self::made_at`], sort before it, and no others do.
     pub fn first_at(moment: Timestamp) -> Self {
-        let [_, _, a, b, c, d, e, f] = moment.as_millisecond().max(0).to_be_bytes();
+        let begun = i64::from(moment.subsec_nanosecond() % 1_000_000 > 0);
+        let [_, _, a, b, c, d, e, f] = (moment.as_millisecond() + begun).max(0).to_be_bytes();
         Self::from_uuid(Uuid::from_bytes([a, b, c, d, e, f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]))
     }
 }
@@ -350,13 +351,14 @@ mod tests {
             let id: ContactId = Ids::from_seed(seed).next(moment);
             prop_assert_eq!(id.made_at(), moment);
             prop_assert!(ContactId::first_at(moment) <= id);
-            let later = moment + jiff::SignedDuration::from_millis(1);
+            let later = moment + jiff::SignedDuration::from_nanos(1);
             prop_assert!(id < ContactId::first_at(later));
         }
 
         #[test]
         fn any_bytes_were_made_at_some_time(bytes: [u8; 16]) {
-            let _ = ContactId::from_uuid(Uuid::from_bytes(bytes)).made_at();
+            let id = ContactId::from_uuid(Uuid::from_bytes(bytes));
+            prop_assert!(ContactId::first_at(id.made_at()) <= id);
         }
     }
 

@@ -11,7 +11,6 @@ pub(crate) mod bodies;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
 };
 
 use futures::StreamExt as _;
@@ -34,9 +33,11 @@ const HERE: &str = "@@here";
 const PLAIN: &str = "\"Plain words\"";
 /// Operations at a time.
 const ABREAST: usize = 8;
-/// How often a text is tried again that was answered "come again": among a hundred thousand requests, one may meet a machine
-/// that stands still for seconds. What breaks anything does so each time.
-const AGAIN: u32 = 3;
+/// What a request is told that waited five seconds for the database.
+const AWAY: &str = "This process can't do its work at the moment.";
+/// How many of all the requests may be told so, and come again: the machine may stand still once. What a text breaks, it breaks
+/// each time, and every other refusal counts at once.
+const PUT_OFF: usize = 3;
 /// Fields that have a normal form, in which they come back: addresses, languages, moments, names of files without their folders.
 const NORMALISED: [&str; 10] =
     ["email", "phone", "address", "to", "locale", "filename", "expiresAt", "scheduledAt", "recordedAt", "at"];
@@ -144,6 +145,7 @@ impl Operation {
 
     async fn send(&self, client: &Client, filled: &Filled<'_>) -> (u16, Value) {
         static NUMBERS: AtomicUsize = AtomicUsize::new(0);
+        static WAITED: AtomicUsize = AtomicUsize::new(0);
         let here = |at: usize| format!("{HERE}{at}@@");
         let places = filled.keys().enumerate();
         let body =
@@ -154,16 +156,13 @@ impl Operation {
             .values()
             .enumerate()
             .fold(body, |body, (at, text)| body.replace(&format!("\"{}\"", here(at)), text));
-        let mut come_again = 0;
         loop {
             let request = client.request(self.method.clone(), &self.path);
-            let said =
-                client.send(request.header("content-type", "application/json").body(body.clone())).await;
-            if said.1["code"] != "not_ready" || come_again == AGAIN {
+            let request = request.header("content-type", "application/json").body(body.clone());
+            let said = client.send(request).await;
+            if said.1["detail"] != AWAY || WAITED.fetch_add(1, Ordering::Relaxed) >= PUT_OFF {
                 return said;
             }
-            come_again += 1;
-            tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
 
